@@ -1,0 +1,24 @@
+/* pool.h: a fixed team of threads that runs one parallel loop at a time.
+ *
+ * Owns the threads and the hand-out of work: items 0..n_item-1 are taken one by one from a
+ * shared counter, so a thread that is slowed by a neighbour takes fewer. The caller takes part.
+ * Refuses queues and futures. Invariant: nobody is inside `fn` when pool_run returns, and the
+ * result must not depend on which thread took which item.
+ */
+#ifndef IGN_BASE_POOL_H
+#define IGN_BASE_POOL_H
+
+#include "base/err.h"
+
+struct pool;
+
+/* fn(arg, item, thread): `thread` in 0..n_thread-1 picks a private scratch area. */
+typedef void (*pool_fn)(void *arg, int item, int thread);
+
+enum err_code pool_create(struct pool **p, int n_thread, struct err *e);
+void pool_free(struct pool *p); /* NULL is fine */
+int pool_threads(const struct pool *p);
+/* One caller at a time. Waiting threads spin for a few microseconds, then sleep. */
+void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item);
+
+#endif
