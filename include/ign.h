@@ -1,0 +1,215 @@
+/* ign.h: the public interface of ign, a local language model engine.
+ *
+ * Three handles: a model (file, weights, tokenizer, KV memory), a session (one conversation's
+ * tokens and sampler), and nothing else. The caller drives: ign_step computes one step over all
+ * sessions that have work, and calls back with each token.
+ *
+ *     ign_model_open -> ign_session_create -> ign_session_submit -> ign_step until no work is left
+ *
+ * Threads: functions marked [any] may be called from any thread at any time; those marked [owner]
+ * only by one thread at a time per model (the owner); callbacks run on the owner's thread.
+ * Errors are values: a function returns IGN_OK or a code, and fills *e (which may be NULL).
+ * Strings are UTF-8. Token ids are 32-bit, from 0.
+ */
+#ifndef IGN_H
+#define IGN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define IGN_API __attribute__((visibility("default")))
+#else
+#define IGN_API
+#endif
+
+typedef struct ign_model ign_model;
+typedef struct ign_session ign_session;
+
+typedef enum ign_status {
+    IGN_OK = 0,
+    IGN_NOMEM,
+    IGN_IO,
+    IGN_NOTFOUND,
+    IGN_FORMAT,
+    IGN_UNSUPPORTED,
+    IGN_USAGE,
+    IGN_RANGE,
+    IGN_NOFIT,
+    IGN_DEVICE,
+    IGN_LIMIT,
+    IGN_CANCELLED
+} ign_status;
+
+typedef struct ign_error {
+    ign_status code;
+    char text[896]; /* "WHAT (WHERE); WHAT TO DO" */
+} ign_error;
+
+IGN_API const char *ign_version(void); /* [any] */
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+typedef struct ign_model_options {
+    const char *device;    /* "auto" (NULL), "cpu", "plain" */
+    const char *cpu_level; /* NULL: the best that the CPU has; "c", "avx2" */
+    int threads;           /* 0: one per CPU that this process may use */
+    int context;           /* positions of KV memory, shared by all sessions; 0: 4096 or less */
+    int batch;             /* tokens computed in one step at most; 0: 512 */
+    bool kv_f32;           /* KV cache in f32, else f16 */
+    bool no_mmap;          /* read the file into memory */
+    bool mlock;            /* lock it there */
+    bool tokenizer_only;   /* no weights: encode, decode and render only */
+} ign_model_options;
+
+/* Opens a GGUF file. `o` may be NULL. [any] for different models. */
+IGN_API ign_status ign_model_open(ign_model **m, const char *path, const ign_model_options *o,
+                                  ign_error *e);
+/* All sessions must have been freed. NULL is fine. [owner] */
+IGN_API void ign_model_close(ign_model *m);
+
+typedef struct ign_model_info {
+    const char *name;         /* general.name, or the file's name */
+    const char *architecture;
+    const char *device;       /* "cpu: avx2, 2 threads"; "" if tokenizer only */
+    uint64_t parameters;
+    uint64_t weights_bytes, kv_bytes, scratch_bytes;
+    int layers, vocabulary, context_trained, context;
+    double load_seconds;
+} ign_model_info;
+
+/* Strings live as long as the model. [any] */
+IGN_API void ign_model_get_info(const ign_model *m, ign_model_info *info);
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+/* Frees what a function below has given in *out. */
+IGN_API void ign_free(void *p);
+
+/* Ids of text[0..n) in *ids (ign_free). `special`: control tokens in the text are recognized (only
+ * for text that you wrote yourself). `bos`: -1 as the model says, 0 never, 1 always. [any] */
+IGN_API ign_status ign_encode(const ign_model *m, const char *text, size_t n, bool special, int bos,
+                              int32_t **ids, size_t *n_ids, ign_error *e);
+/* The text of ids, zero-terminated, in *text (ign_free). [any] */
+IGN_API ign_status ign_decode(const ign_model *m, const int32_t *ids, size_t n_ids, bool special,
+                              char **text, size_t *n, ign_error *e);
+/* Messages (a JSON list of {"role", "content"}; tools: a JSON list or NULL) through the model's
+ * chat template to ids. Text of messages never becomes a control token. [any] */
+IGN_API ign_status ign_encode_chat(const ign_model *m, const char *messages_json,
+                                   const char *tools_json, int32_t **ids, size_t *n_ids,
+                                   ign_error *e);
+
+/* ---- sessions ------------------------------------------------------------------------------- */
+
+typedef struct ign_logit_bias {
+    int32_t id;
+    float bias;
+} ign_logit_bias;
+
+typedef struct ign_sampling {
+    float temperature;       /* 0: greedy */
+    int top_k;               /* 0: off */
+    float top_p, min_p, typical; /* off: 1, 0, 1 */
+    float repeat_penalty, presence_penalty, frequency_penalty; /* off: 1, 0, 0 */
+    uint64_t seed;
+    const ign_logit_bias *bias; /* [n_bias], copied */
+    size_t n_bias;
+} ign_sampling;
+
+/* 0.7, 40, 0.9, 0, 1, 1, 0, 0, seed 0. */
+IGN_API void ign_sampling_default(ign_sampling *s);
+
+/* Empty, with room for `context` positions (0: all of the model's). [owner] */
+IGN_API ign_status ign_session_create(ign_model *m, int context, const ign_sampling *sampling,
+                                      ign_session **s, ign_error *e);
+/* Pages and memory go back; whatever it was doing ends. NULL is fine. [owner] */
+IGN_API void ign_session_free(ign_session *s);
+
+typedef enum ign_stop_reason {
+    IGN_STOP_NONE = 0,    /* still going */
+    IGN_STOP_EOS,         /* the model ended its turn */
+    IGN_STOP_STRING,      /* a stop string */
+    IGN_STOP_LENGTH,      /* max_tokens, or the time limit */
+    IGN_STOP_CONTEXT,     /* no position left */
+    IGN_STOP_CANCELLED,
+    IGN_STOP_ERROR        /* see event.error */
+} ign_stop_reason;
+
+typedef struct ign_token_logprob {
+    int32_t id;
+    float logprob;
+} ign_token_logprob;
+
+/* What happened to a session in a step. Pointers live until the callback returns. */
+typedef struct ign_event {
+    int32_t id;                      /* the new token; -1 if the event carries none */
+    const char *text;                /* bytes that became certain, whole UTF-8 sequences; may be "" */
+    size_t n_text;
+    float logprob;                   /* of `id`, if logprobs were asked for */
+    const ign_token_logprob *top;    /* [n_top] */
+    size_t n_top;
+    ign_stop_reason stop;            /* not NONE: the last event of this request */
+    ign_error error;
+} ign_event;
+
+typedef struct ign_request {
+    const int32_t *ids;       /* [n_ids] tokens to compute first; copied */
+    size_t n_ids;
+    int max_tokens;           /* new tokens; 0: only compute `ids` */
+    double seconds;           /* time limit for the whole request; 0: none */
+    const char *const *stop;  /* [n_stop] strings that end generation, not shown; copied */
+    size_t n_stop;
+    bool ignore_eos;          /* end tokens are generated like any other */
+    int logprobs;             /* 0..20: how many alternatives each event carries; -1: none at all */
+    void (*on_event)(void *arg, const ign_event *ev); /* may be NULL */
+    /* Called with the logits [n_vocab] of every position of `ids` as it is computed; NULL: none. */
+    void (*on_logits)(void *arg, int position, const float *logits, int n_vocab);
+    void *arg;
+} ign_request;
+
+/* Queues work; the session must be idle. ERR_NOFIT if the ids do not fit its context. [any] */
+IGN_API ign_status ign_session_submit(ign_session *s, const ign_request *r, ign_error *e);
+/* Ends the current request soon, within a step too; its last event says CANCELLED. [any] */
+IGN_API void ign_session_cancel(ign_session *s);
+
+/* Computes one step over all sessions with work; *n_busy = how many still have some. A failure of
+ * one session is an event of that session; the function fails only if the model itself is broken
+ * (device or file lost), after all its sessions have had their events. [owner] */
+IGN_API ign_status ign_step(ign_model *m, int *n_busy, ign_error *e);
+
+/* The tokens that have been computed or generated, in order; valid until the session's next step,
+ * truncate or load. [owner] */
+IGN_API const int32_t *ign_session_tokens(const ign_session *s, size_t *n);
+IGN_API int ign_session_context(const ign_session *s);
+/* The logits [n_vocab] after the last computed token; NULL if there are none. [owner] */
+IGN_API const float *ign_session_logits(const ign_session *s);
+
+/* Seconds and tokens since the request was submitted. [owner] */
+typedef struct ign_timing {
+    int prompt_tokens, new_tokens;
+    double prefill_seconds, decode_seconds;
+} ign_timing;
+IGN_API void ign_session_get_timing(const ign_session *s, ign_timing *t);
+
+/* A copy that shares the computed past: pages, position, sampler with its random state. The
+ * session must be idle. [owner] */
+IGN_API ign_status ign_session_fork(const ign_session *s, ign_session **copy, ign_error *e);
+/* Forgets everything after the first n tokens. Idle. [owner] */
+IGN_API ign_status ign_session_truncate(ign_session *s, size_t n, ign_error *e);
+/* Replaces the sampling options; the random state restarts from the seed. Idle. [owner] */
+IGN_API ign_status ign_session_set_sampling(ign_session *s, const ign_sampling *sampling,
+                                            ign_error *e);
+/* Writes tokens, sampler and KV pages to a file; reads them back into an idle session of the same
+ * model (checked). Written whole or not at all. [owner] */
+IGN_API ign_status ign_session_save(const ign_session *s, const char *path, ign_error *e);
+IGN_API ign_status ign_session_load(ign_session *s, const char *path, ign_error *e);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
