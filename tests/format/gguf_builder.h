@@ -45,11 +45,11 @@ struct builder_bytes {
 };
 
 struct builder {
-    uint32_t version;           /* 3 */
-    uint32_t alignment;         /* 32; builder_align also writes the key */
-    uint64_t n_kv, n_tensor;    /* as the header will declare them: may be overwritten */
+    uint32_t version;        /* 3 */
+    uint32_t alignment;      /* 32; builder_align also writes the key */
+    uint64_t n_kv, n_tensor; /* as the header will declare them: may be overwritten */
     struct builder_bytes kv, info, data;
-    size_t pad;                 /* zero bytes after the last tensor's data */
+    size_t pad; /* zero bytes after the last tensor's data */
 };
 
 static inline void builder_append(struct builder_bytes *b, const void *p, size_t n) {
@@ -162,8 +162,7 @@ static inline void builder_kv_f32s(struct builder *b, const char *key, const flo
     builder_kv_array(b, key, BT_F32, v, n, n * sizeof *v);
 }
 
-static inline void builder_kv_i32s(struct builder *b, const char *key, const int32_t *v,
-                                   size_t n) {
+static inline void builder_kv_i32s(struct builder *b, const char *key, const int32_t *v, size_t n) {
     builder_kv_array(b, key, BT_I32, v, n, n * sizeof *v);
 }
 
