@@ -15,6 +15,7 @@
 #define QK 32    /* elements in a legacy block */
 #define QK_K 256 /* elements in a super-block */
 
+/* clang-format off */
 struct block_q4_0 { f16_t d; uint8_t q[16]; };                          /* x = d (q - 8) */
 struct block_q4_1 { f16_t d, m; uint8_t q[16]; };                       /* x = d q + m */
 struct block_q5_0 { f16_t d; uint8_t h[4]; uint8_t q[16]; };            /* x = d (q - 16) */
@@ -28,6 +29,7 @@ struct block_q6_k { uint8_t ql[128]; uint8_t qh[64]; int8_t sc[16]; f16_t d; };
 struct block_q8_k { float d; int8_t q[256]; int16_t sum[16]; };         /* x = d q */
 struct block_iq4_nl { f16_t d; uint8_t q[16]; };                        /* x = d table[q] */
 struct block_iq4_xs { f16_t d; uint16_t sc_h; uint8_t sc_l[4]; uint8_t q[128]; };
+/* clang-format on */
 
 /* The 16 values of IQ4_NL and IQ4_XS. */
 extern const int8_t quant_iq4_values[16];
