@@ -7,7 +7,8 @@
  *     ign_model_open -> ign_session_create -> ign_session_submit -> ign_step until no work is left
  *
  * Threads: functions marked [any] may be called from any thread at any time; those marked [owner]
- * only by one thread at a time per model (the owner); callbacks run on the owner's thread.
+ * only by one thread at a time per model (the owner); callbacks run on the owner's thread, outside
+ * all locks, and may call the functions marked [any].
  * Errors are values: a function returns IGN_OK or a code, and fills *e (which may be NULL).
  * Strings are UTF-8. Token ids are 32-bit, from 0.
  */
@@ -65,6 +66,7 @@ typedef struct ign_model_options {
     bool no_mmap;          /* read the file into memory */
     bool mlock;            /* lock it there */
     bool tokenizer_only;   /* no weights: encode, decode and render only */
+    int64_t clock;         /* what chat templates see as now, seconds since 1970; 0: the real time */
 } ign_model_options;
 
 /* Opens a GGUF file. `o` may be NULL. [any] for different models. */
@@ -154,27 +156,33 @@ typedef struct ign_event {
     const ign_token_logprob *top;    /* [n_top] */
     size_t n_top;
     ign_stop_reason stop;            /* not NONE: the last event of this request */
-    ign_error error;
+    ign_error error;                 /* of ERROR; of CONTEXT where other sessions took the memory */
 } ign_event;
 
 typedef struct ign_request {
     const int32_t *ids;       /* [n_ids] tokens to compute first; copied */
     size_t n_ids;
     int max_tokens;           /* new tokens; 0: only compute `ids` */
-    double seconds;           /* time limit for the whole request; 0: none */
+    double seconds;           /* time limit of the request, looked at between steps; 0: none */
     const char *const *stop;  /* [n_stop] strings that end generation, not shown; copied */
     size_t n_stop;
     bool ignore_eos;          /* end tokens are generated like any other */
     int logprobs;             /* 0..20: how many alternatives each event carries; -1: none at all */
     void (*on_event)(void *arg, const ign_event *ev); /* may be NULL */
-    /* Called with the logits [n_vocab] of every position of `ids` as it is computed; NULL: none. */
+    /* Called with the logits [n_vocab] of every position of `ids` as it is computed, the first
+     * token of the session being position 0; NULL: none. */
     void (*on_logits)(void *arg, int position, const float *logits, int n_vocab);
     void *arg;
 } ign_request;
 
-/* Queues work; the session must be idle. ERR_NOFIT if the ids do not fit its context. [any] */
+/* Queues work; the session must be idle: it is so from its creation, and again when the callback of
+ * its last event has returned (otherwise IGN_USAGE). No ids: goes on from the tokens that are there.
+ * At most 64 stop strings of at most 4096 bytes, none empty. IGN_NOFIT if the ids do not fit its
+ * context, IGN_RANGE for an id, stop string or number out of bounds. [any] */
 IGN_API ign_status ign_session_submit(ign_session *s, const ign_request *r, ign_error *e);
-/* Ends the current request soon, within a step too; its last event says CANCELLED. [any] */
+/* Ends the current request soon; its last event says CANCELLED. A step in which every session has
+ * been cancelled is given up in the middle; one that still serves others is finished for them.
+ * Does nothing to an idle session. [any], in a signal handler too */
 IGN_API void ign_session_cancel(ign_session *s);
 
 /* Computes one step over all sessions with work; *n_busy = how many still have some. A failure of
@@ -182,30 +190,34 @@ IGN_API void ign_session_cancel(ign_session *s);
  * (device or file lost), after all its sessions have had their events. [owner] */
 IGN_API ign_status ign_step(ign_model *m, int *n_busy, ign_error *e);
 
-/* The tokens that have been computed or generated, in order; valid until the session's next step,
- * truncate or load. [owner] */
+/* The tokens that have been computed or generated, in order, the end token included; valid until
+ * the session's next step, truncate or load. [owner] */
 IGN_API const int32_t *ign_session_tokens(const ign_session *s, size_t *n);
 IGN_API int ign_session_context(const ign_session *s);
 /* The logits [n_vocab] after the last computed token; NULL if there are none. [owner] */
 IGN_API const float *ign_session_logits(const ign_session *s);
 
-/* Seconds and tokens since the request was submitted. [owner] */
+/* Of the current request, or of the last one. [owner] */
 typedef struct ign_timing {
-    int prompt_tokens, new_tokens;
-    double prefill_seconds, decode_seconds;
+    int prompt_tokens;      /* computed before the first new one */
+    int new_tokens;         /* generated, an end token included */
+    double prefill_seconds; /* from submit to the first new token */
+    double decode_seconds;  /* from the first new token to the last */
 } ign_timing;
 IGN_API void ign_session_get_timing(const ign_session *s, ign_timing *t);
 
 /* A copy that shares the computed past: pages, position, sampler with its random state. The
  * session must be idle. [owner] */
 IGN_API ign_status ign_session_fork(const ign_session *s, ign_session **copy, ign_error *e);
-/* Forgets everything after the first n tokens. Idle. [owner] */
+/* Forgets everything after the first n tokens: pages, logits, and what the penalties remember is
+ * rebuilt from the tokens that stay. The random state is not turned back. Idle. [owner] */
 IGN_API ign_status ign_session_truncate(ign_session *s, size_t n, ign_error *e);
 /* Replaces the sampling options; the random state restarts from the seed. Idle. [owner] */
 IGN_API ign_status ign_session_set_sampling(ign_session *s, const ign_sampling *sampling,
                                             ign_error *e);
 /* Writes tokens, sampler and KV pages to a file; reads them back into an idle session of the same
- * model (checked). Written whole or not at all. [owner] */
+ * model (checked). Written whole or not at all; a file that is refused leaves the session as it was.
+ * [owner] */
 IGN_API ign_status ign_session_save(const ign_session *s, const char *path, ign_error *e);
 IGN_API ign_status ign_session_load(ign_session *s, const char *path, ign_error *e);
 
