@@ -42,9 +42,11 @@ void kv_seq_fini(struct kv_seq *s, struct kv_pool *p);
 /* Makes positions n_tok..n_tok+n-1 writable: takes pages, copies a shared last one.
  * ERR_NOFIT if the pool or the sequence's bound is exhausted; then nothing has changed. */
 enum err_code kv_seq_reserve(struct kv_seq *s, struct kv_pool *p, int n, struct err *e);
-/* Keeps the first n_tok positions and gives back whole pages past them. */
+/* Keeps the first n_tok positions (at most those there are) and gives back whole pages past them,
+ * reserved ones too. */
 void kv_seq_truncate(struct kv_seq *s, struct kv_pool *p, int n_tok);
-/* `dst` (initialized and empty) becomes a copy that shares all of src's pages. */
+/* `dst` (initialized and empty) becomes a copy that shares the pages of src's n_tok positions.
+ * ERR_NOFIT if dst's bound is too small for them. */
 enum err_code kv_seq_fork(struct kv_seq *dst, const struct kv_seq *src, struct kv_pool *p,
                           struct err *e);
 
