@@ -31,9 +31,9 @@ enum dtype {
 };
 
 struct dtype_info {
-    const char *name;      /* "Q4_K"; NULL for a number never given out */
-    unsigned block;        /* elements in a block; 0 if this program cannot read the type */
-    unsigned bytes;        /* bytes in a block */
+    const char *name; /* "Q4_K"; NULL for a number never given out */
+    unsigned block;   /* elements in a block; 0 if this program cannot read the type */
+    unsigned bytes;   /* bytes in a block */
 };
 
 /* Never NULL: a type out of range has a NULL name. Types that exist but are refused have a name

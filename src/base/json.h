@@ -14,20 +14,30 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-struct json;      /* any node */
+struct json; /* any node */
 
-enum json_kind { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+/* The names stay clear of jansson's, which are JSON_NULL, json_string() and so on. */
+enum json_kind {
+    JSON_IS_NULL,
+    JSON_IS_BOOL,
+    JSON_IS_INT,
+    JSON_IS_REAL,
+    JSON_IS_STR,
+    JSON_IS_ARRAY,
+    JSON_IS_OBJECT
+};
 
 enum err_code json_parse(const char *p, size_t n, struct json **root, struct err *e);
 void json_free(struct json *root); /* NULL is fine */
 
 enum json_kind json_kind(const struct json *j);
+/* The value of a node of that kind; false, 0 or the empty string for any other. */
 bool json_bool(const struct json *j);
 int64_t json_int(const struct json *j);
-double json_real(const struct json *j); /* also of an integer */
-struct str json_string(const struct json *j);
-size_t json_count(const struct json *j);                        /* elements or members */
-const struct json *json_at(const struct json *j, size_t i);     /* element i */
+double json_num(const struct json *j); /* of an integer or a real */
+struct str json_str(const struct json *j);
+size_t json_count(const struct json *j);                             /* elements or members */
+const struct json *json_at(const struct json *j, size_t i);          /* element i */
 const struct json *json_find(const struct json *j, const char *key); /* NULL if absent */
 
 /* Members in file order: *iter = NULL starts; false at the end. */

@@ -31,6 +31,10 @@ size_t mem_count(void);
 /* Fails the n-th allocation from now (1 = the next) and every one after; 0 turns it off.
  * Works only in a build with IGN_TORTURE; returns whether it does. */
 bool mem_fail_at(size_t n);
+/* For os.h alone, whose pages come from the system and not from malloc: counts one block (false
+ * if the torture build wants it to fail), and uncounts it. */
+bool mem_take(void);
+void mem_drop(void);
 
 /* a + b and a * b; false if the result does not fit. */
 static inline bool size_add(size_t a, size_t b, size_t *out) {
@@ -43,8 +47,8 @@ static inline bool size_mul(size_t a, size_t b, size_t *out) {
 /* A bump allocator over chunks; everything in it is freed at once. Not thread-safe. */
 struct arena {
     struct arena_chunk *top;
-    size_t used;  /* bytes handed out */
-    size_t max;   /* refuses to go past this; 0 = no bound */
+    size_t used; /* bytes handed out */
+    size_t max;  /* refuses to go past this; 0 = no bound */
 };
 
 void arena_init(struct arena *a, size_t max);

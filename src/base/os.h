@@ -17,13 +17,14 @@
 
 /* A file's bytes, mapped read-only or (os_map with copy) read into memory.
  * A mapped file that shrinks or fails underneath us must not kill the process: the SIGBUS
- * handler puts a page of zeros in its place and sets `lost`, which stays set. */
+ * handler puts a page of zeros in its place and sets `lost`, which stays set. The handler writes
+ * through the address given to os_map_open: a struct os_map that is open stays where it is. */
 struct os_map {
     const uint8_t *data;
     size_t size;
-    bool copied;        /* heap copy, not a mapping */
-    volatile int lost;  /* a page could not be read: what came from here is void */
-    int slot;           /* place in the SIGBUS handler's table; -1 if none */
+    bool copied;       /* heap copy, not a mapping */
+    volatile int lost; /* a page could not be read: what came from here is void */
+    int slot;          /* place in the SIGBUS handler's table; -1 if none */
 };
 
 /* Opens `path` without blocking, demands a regular file (ERR_FORMAT names what it is instead:
@@ -82,11 +83,13 @@ void os_cond_broadcast(struct os_cond *c);
 /* CPUs this process may run on (affinity). */
 int os_cpu_count(void);
 void os_yield(void);
+/* Tells the processor that this thread is waiting in a loop. */
+void os_relax(void);
 
 /* ---- time, signals, terminal, process ------------------------------------------------ */
 
-double os_now(void);       /* monotonic seconds */
-int64_t os_wall_time(void);/* seconds since 1970 */
+double os_now(void);        /* monotonic seconds */
+int64_t os_wall_time(void); /* seconds since 1970 */
 /* Broken-down local time of `t` formatted by strftime's `fmt`; returns bytes written. */
 size_t os_strftime(char *out, size_t n, const char *fmt, int64_t t);
 uint64_t os_random_seed(void);

@@ -1,0 +1,217 @@
+/* pool.c: one parallel loop at a time, over threads that stay.
+ *
+ * Owns the hand-out of items. `state` holds the number of the loop in its upper half and the
+ * items still to be taken in its lower half; an item is taken by a compare-and-swap on the whole,
+ * so a late thread can never take an item of a loop other than the one it looked at. Nobody is
+ * waited for who has taken nothing: a thread that is not running costs the loop nothing.
+ * Invariant: `fn`, `arg` and `n_item` change only while `state` has no items left and `done`
+ * equals the last loop's n_item.
+ */
+#include "base/pool.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+
+/* Between two operations of a layer there are microseconds: long enough to catch the next loop
+ * awake, short enough to be no burden to a neighbour. */
+#define SPIN_SECONDS 40e-6
+#define LINE         64
+
+struct worker {
+    struct pool *pool;
+    struct os_thread *thread;
+    int index;
+};
+
+struct pool {
+    _Alignas(LINE) _Atomic uint64_t state;
+    _Alignas(LINE) atomic_int done;     /* items finished */
+    _Alignas(LINE) _Atomic(pool_fn) fn; /* written by the caller between loops only */
+    _Atomic(void *) arg;
+    atomic_int n_item;
+    _Alignas(LINE) atomic_int asleep; /* workers on `wake` */
+    atomic_bool waiting;              /* the caller is on `finish` */
+    atomic_bool stop;
+    bool spin; /* false with more threads than processors: spinning would keep the others out */
+    int n_thread;
+    struct os_mutex *lock;
+    struct os_cond *wake, *finish;
+    struct worker *workers; /* [n_thread - 1] */
+};
+
+/* Takes the next item of the loop that is now open; -1 if there is none. */
+static int pool_take(struct pool *p, pool_fn *fn, void **arg) {
+    uint64_t s = atomic_load_explicit(&p->state, memory_order_acquire);
+    while ((uint32_t)s) {
+        /* If these belong to a later loop, `state` has changed and the swap fails. */
+        *fn = atomic_load_explicit(&p->fn, memory_order_relaxed);
+        *arg = atomic_load_explicit(&p->arg, memory_order_relaxed);
+        int item = atomic_load_explicit(&p->n_item, memory_order_relaxed) - (int)(uint32_t)s;
+        if (atomic_compare_exchange_weak_explicit(&p->state, &s, s - 1, memory_order_acq_rel,
+                                                  memory_order_acquire)) {
+            return item;
+        }
+    }
+    return -1;
+}
+
+/* Works until no items are left; returns how many this thread did. */
+static int pool_work(struct pool *p, int thread) {
+    pool_fn fn;
+    void *arg;
+    int n = 0;
+    for (int item; (item = pool_take(p, &fn, &arg)) >= 0; n++) {
+        fn(arg, item, thread);
+    }
+    return n;
+}
+
+/* Spins until `state` has items, at most SPIN_SECONDS. */
+static bool pool_spin_items(struct pool *p) {
+    double end = os_now() + SPIN_SECONDS;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if ((uint32_t)atomic_load_explicit(&p->state, memory_order_relaxed)) {
+                return true;
+            }
+            os_relax();
+        }
+    } while (os_now() < end);
+    return false;
+}
+
+static void pool_sleep(struct pool *p) {
+    os_mutex_lock(p->lock);
+    atomic_fetch_add(&p->asleep, 1);
+    /* `asleep` is raised before `state` is read, and the caller writes `state` before it reads
+     * `asleep`: one of the two sees the other. */
+    while (!(uint32_t)atomic_load(&p->state) && !atomic_load(&p->stop)) {
+        os_cond_wait(p->wake, p->lock);
+    }
+    atomic_fetch_sub(&p->asleep, 1);
+    os_mutex_unlock(p->lock);
+}
+
+static void pool_worker(void *arg) {
+    struct worker *w = arg;
+    struct pool *p = w->pool;
+    while (!atomic_load(&p->stop)) {
+        int n = pool_work(p, w->index);
+        if (n) {
+            int target = atomic_load_explicit(&p->n_item, memory_order_relaxed);
+            if (atomic_fetch_add(&p->done, n) + n == target && atomic_load(&p->waiting)) {
+                os_mutex_lock(p->lock);
+                os_cond_broadcast(p->finish);
+                os_mutex_unlock(p->lock);
+            }
+        }
+        if (!p->spin || !pool_spin_items(p)) {
+            pool_sleep(p);
+        }
+    }
+}
+
+static void pool_wait_done(struct pool *p, int n_item) {
+    double end = p->spin ? os_now() + SPIN_SECONDS : 0;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if (atomic_load_explicit(&p->done, memory_order_acquire) == n_item) {
+                return;
+            }
+            os_relax();
+        }
+    } while (p->spin && os_now() < end);
+    os_mutex_lock(p->lock);
+    atomic_store(&p->waiting, true);
+    while (atomic_load(&p->done) != n_item) {
+        os_cond_wait(p->finish, p->lock);
+    }
+    atomic_store(&p->waiting, false);
+    os_mutex_unlock(p->lock);
+}
+
+void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
+    if (n_item <= 1 || p->n_thread == 1) {
+        for (int i = 0; i < n_item; i++) {
+            fn(arg, i, 0);
+        }
+        return;
+    }
+    atomic_store_explicit(&p->fn, fn, memory_order_relaxed);
+    atomic_store_explicit(&p->arg, arg, memory_order_relaxed);
+    atomic_store_explicit(&p->n_item, n_item, memory_order_relaxed);
+    atomic_store_explicit(&p->done, 0, memory_order_relaxed);
+    uint64_t loop = (atomic_load_explicit(&p->state, memory_order_relaxed) >> 32) + 1;
+    atomic_store(&p->state, loop << 32 | (uint32_t)n_item);
+    if (atomic_load(&p->asleep)) {
+        os_mutex_lock(p->lock);
+        os_cond_broadcast(p->wake);
+        os_mutex_unlock(p->lock);
+    }
+    int n = pool_work(p, 0);
+    if (atomic_fetch_add_explicit(&p->done, n, memory_order_acq_rel) + n != n_item) {
+        pool_wait_done(p, n_item);
+    }
+}
+
+int pool_threads(const struct pool *p) {
+    return p->n_thread;
+}
+
+enum err_code pool_create(struct pool **out, int n_thread, struct err *e) {
+    *out = NULL;
+    if (n_thread < 1 || n_thread > 1024) {
+        return err_set(e, ERR_RANGE, "%d threads is not in 1..1024", n_thread);
+    }
+    enum err_code code = ERR_OK;
+    struct pool *p = mem_aligned(sizeof *p);
+    if (!p) {
+        return err_set(e, ERR_NOMEM, "out of memory for %d threads", n_thread);
+    }
+    *p = (struct pool){.n_thread = n_thread, .spin = n_thread <= os_cpu_count()};
+    p->lock = os_mutex_create();
+    p->wake = os_cond_create();
+    p->finish = os_cond_create();
+    p->workers = mem_zalloc((size_t)n_thread, sizeof *p->workers);
+    if (!p->lock || !p->wake || !p->finish || !p->workers) {
+        code = err_set(e, ERR_NOMEM, "out of memory for %d threads", n_thread);
+        goto fail;
+    }
+    for (int i = 0; i < n_thread - 1; i++) {
+        struct worker *w = &p->workers[i];
+        *w = (struct worker){.pool = p, .index = i + 1};
+        code = os_thread_start(&w->thread, pool_worker, w, e);
+        if (code) {
+            goto fail;
+        }
+    }
+    *out = p;
+    return ERR_OK;
+fail:
+    pool_free(p);
+    return code;
+}
+
+void pool_free(struct pool *p) {
+    if (!p) {
+        return;
+    }
+    if (p->lock && p->wake) {
+        os_mutex_lock(p->lock);
+        atomic_store(&p->stop, true);
+        os_cond_broadcast(p->wake);
+        os_mutex_unlock(p->lock);
+    }
+    for (int i = 0; p->workers && i < p->n_thread - 1; i++) {
+        os_thread_join(p->workers[i].thread);
+    }
+    mem_free(p->workers);
+    os_cond_free(p->finish);
+    os_cond_free(p->wake);
+    os_mutex_free(p->lock);
+    mem_free(p);
+}
