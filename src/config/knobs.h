@@ -1,0 +1,115 @@
+/* knobs.h: one table of every setting: its flag, environment variable, bounds, default and help.
+ *
+ * Owns the table, the reading of a verb's command line and of IGN_... variables against it, and
+ * the text of --help. Owns the program's only getenv. Refuses to act on values and to print.
+ * A knob "top-p" is the flag --top-p and the variable IGN_TOP_P; a flag wins over a variable,
+ * a variable over the default.
+ * Invariant: what a getter returns has been checked against the knob's type and bounds.
+ */
+#ifndef IGN_CONFIG_KNOBS_H
+#define IGN_CONFIG_KNOBS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum knob_type {
+    KNOB_BOOL,   /* a switch: --mlock, --mlock=false, IGN_MLOCK=1 (true|false|1|0|yes|no|on|off) */
+    KNOB_INT,    /* int64_t within min..max */
+    KNOB_UINT64, /* any 64 bits; min and max are not looked at */
+    KNOB_REAL,   /* finite double within min..max */
+    KNOB_STR,
+    KNOB_CHOICE, /* one of `choices` */
+    KNOB_LIST    /* strings; the flag may be repeated */
+};
+
+/* Which verbs take a knob: a verb names the groups that it wants. They are the headings of help. */
+enum knob_group {
+    KNOB_PROMPT = 1,   /* generate: --prompt --prompt-file --raw --output-file --logprobs */
+    KNOB_HISTORY = 2,  /* chat: --history */
+    KNOB_SAMPLE = 4,   /* generate, chat: --system --max-tokens --unbounded --temperature ... */
+    KNOB_TEMPLATE = 8, /* whoever renders a chat template: --clock */
+    KNOB_MODEL = 16,   /* whoever opens a model: --model --store --no-mmap */
+    KNOB_RUN = 32,     /* whoever computes: --context --device --threads --batch --kv-type ... */
+    KNOB_COMMON = 64   /* every verb: --json --quiet --verbose --color */
+};
+
+enum knob_flags {
+    KNOB_NO_ENV = 1,   /* a matter of one call, not a setting: flag only */
+    KNOB_MAY_PASS = 2, /* a given value may pass `max`; the caller checks it against the model */
+};
+
+struct knob {
+    const char *name; /* lower case, words joined by '-' */
+    enum knob_type type;
+    unsigned group;      /* one of enum knob_group; not looked at in a verb's own table */
+    unsigned flags;      /* of enum knob_flags */
+    const char *unit;    /* what help calls the value: "N", "SECONDS", "FILE"; NULL for a switch */
+    const char *def;     /* default as it would be typed; NULL: none (false, 0, NULL, empty) */
+    double min, max;     /* of KNOB_INT and KNOB_REAL */
+    const char *choices; /* of KNOB_CHOICE: "auto|cpu|plain" */
+    const char *lift;    /* name of a switch that takes `max` away; or NULL */
+    const char *help;    /* one sentence, lower case, no full stop */
+};
+
+/* A verb as the command line knows it. */
+struct knob_verb {
+    const char *name;
+    const char *operands; /* "FILE", "" if it takes none */
+    int min_operand, max_operand;
+    const char *about;      /* one line for the list of verbs */
+    unsigned groups;        /* of the table; KNOB_COMMON is always meant */
+    const struct knob *own; /* [n_own] flags of this verb alone, never read from the environment; */
+    size_t n_own;           /* one with a name of the table takes its place */
+};
+
+struct knobs; /* the values of one call of one verb */
+
+/* Reads argv[0..argc), the words after the verb: --flag VALUE, --flag=VALUE, operands anywhere,
+ * `--` before operands that look like flags, `-` an operand. Flags are never abbreviated. Strings
+ * are borrowed from argv. With --help among the flags nothing is checked: see knobs_help_wanted.
+ * ERR_USAGE: unknown flag (the hint names the nearest), missing value, wrong number of operands.
+ * ERR_RANGE: not a number, out of bounds, not among the choices; the text names the bounds.
+ * ERR_NOMEM. On failure *k is NULL. */
+enum err_code knobs_read(struct knobs **k, const struct knob_verb *verb, int argc,
+                         char *const *argv, struct err *e);
+void knobs_free(struct knobs *k); /* NULL is fine */
+
+bool knobs_help_wanted(const struct knobs *k); /* --help or -h */
+/* Whether --json is among the words, for errors that arise before knobs_read has succeeded. */
+bool knobs_json_wanted(int argc, char *const *argv);
+
+/* By name; the knob must be of the verb and of that type (asserted). */
+bool knobs_bool(const struct knobs *k, const char *name);
+int64_t knobs_int(const struct knobs *k, const char *name);
+uint64_t knobs_uint64(const struct knobs *k, const char *name);
+double knobs_real(const struct knobs *k, const char *name);
+const char *knobs_str(const struct knobs *k, const char *name); /* STR, CHOICE; NULL if none */
+size_t knobs_count(const struct knobs *k, const char *name);    /* of a LIST */
+const char *knobs_item(const struct knobs *k, const char *name, size_t i);
+
+enum knob_origin { KNOB_DEFAULT, KNOB_ENV, KNOB_FLAG };
+enum knob_origin knobs_origin(const struct knobs *k, const char *name);
+/* By flag or environment. */
+bool knobs_given(const struct knobs *k, const char *name);
+
+size_t knobs_operands(const struct knobs *k);
+const char *knobs_operand(const struct knobs *k, size_t i);
+
+/* Appends the help page of a verb. */
+void knobs_help(struct buf *out, const struct knob_verb *verb);
+
+/* The nearest of words[0..n) to `word`, or NULL if none is near: for "did you mean". */
+const char *knobs_nearest(const char *word, const char *const *words, size_t n);
+
+/* The value of an environment variable that is not a knob (HOME, NO_COLOR); NULL if unset or
+ * empty. */
+const char *knobs_env(const char *name);
+
+/* The table, in the order of help. */
+const struct knob *knobs_table(size_t *n);
+
+#endif
