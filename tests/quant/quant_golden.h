@@ -1,0 +1,60 @@
+/* quant_golden.h: what `gguf.quants` decodes; made by tools/make_quant_golden.py.
+ * For each type: the hash over all 65,536 test blocks, and the bits of the first eight
+ * elements from block 0x2e66 on. */
+/* clang-format off */
+static const struct {
+    enum dtype type;
+    int scale, second; /* offsets of the scales in a block; -1: none */
+    uint64_t hash;
+    uint32_t first[8];
+} quant_golden[] = {
+    {DT_F32, 2, -1, 0xf347aee43538bc74,
+     {0x2e666870, 0x2e679c49, 0x2e683f25, 0x2e69c5c2,
+      0x2e6a4e34, 0x2e6bc881, 0x2e6c7efe, 0x2e6d0e01}},
+    {DT_F16, 0, -1, 0x97856b8dd7ecbef0,
+     {0x3dccc000, 0x3dcce000, 0x3dcd0000, 0x3dcd2000,
+      0x3dcd4000, 0x3dcd6000, 0x3dcd8000, 0x3dcda000}},
+    {DT_BF16, 0, -1, 0x75f51c74e9b641ee,
+     {0x2e660000, 0x2e670000, 0x2e680000, 0x2e690000,
+      0x2e6a0000, 0x2e6b0000, 0x2e6c0000, 0x2e6d0000}},
+    {DT_Q4_0, 0, -1, 0x1920ca04ef1e3b51,
+     {0x3efff000, 0xbe4cc000, 0xbf4cc000, 0x00000000,
+      0xbdccc000, 0x3efff000, 0x3dccc000, 0xbf199000}},
+    {DT_Q4_1, 0, 2, 0x915cef40b3e07d80,
+     {0xc57d319a, 0xc57d4000, 0xc57d399a, 0xc57d3b34,
+      0xc57d4000, 0xc57d2e68, 0xc57d3334, 0xc57d2802}},
+    {DT_Q5_0, 0, -1, 0x29e52b5090f91bc1,
+     {0xbe4cc000, 0x3eccc000, 0x3fa65c00, 0x3fa65c00,
+      0x3f4cc000, 0xbefff000, 0x00000000, 0x3f4cc000}},
+    {DT_Q5_1, 0, 2, 0x8e0197dec067775b,
+     {0xc57d2802, 0xc57d2002, 0xc57d3e66, 0xc57d2e68,
+      0xc57d3800, 0xc57d1802, 0xc57d319a, 0xc57d34ce}},
+    {DT_Q8_0, 0, -1, 0x4a0d3994e38ee2dd,
+     {0x409cc300, 0xc0ecbe00, 0x40f65700, 0xc13ff400,
+      0xc0798a00, 0x41165d00, 0xc0265c00, 0x41019180}},
+    {DT_Q2_K, 80, 82, 0xa485d78bd7cd188c,
+     {0x473df066, 0x473df066, 0x473df066, 0x473df033,
+      0x473df000, 0x473df066, 0x473df066, 0x473df09a}},
+    {DT_Q3_K, 108, -1, 0x17960fa9903ab2e8,
+     {0x3f665800, 0x3fe65800, 0x3fe65800, 0xc0665800,
+      0xc02cc200, 0x3fe65800, 0xbfe65800, 0x402cc200}},
+    {DT_Q4_K, 0, 2, 0xf6c684852f3e8f2d,
+     {0x469e6afe, 0x469e7efd, 0x469e60fe, 0x469e74fd,
+      0x469e56ff, 0x469e74fd, 0x469e4800, 0x469e60fe}},
+    {DT_Q5_K, 0, 2, 0x651d1d10a5fec6b1,
+     {0x480e7799, 0x480e7ecc, 0x480e7bcc, 0x480e7ecc,
+      0x480e7cff, 0x480e7c66, 0x480e7bcc, 0x480e85ff}},
+    {DT_Q6_K, 208, -1, 0x92e2b03847d585b6,
+     {0x437856e0, 0xc3538c60, 0x42a58f40, 0x41132a00,
+      0x4337f480, 0xc2ca59c0, 0x4380c4c0, 0xc36f2440}},
+    {DT_Q8_K, 2, -1, 0x3005fdadf3e8facf,
+     {0xb170c90a, 0x312c80be, 0xb0ed3106, 0xaee600fe,
+      0xb10fc09f, 0xb19a88ab, 0xb1bae0ce, 0xb1c3dcd8}},
+    {DT_IQ4_NL, 0, -1, 0xcc1874baed3ee258,
+     {0x40732400, 0x410e5d80, 0x410e5d80, 0xbf7ff000,
+      0xbf7ff000, 0xc14b2680, 0x4134c180, 0x4134c180}},
+    {DT_IQ4_XS, 0, -1, 0x91472242e7dd7f2e,
+     {0x409cc300, 0x400cc400, 0x414b2680, 0x40cff300,
+      0xc134c180, 0xc01ff600, 0xc0732400, 0xc0dcbf00}},
+};
+/* clang-format on */
