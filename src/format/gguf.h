@@ -18,41 +18,45 @@
 #include "base/err.h"
 #include "base/os.h"
 
+/* clang-format off */
 enum gguf_type {
     GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL,
     GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE_N
 };
+/* clang-format on */
 
 struct gguf_kv {
     struct str key;
     enum gguf_type type;
-    enum gguf_type elem;    /* of an array; nested arrays are refused */
-    uint64_t n;             /* elements of an array, else 1 */
-    const uint8_t *data;    /* little-endian, unaligned; strings: u64 length, bytes, ... */
-    uint64_t bytes;         /* bytes at data */
-    uint64_t offset;        /* of the pair in its file, for messages */
+    enum gguf_type elem; /* of an array (never an array again); else = type */
+    uint64_t n;          /* elements of an array, else 1 */
+    const uint8_t *data; /* little-endian, unaligned; strings: u64 length, bytes, ... */
+    uint64_t bytes;      /* bytes at data */
+    uint64_t offset;     /* of the pair in its file, for messages */
 };
 
 struct gguf_tensor {
     struct str name;
-    uint32_t type;          /* enum dtype, readable */
-    uint32_t n_dim;         /* 1..4 */
-    uint64_t dim[4];        /* as in the file: dim[0] is the row length; unused ones are 1 */
-    const uint8_t *data;    /* [bytes], aligned to the file's alignment */
+    uint32_t type;       /* enum dtype, readable */
+    uint32_t n_dim;      /* 1..4 */
+    uint64_t dim[4];     /* as in the file: dim[0] is the row length; unused ones are 1 */
+    const uint8_t *data; /* [bytes], aligned to the file's alignment */
     size_t bytes;
-    uint64_t offset;        /* from the start of its file */
-    unsigned part;          /* which file of a split set */
+    uint64_t offset; /* of the data, from the start of its file */
+    uint64_t entry;  /* of its line in the directory, for messages */
+    unsigned part;   /* which file of a split set */
 };
 
 struct gguf {
-    char *path;             /* of the first part */
+    char *path; /* of the first part */
     uint32_t version;
     uint32_t alignment;
     size_t n_kv, n_tensor, n_part;
-    struct gguf_kv *kv;     /* of the first part, in file order */
+    struct gguf_kv *kv; /* of the first part, in file order */
     struct gguf_tensor *tensor;
-    struct os_map *part;    /* [n_part] */
-    void *index;            /* hash tables of keys and names */
+    struct os_map *part; /* [n_part] */
+    uint32_t *by_key;    /* [n_kv] sorted by key, for gguf_find */
+    uint32_t *by_name;   /* [n_tensor] sorted by name */
 };
 
 /* Opens a file or, given the first file of a split set ("...-00001-of-0000N.gguf"), all of it.
@@ -68,7 +72,9 @@ const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL 
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *name);
 
 /* get: the value, or an error that names file, key and expected type. Integers of any width are
- * taken where they fit. `_or` gives `def` if the key is absent, and still fails on a wrong type. */
+ * taken where they fit, floats of either. ERR_FORMAT, ERR_RANGE (a negative number). `_or` gives
+ * `def` if the key is absent, and still fails on a wrong type. A string is as the file has it:
+ * any bytes. */
 enum err_code gguf_get_u64(const struct gguf *g, const char *key, uint64_t *v, struct err *e);
 enum err_code gguf_get_f64(const struct gguf *g, const char *key, double *v, struct err *e);
 enum err_code gguf_get_str(const struct gguf *g, const char *key, struct str *v, struct err *e);
@@ -78,14 +84,17 @@ enum err_code gguf_get_f64_or(const struct gguf *g, const char *key, double def,
                               struct err *e);
 enum err_code gguf_get_bool_or(const struct gguf *g, const char *key, bool def, bool *v,
                                struct err *e);
-/* An array of the given element type; *kv = NULL if absent. */
+/* An array of the given element type (any integer type for an integer type, either float type
+ * for a float type); *kv = NULL if absent. */
 enum err_code gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem,
                              const struct gguf_kv **kv, struct err *e);
 
-/* Element i of an array of integers or floats. */
+/* Element i < n of an array of integers (a u64 past INT64_MAX gives INT64_MAX), booleans or
+ * floats. */
 int64_t gguf_int_at(const struct gguf_kv *kv, uint64_t i);
 double gguf_f64_at(const struct gguf_kv *kv, uint64_t i);
-/* Walks an array of strings: *pos = 0 starts. */
+/* Walks an array of strings: *pos = 0 starts; p = NULL after the last one. A mapped file that is
+ * overwritten meanwhile can end the walk early, but never leads it outside of the mapping. */
 struct str gguf_next_str(const struct gguf_kv *kv, uint64_t *pos);
 
 const char *gguf_type_name(enum gguf_type t);
