@@ -22,63 +22,66 @@
 /* ---- numbers ------------------------------------------------------------------------------ */
 
 struct config {
-    const char *arch;      /* descriptor's name, for messages only */
+    const char *arch; /* descriptor's name, for messages only */
     int n_layer;
-    int d_model;           /* width of the residual stream */
-    int n_head, n_kv;      /* query heads; key and value heads */
+    int d_model;      /* width of the residual stream */
+    int n_head, n_kv; /* query heads; key and value heads */
     int d_head;
-    int d_ff;              /* hidden width of one feed-forward block, or of one expert */
+    int d_ff; /* hidden width of one feed-forward block, or of one expert */
     int n_vocab;
-    int n_ctx;             /* longest context that the model was trained for */
-    int n_exp, n_used;     /* experts, and how many of them a token uses; 0, 0: dense */
-    int window;            /* sliding window, 0: none */
+    int n_ctx;         /* longest context that the model was trained for */
+    int n_exp, n_used; /* experts, and how many of them a token uses; 0, 0: dense */
+    int window;        /* sliding window, 0: none */
     float norm_eps;
-    float attn_scale;      /* 1 / sqrt(d_head) */
+    float attn_scale; /* 1 / sqrt(d_head) */
     enum kern_act act;
-    bool qkv_bias;
-    bool tied;             /* output.weight is the embedding table */
+    bool qkv_bias, out_bias; /* attention's linear layers have biases */
+    bool tied;               /* output.weight is the embedding table */
 
-    int n_rot;             /* rotated dimensions of each head */
-    bool rope_halves;      /* pairs (i, i + n_rot/2); else neighbours */
+    int n_rot;        /* rotated dimensions of each head */
+    bool rope_halves; /* pairs (i, i + n_rot/2); else neighbours */
     float rope_base;
-    float rope_scale;      /* YaRN's factor on sine and cosine; else 1 */
+    float rope_scale; /* YaRN's factor on sine and cosine; else 1 */
 };
 
 /* ---- weights: handles in the device; the bytes stay where the file is mapped ---------------- */
 
 struct layer {
-    kern_weight attn_norm;              /* [d_model] */
-    kern_weight wq;                     /* [n_head * d_head, d_model] */
-    kern_weight wk, wv;                 /* [n_kv * d_head, d_model] */
-    kern_weight bq, bk, bv;             /* [rows of wq, wk, wv]; 0 where there is none */
-    kern_weight wo;                     /* [d_model, n_head * d_head] */
-    kern_weight ffn_norm;               /* [d_model] */
-    kern_weight w_route;                /* [n_exp, d_model]; 0 in a dense model */
-    kern_weight w_gate, w_up;           /* [d_ff, d_model], times n_exp */
-    kern_weight w_down;                 /* [d_model, d_ff], times n_exp */
+    kern_weight attn_norm;    /* [d_model] */
+    kern_weight wq;           /* [n_head * d_head, d_model] */
+    kern_weight wk, wv;       /* [n_kv * d_head, d_model] */
+    kern_weight bq, bk, bv;   /* [rows of wq, wk, wv]; 0 where there is none */
+    kern_weight wo;           /* [d_model, n_head * d_head] */
+    kern_weight bo;           /* [d_model]; 0 where there is none */
+    kern_weight ffn_norm;     /* [d_model] */
+    kern_weight w_route;      /* [n_exp, d_model]; 0 in a dense model */
+    kern_weight w_gate, w_up; /* [d_ff, d_model], times n_exp */
+    kern_weight w_down;       /* [d_model, d_ff], times n_exp */
 };
 
 struct weights {
-    kern_weight embed;                  /* [n_vocab, d_model] */
-    kern_weight out_norm;               /* [d_model] */
-    kern_weight out;                    /* [n_vocab, d_model]; may be `embed` */
-    kern_weight rope_freq;              /* f32 [n_rot / 2] */
-    struct layer *layer;                /* [n_layer] */
-    uint64_t bytes;                     /* of all tensors, as mapped */
+    kern_weight embed;     /* [n_vocab, d_model] */
+    kern_weight out_norm;  /* [d_model] */
+    kern_weight out;       /* [n_vocab, d_model]; may be `embed` */
+    kern_weight rope_freq; /* f32 [n_rot / 2] */
+    struct layer *layer;   /* [n_layer] */
+    uint64_t bytes;        /* of all tensors, as mapped */
     uint64_t n_param;
 };
 
-/* ---- buffers of one step, in the device -------------------------------------------------------- */
+/* ---- buffers of one step, in the device ---------------------------------------------------- */
 
 struct buffers {
-    kern_ref x;                         /* [max_tok, d_model] residual stream */
-    kern_ref h;                         /* [max_tok, d_model] normalized */
-    kern_ref q, att;                    /* [max_tok, n_head * d_head] */
-    kern_ref k, v;                      /* [max_tok, n_kv * d_head] */
-    kern_ref gate, up;                  /* [max_tok * max(1, n_used), d_ff] */
-    kern_ref exp_logit, exp_sel, exp_down; /* experts: [max_tok, n_exp], [.., 2 n_used], [.. n_used, d_model] */
-    kern_ref xo;                        /* [max_out, d_model] rows whose logits are wanted */
-    kern_ref logits;                    /* [max_out, n_vocab] */
+    kern_ref x;         /* [max_tok, d_model] residual stream */
+    kern_ref h;         /* [max_tok, d_model] normalized */
+    kern_ref q, att;    /* [max_tok, n_head * d_head] */
+    kern_ref k, v;      /* [max_tok, n_kv * d_head] */
+    kern_ref gate, up;  /* [max_tok * max(1, n_used), d_ff] */
+    kern_ref exp_logit; /* experts: [max_tok, n_exp] */
+    kern_ref exp_sel;   /* [max_tok, 2 n_used] the choice; the device's secret */
+    kern_ref exp_down;  /* [max_tok * n_used, d_model] */
+    kern_ref xo;        /* [max_out, d_model] rows whose logits are wanted */
+    kern_ref logits;    /* [max_out, n_vocab] */
 };
 
 /* ---- the model ------------------------------------------------------------------------------ */
@@ -97,7 +100,7 @@ struct model_opts {
 
 /* What opening will take, known before anything is allocated. Bytes. */
 struct model_bytes {
-    uint64_t weights;      /* mapped */
+    uint64_t weights; /* mapped */
     uint64_t kv;
     uint64_t scratch;
 };
@@ -107,31 +110,37 @@ struct model {
     struct config cfg;
     struct vocab *vocab;
     struct tokenizer *tok;
-    struct chat *chat;
-    struct str tmpl;               /* the file's chat template; empty if none */
+    struct chat *chat; /* NULL where the template cannot be parsed: see chat_err */
+    struct err chat_err;
+    struct str tmpl; /* the file's chat template; empty if none */
 
-    const struct kern *kern;       /* NULL until model_load */
+    const struct kern *kern; /* NULL until model_load */
     struct kern_dev *dev;
-    struct kern_kv kv;             /* shape of the page pool */
+    struct kern_kv kv; /* shape of the page pool */
     int max_tok, max_out;
     struct weights w;
     struct buffers b;
-    struct arena mem;              /* lifetime: the model's */
+    struct arena mem; /* lifetime: the model's */
 };
 
 /* Opens the file and reads everything but weights: configuration (if it has tensors), vocabulary,
  * chat template. Enough for tokenize, template, inspect. Any error of gguf_open, config_read,
- * vocab_load. A file without tensors has cfg.n_layer == 0. */
+ * vocab_load; a template that cannot be parsed is none, for it is needed only by who uses it.
+ * A file without tensors has cfg.n_layer == 0. On failure *m is NULL. */
 enum err_code model_open(struct model **m, const char *path, const struct model_opts *o,
                          struct err *e);
-/* What model_load will take with these options. */
+/* What model_load will take with these options. Exact: the device's own scratch is not in it. */
 void model_measure(const struct model *m, const struct model_opts *o, struct model_bytes *b);
-/* Binds weights, opens the device, allocates buffers and the KV pool. */
+/* Binds weights, opens the device, allocates buffers and the KV pool. Once per model; after a
+ * failure model_close is all that is left to do. ERR_NOFIT (with the numbers, before anything is
+ * allocated), ERR_FORMAT (names the tensor that is missing or has the wrong shape), ERR_USAGE
+ * (no such device), ERR_RANGE (options), ERR_UNSUPPORTED, ERR_NOMEM. */
 enum err_code model_load(struct model *m, const struct model_opts *o, struct err *e);
 void model_close(struct model *m); /* NULL and half-opened are fine */
 
 /* Computes one step; logits of the rows s->out are then in m->b.logits [n_out, n_vocab].
- * ERR_CANCELLED, ERR_IO, ERR_DEVICE: the step is void. s->n_tok <= max_tok, n_out <= max_out. */
+ * ERR_CANCELLED, ERR_IO, ERR_DEVICE: the step is void. s->n_tok <= max_tok, n_out <= max_out.
+ * ERR_RANGE: an id outside of the vocabulary; nothing was computed. */
 enum err_code model_forward(struct model *m, const struct step *s, struct err *e);
 
 #endif

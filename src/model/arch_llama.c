@@ -1,0 +1,29 @@
+/* arch_llama.c: Llama 2, 3, 3.1, 3.2; Mistral; Mixtral.
+ *
+ * One name in GGUF for a whole family: Mistral differs by a sliding window, Mixtral by experts.
+ * The file's query and key rows are in the order that rotates neighbours.
+ * Sources: Touvron et al. 2023; Jiang et al. 2023 (Mistral 7B); Jiang et al. 2024 (Mixtral).
+ */
+#include "model/config.h"
+#include "model/hparam.h"
+
+enum { MAX_EXP = 1024 };
+
+static enum err_code llama_extra(struct config *c, const struct gguf *g, struct err *e) {
+    struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};
+    enum err_code rc;
+    if ((rc = hparam_int(&h, "attention.sliding_window", 0, 0, INT32_MAX, &c->window)) ||
+        (rc = hparam_int(&h, "expert_count", 0, 0, MAX_EXP, &c->n_exp))) {
+        return rc;
+    }
+    if (c->n_exp == 0) {
+        return hparam_int(&h, "expert_used_count", 0, 0, 0, &c->n_used);
+    }
+    return hparam_int(&h, "expert_used_count", HPARAM_REQUIRED, 1, c->n_exp, &c->n_used);
+}
+
+const struct arch arch_llama = {
+    .name = "llama",
+    .act = ACT_SILU,
+    .extra = llama_extra,
+};

@@ -1,0 +1,137 @@
+/* config.c: the descriptor table and the keys that all architectures share.
+ *
+ * The bounds below are far above any model that exists and low enough that the products made of
+ * the fields (rows times columns, layers times pages) stay inside 64 bits. Whether the tensors
+ * have the shapes that these numbers promise is checked where they are bound, in weights.c.
+ */
+#include "model/config.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "model/hparam.h"
+
+enum {
+    MAX_LAYER = 1024,
+    MAX_HEAD = 4096,
+    MAX_D_MODEL = 1 << 17,
+    MAX_D_FF = 1 << 20,
+    MAX_VOCAB = (1 << 24) - 1, /* text/vocab.h has the same */
+    MAX_CTX = 1 << 24,         /* positions are exact as floats up to here */
+};
+
+static const struct arch *const arch_list[] = {&arch_llama, &arch_qwen2};
+
+static enum err_code find_arch(const struct arch **a, const struct gguf *g, struct err *e) {
+    struct str name;
+    enum err_code rc = gguf_get_str(g, "general.architecture", &name, e);
+    if (rc) {
+        return rc;
+    }
+    char known[128];
+    int n = 0;
+    for (size_t i = 0; i < sizeof arch_list / sizeof *arch_list; i++) {
+        if (str_is(name, arch_list[i]->name)) {
+            *a = arch_list[i];
+            return ERR_OK;
+        }
+        n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", i ? ", " : "",
+                      arch_list[i]->name);
+    }
+    rc = err_set(e, ERR_UNSUPPORTED, "unknown architecture '%.*s'",
+                 (int)(name.n < 64 ? name.n : 64), name.p);
+    err_where(e, "%s, key 'general.architecture'", g->path);
+    err_hint(e, "this program knows: %s", known);
+    return rc;
+}
+
+/* Sizes of the residual stream, the heads and the feed-forward block. */
+static enum err_code read_shape(struct config *c, const struct hparam *h) {
+    enum err_code rc;
+    if ((rc = hparam_int(h, "embedding_length", HPARAM_REQUIRED, 1, MAX_D_MODEL, &c->d_model)) ||
+        (rc = hparam_int(h, "attention.head_count", HPARAM_REQUIRED, 1, MAX_HEAD, &c->n_head)) ||
+        (rc = hparam_int(h, "attention.head_count_kv", c->n_head, 1, c->n_head, &c->n_kv)) ||
+        (rc = hparam_int(h, "attention.key_length", 0, 1, CONFIG_D_HEAD_MAX, &c->d_head)) ||
+        (rc = hparam_int(h, "feed_forward_length", HPARAM_REQUIRED, 1, MAX_D_FF, &c->d_ff)) ||
+        (rc = hparam_int(h, "context_length", HPARAM_REQUIRED, 1, MAX_CTX, &c->n_ctx))) {
+        return rc;
+    }
+    if (c->d_head == 0) { /* the usual case: the heads share out the residual stream */
+        c->d_head = c->d_model % c->n_head ? 0 : c->d_model / c->n_head;
+    }
+    if (c->n_head % c->n_kv || c->d_head == 0 || c->d_head > CONFIG_D_HEAD_MAX) {
+        rc = err_set(h->e, ERR_FORMAT,
+                     "%d heads over %d key-value heads do not share out a width of %d", c->n_head,
+                     c->n_kv, c->d_model);
+        err_where(h->e, "%s, keys '%s.attention.*'", h->g->path, c->arch);
+        return rc;
+    }
+    int d_value;
+    if ((rc = hparam_int(h, "attention.value_length", c->d_head, 1, CONFIG_D_HEAD_MAX, &d_value))) {
+        return rc;
+    }
+    if (d_value != c->d_head) {
+        rc = err_set(h->e, ERR_UNSUPPORTED, "keys of %d dimensions and values of %d", c->d_head,
+                     d_value);
+        err_where(h->e, "%s, key '%s.attention.value_length'", h->g->path, c->arch);
+        return rc;
+    }
+    c->attn_scale = (float)(1.0 / sqrt(c->d_head));
+    return ERR_OK;
+}
+
+static enum err_code read_rope(struct config *c, const struct hparam *h) {
+    double base;
+    enum err_code rc;
+    if ((rc = hparam_int(h, "rope.dimension_count", c->d_head, 2, c->d_head, &c->n_rot)) ||
+        (rc = hparam_real(h, "rope.freq_base", 10000, 1.001, 1e15, &base))) {
+        return rc;
+    }
+    if (c->n_rot % 2) {
+        rc = err_set(h->e, ERR_FORMAT, "%d rotated dimensions do not make pairs", c->n_rot);
+        err_where(h->e, "%s, key '%s.rope.dimension_count'", h->g->path, c->arch);
+        return rc;
+    }
+    c->rope_base = (float)base;
+    c->rope_scale = 1;
+    return ERR_OK;
+}
+
+/* The embedding table says how many tokens there are: not every file has the key. */
+static enum err_code read_vocab(struct config *c, const struct hparam *h) {
+    const struct gguf_tensor *t = gguf_find_tensor(h->g, "token_embd.weight");
+    if (!t || t->dim[1] > MAX_VOCAB) {
+        enum err_code rc = err_set(h->e, ERR_FORMAT, "tensor 'token_embd.weight' is %s",
+                                   t ? "larger than any vocabulary" : "missing");
+        err_where(h->e, "%s", h->g->path);
+        return rc;
+    }
+    c->n_vocab = (int)t->dim[1];
+    int said;
+    return hparam_int(h, "vocab_size", c->n_vocab, c->n_vocab, c->n_vocab, &said);
+}
+
+enum err_code config_read(struct config *c, const struct gguf *g, struct err *e) {
+    const struct arch *a = NULL;
+    enum err_code rc = find_arch(&a, g, e);
+    if (rc) {
+        return rc;
+    }
+    *c = (struct config){.arch = a->name, .act = a->act, .rope_halves = a->rope_halves};
+    struct hparam h = {.g = g, .arch = a->name, .e = e};
+    double eps;
+    if ((rc = hparam_int(&h, "block_count", HPARAM_REQUIRED, 1, MAX_LAYER, &c->n_layer))) {
+        return rc;
+    }
+    h.n_layer = c->n_layer;
+    if ((rc = read_shape(c, &h)) || (rc = read_rope(c, &h)) || (rc = read_vocab(c, &h)) ||
+        (rc = hparam_real(&h, "attention.layer_norm_rms_epsilon", HPARAM_REQUIRED, 1e-30, 1,
+                          &eps))) {
+        return rc;
+    }
+    c->norm_eps = (float)eps;
+    c->qkv_bias = a->qkv_bias || gguf_find_tensor(g, "blk.0.attn_q.bias");
+    c->out_bias = gguf_find_tensor(g, "blk.0.attn_output.bias") != NULL;
+    c->tied = gguf_find_tensor(g, "output.weight") == NULL;
+    return a->extra ? a->extra(c, g, e) : ERR_OK;
+}

@@ -1,0 +1,113 @@
+/* forward.c: one step of the transformer, over a batch of tokens of any sequences.
+ *
+ * Reads like the papers (Vaswani et al. 2017; Touvron et al. 2023): normalize, attend, add;
+ * normalize, feed forward, add; then the rows whose logits are wanted. Owns the order of the
+ * operations and no number: what differs between models is in `struct config`, how it is computed
+ * is behind `struct kern`.
+ */
+#include <assert.h>
+
+#include "model/model.h"
+
+static void attention(const struct model *m, int i) {
+    const struct config *c = &m->cfg;
+    const struct layer *l = &m->w.layer[i];
+    const struct buffers *b = &m->b;
+    const struct kern *k = m->kern;
+    struct kern_rope rope = {.n_head = c->n_head,
+                             .d_head = c->d_head,
+                             .n_rot = c->n_rot,
+                             .halves = c->rope_halves,
+                             .freq = m->w.rope_freq,
+                             .scale = c->rope_scale};
+
+    k->rmsnorm(m->dev, b->h, b->x, l->attn_norm, ROWS_TOK, c->d_model, c->norm_eps);
+    kern_qkv(k, m->dev,
+             &(struct kern_qkv){.x = b->h,
+                                .q = b->q,
+                                .k = b->k,
+                                .v = b->v,
+                                .wq = l->wq,
+                                .wk = l->wk,
+                                .wv = l->wv,
+                                .bq = l->bq,
+                                .bk = l->bk,
+                                .bv = l->bv});
+    k->rope(m->dev, b->q, &rope);
+    rope.n_head = c->n_kv;
+    k->rope(m->dev, b->k, &rope);
+    k->kv_store(m->dev, i, b->k, b->v);
+    k->attend(m->dev, b->att, b->q,
+              &(struct kern_attend){.layer = i,
+                                    .n_head = c->n_head,
+                                    .n_kv = c->n_kv,
+                                    .d_head = c->d_head,
+                                    .scale = c->attn_scale,
+                                    .window = c->window});
+    k->matmul(m->dev, b->x, b->att, l->wo, l->bo, ROWS_TOK, true);
+}
+
+static void feed_forward(const struct model *m, int i) {
+    const struct config *c = &m->cfg;
+    const struct layer *l = &m->w.layer[i];
+    const struct buffers *b = &m->b;
+    const struct kern *k = m->kern;
+
+    k->rmsnorm(m->dev, b->h, b->x, l->ffn_norm, ROWS_TOK, c->d_model, c->norm_eps);
+    if (c->n_exp) {
+        kern_moe(k, m->dev,
+                 &(struct kern_moe){.x = b->h,
+                                    .y = b->x,
+                                    .logit = b->exp_logit,
+                                    .sel = b->exp_sel,
+                                    .gate = b->gate,
+                                    .up = b->up,
+                                    .down = b->exp_down,
+                                    .w_route = l->w_route,
+                                    .w_gate = l->w_gate,
+                                    .w_up = l->w_up,
+                                    .w_down = l->w_down,
+                                    .n_exp = c->n_exp,
+                                    .n_used = c->n_used,
+                                    .d_model = c->d_model,
+                                    .d_ff = c->d_ff,
+                                    .act = c->act});
+    } else {
+        kern_ffn(k, m->dev,
+                 &(struct kern_ffn){.x = b->h,
+                                    .y = b->x,
+                                    .gate = b->gate,
+                                    .up = b->up,
+                                    .w_gate = l->w_gate,
+                                    .w_up = l->w_up,
+                                    .w_down = l->w_down,
+                                    .d_ff = c->d_ff,
+                                    .act = c->act});
+    }
+}
+
+enum err_code model_forward(struct model *m, const struct step *s, struct err *e) {
+    const struct config *c = &m->cfg;
+    const struct buffers *b = &m->b;
+    const struct kern *k = m->kern;
+    assert(s->n_tok > 0 && s->n_tok <= m->max_tok && s->n_out >= 0 && s->n_out <= m->max_out);
+    for (int i = 0; i < s->n_tok; i++) {
+        if (s->tok[i] < 0 || s->tok[i] >= c->n_vocab) {
+            return err_set(e, ERR_RANGE, "token id %d is outside of 0 to %d", (int)s->tok[i],
+                           c->n_vocab - 1);
+        }
+    }
+
+    k->begin(m->dev, s);
+    k->embed(m->dev, b->x, m->w.embed);
+    for (int i = 0; i < c->n_layer; i++) {
+        attention(m, i);
+        feed_forward(m, i);
+    }
+    if (s->n_out > 0) {
+        k->gather(m->dev, b->xo, b->x, c->d_model);
+        k->rmsnorm(m->dev, b->xo, b->xo, m->w.out_norm, ROWS_OUT, c->d_model, c->norm_eps);
+        k->matmul(m->dev, b->logits, b->xo, m->w.out, 0, ROWS_OUT, false);
+    }
+    return k->end(m->dev, e);
+}

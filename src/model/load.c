@@ -1,0 +1,324 @@
+/* load.c: from a path to a model that can compute, and what that takes, said beforehand.
+ *
+ * One of the two places where text/ and format/ meet: the vocabulary and the chat template come
+ * out of the same file as the weights. Owns the order of opening and closing. Refuses to choose
+ * a smaller context or another file when something does not fit: it says the numbers.
+ * Invariant: the sizes that model_measure gives are computed from the same list that model_load
+ * allocates from.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "model/config.h"
+#include "model/model.h"
+#include "model/vocab_load.h"
+#include "model/weights.h"
+
+#if defined(IGN_TORTURE)
+enum { PAGE_TOK = 2 }; /* give page borders a chance */
+#else
+enum { PAGE_TOK = 32 };
+#endif
+enum { CONTEXT = 4096, MAX_TOK = 512, MAX_OUT = 64, OPTION_MAX = 1 << 24, N_BUFFER = 13 };
+
+/* ---- sizes -------------------------------------------------------------------------------- */
+
+static int or_default(int v, int def) {
+    return v ? v : def;
+}
+
+/* The options with every default filled in. */
+static struct model_opts settle(const struct config *c, const struct model_opts *o) {
+    struct model_opts r = *o;
+    r.n_ctx = or_default(o->n_ctx, c->n_ctx < CONTEXT ? c->n_ctx : CONTEXT);
+    r.max_tok = or_default(o->max_tok, MAX_TOK);
+    r.max_out = or_default(o->max_out, MAX_OUT);
+    r.page_tok = or_default(o->page_tok, PAGE_TOK);
+    return r;
+}
+
+static enum err_code check_options(const struct model_opts *o, struct err *e) {
+    const struct {
+        const char *name;
+        int v;
+    } bounded[] = {{"context", o->n_ctx},
+                   {"tokens in a step", o->max_tok},
+                   {"rows with logits", o->max_out},
+                   {"positions in a KV page", o->page_tok}};
+    for (size_t i = 0; i < sizeof bounded / sizeof *bounded; i++) {
+        if (bounded[i].v < 1 || bounded[i].v > OPTION_MAX) {
+            return err_set(e, ERR_RANGE, "%s: %d is outside of 1 to %d", bounded[i].name,
+                           bounded[i].v, OPTION_MAX);
+        }
+    }
+    if (o->page_tok & (o->page_tok - 1)) {
+        return err_set(e, ERR_RANGE, "positions in a KV page: %d is not a power of two",
+                       o->page_tok);
+    }
+    if (o->kv_type != DT_F16 && o->kv_type != DT_F32) {
+        return err_set(e, ERR_RANGE, "the KV cache is f16 or f32");
+    }
+    return ERR_OK;
+}
+
+static struct kern_kv kv_shape(const struct config *c, const struct model_opts *o) {
+    return (struct kern_kv){
+        .n_layer = c->n_layer,
+        .n_kv = c->n_kv,
+        .d_head = c->d_head,
+        .page_tok = o->page_tok,
+        .n_page = (o->n_ctx + o->page_tok - 1) / o->page_tok,
+        .type = o->kv_type,
+    };
+}
+
+struct want {
+    kern_ref *ref;
+    uint64_t n; /* floats; 0: the model has no use for it */
+};
+
+/* The one list of buffers, for measuring and for allocating. */
+static void list_buffers(struct want w[N_BUFFER], struct buffers *b, const struct config *c,
+                         const struct model_opts *o) {
+    uint64_t tok = (uint64_t)o->max_tok, out = (uint64_t)o->max_out, d = (uint64_t)c->d_model;
+    uint64_t q = (uint64_t)c->n_head * (uint64_t)c->d_head;
+    uint64_t kv = (uint64_t)c->n_kv * (uint64_t)c->d_head;
+    uint64_t exp = (uint64_t)c->n_exp, used = (uint64_t)c->n_used;
+    uint64_t ff = tok * (used ? used : 1) * (uint64_t)c->d_ff;
+    const struct want list[N_BUFFER] = {
+        {&b->x, tok * d},
+        {&b->h, tok * d},
+        {&b->q, tok * q},
+        {&b->att, tok * q},
+        {&b->k, tok * kv},
+        {&b->v, tok * kv},
+        {&b->gate, ff},
+        {&b->up, ff},
+        {&b->exp_logit, tok * exp},
+        {&b->exp_sel, tok * used * 2},
+        {&b->exp_down, tok * used * d},
+        {&b->xo, out * d},
+        {&b->logits, out * (uint64_t)c->n_vocab},
+    };
+    memcpy(w, list, sizeof list);
+}
+
+void model_measure(const struct model *m, const struct model_opts *o, struct model_bytes *b) {
+    const struct config *c = &m->cfg;
+    struct model_opts r = settle(c, o);
+    struct kern_kv kv = kv_shape(c, &r);
+    struct buffers none;
+    struct want w[N_BUFFER];
+    *b = (struct model_bytes){.kv = (uint64_t)kv.n_page * kern_kv_page_bytes(&kv)};
+    for (size_t i = 0; i < m->file->n_tensor; i++) {
+        b->weights += m->file->tensor[i].bytes;
+    }
+    list_buffers(w, &none, c, &r);
+    for (int i = 0; i < N_BUFFER; i++) {
+        b->scratch += w[i].n * sizeof(float);
+    }
+    b->scratch += (uint64_t)c->n_rot / 2 * sizeof(float);
+}
+
+/* Weights may be mapped and shared, but a machine that cannot hold them reads the disk for every
+ * token: that is refused, too. */
+static enum err_code check_fits(const struct model *m, const struct model_opts *o, struct err *e) {
+    const double gb = 1e9;
+    struct model_bytes b;
+    model_measure(m, o, &b);
+    uint64_t total = os_memory_total(), available = os_memory_available();
+    uint64_t need = b.weights + b.kv + b.scratch;
+    if (need <= total && b.kv + b.scratch <= available) {
+        return ERR_OK;
+    }
+    enum err_code rc = err_set(
+        e, ERR_NOFIT,
+        "the model needs %.2f GB (weights %.2f, KV cache %.2f, buffers %.2f), this machine has "
+        "%.2f GB, of which %.2f are available",
+        (double)need / gb, (double)b.weights / gb, (double)b.kv / gb, (double)b.scratch / gb,
+        (double)total / gb, (double)available / gb);
+    err_where(e, "%s", m->file->path);
+    err_hint(e, "take a smaller context, or a smaller model or quantization");
+    return rc;
+}
+
+/* ---- opening ------------------------------------------------------------------------------ */
+
+static struct str piece_or_empty(const struct vocab *v, int32_t id) {
+    return id < 0 ? str_of("", 0) : vocab_piece(v, id);
+}
+
+static enum err_code open_text(struct model *m, struct err *e) {
+    const char *key = "tokenizer.chat_template";
+    enum err_code rc;
+    if ((rc = vocab_load(&m->vocab, m->file, e)) || (rc = tokenizer_create(&m->tok, m->vocab, e)) ||
+        (rc = gguf_find(m->file, key) ? gguf_get_str(m->file, key, &m->tmpl, e) : ERR_OK)) {
+        return rc;
+    }
+    rc = chat_create(&m->chat, m->tmpl, piece_or_empty(m->vocab, vocab_bos(m->vocab)),
+                     piece_or_empty(m->vocab, vocab_eos(m->vocab)), &m->chat_err);
+    if (rc == ERR_NOMEM) {
+        *e = m->chat_err;
+        return rc;
+    }
+    return ERR_OK;
+}
+
+static enum err_code open_config(struct model *m, struct err *e) {
+    if (m->file->n_tensor == 0) {
+        return ERR_OK;
+    }
+    enum err_code rc = config_read(&m->cfg, m->file, e);
+    if (!rc && vocab_size(m->vocab) != (uint32_t)m->cfg.n_vocab) {
+        rc = err_set(e, ERR_FORMAT, "the tokenizer has %u tokens, 'token_embd.weight' %d",
+                     vocab_size(m->vocab), m->cfg.n_vocab);
+        err_where(e, "%s", m->file->path);
+    }
+    return rc;
+}
+
+/* Reading the whole file into memory is decided on its directory: the mapping comes first. */
+static enum err_code open_file(struct model *m, const char *path, bool copy, struct err *e) {
+    enum err_code rc = gguf_open(&m->file, path, false, e);
+    if (rc || !copy) {
+        return rc;
+    }
+    uint64_t bytes = 0, available = os_memory_available();
+    for (size_t i = 0; i < m->file->n_part; i++) {
+        bytes += m->file->part[i].size;
+    }
+    if (bytes > available) {
+        rc = err_set(e, ERR_NOFIT, "reading the file takes %.2f GB of memory, %.2f are available",
+                     (double)bytes / 1e9, (double)available / 1e9);
+        err_where(e, "%s", path);
+        err_hint(e, "leave out --no-mmap");
+        return rc;
+    }
+    gguf_close(m->file);
+    m->file = NULL;
+    return gguf_open(&m->file, path, true, e);
+}
+
+enum err_code model_open(struct model **out, const char *path, const struct model_opts *o,
+                         struct err *e) {
+    enum err_code rc;
+    struct model *m = mem_zalloc(1, sizeof *m);
+    *out = NULL;
+    if (!m) {
+        return err_set(e, ERR_NOMEM, "no memory to open '%s'", path);
+    }
+    arena_init(&m->mem, 0);
+    if ((rc = open_file(m, path, o->no_mmap, e)) || (rc = open_text(m, e)) ||
+        (rc = open_config(m, e))) {
+        goto fail;
+    }
+    *out = m;
+    return ERR_OK;
+fail:
+    model_close(m);
+    return rc;
+}
+
+void model_close(struct model *m) {
+    if (!m) {
+        return;
+    }
+    if (m->kern) {
+        m->kern->close(m->dev);
+    }
+    arena_fini(&m->mem);
+    chat_free(m->chat);
+    tokenizer_free(m->tok);
+    vocab_free(m->vocab);
+    gguf_close(m->file);
+    mem_free(m);
+}
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+static enum err_code choose_device(const struct kern **k, const char *name, struct err *e) {
+    if (!name || !strcmp(name, "auto")) {
+        *k = kern_list[0];
+        return ERR_OK;
+    }
+    *k = kern_find(name);
+    if (*k) {
+        return ERR_OK;
+    }
+    char known[96] = "";
+    size_t n = 0;
+    for (const struct kern *const *p = kern_list; *p && n < sizeof known; p++) {
+        n += (size_t)snprintf(known + n, sizeof known - n, ", %s", (*p)->name);
+    }
+    err_set(e, ERR_USAGE, "no device is called '%s'", name);
+    err_hint(e, "this program knows: auto%s", known);
+    return ERR_USAGE;
+}
+
+static enum err_code prepare_file(struct model *m, const struct model_opts *o, struct err *e) {
+    for (size_t i = 0; i < m->file->n_part; i++) {
+        struct os_map *part = &m->file->part[i];
+        if (!part->copied) {
+            os_map_willneed(part);
+        }
+        enum err_code rc = o->mlock ? os_map_lock(part, e) : ERR_OK;
+        if (rc) {
+            return rc;
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code alloc_buffers(struct model *m, const struct model_opts *o, struct err *e) {
+    struct want w[N_BUFFER];
+    list_buffers(w, &m->b, &m->cfg, o);
+    for (int i = 0; i < N_BUFFER; i++) {
+        enum err_code rc = w[i].n ? m->kern->alloc(m->dev, w[i].n, w[i].ref, e) : ERR_OK;
+        if (rc) {
+            return rc;
+        }
+    }
+    m->max_tok = o->max_tok;
+    m->max_out = o->max_out;
+    return ERR_OK;
+}
+
+static void count_weights(struct weights *w, const struct gguf *g) {
+    for (size_t i = 0; i < g->n_tensor; i++) {
+        const uint64_t *d = g->tensor[i].dim;
+        w->n_param += d[0] * d[1] * d[2] * d[3];
+        w->bytes += g->tensor[i].bytes;
+    }
+}
+
+enum err_code model_load(struct model *m, const struct model_opts *o, struct err *e) {
+    assert(!m->kern);
+    if (m->cfg.n_layer == 0) {
+        enum err_code rc = err_set(e, ERR_UNSUPPORTED, "the file has a vocabulary but no weights");
+        err_where(e, "%s", m->file->path);
+        return rc;
+    }
+    struct model_opts r = settle(&m->cfg, o);
+    const struct kern *k;
+    enum err_code rc;
+    if ((rc = check_options(&r, e)) || (rc = choose_device(&k, r.device, e)) ||
+        (rc = check_fits(m, &r, e)) || (rc = prepare_file(m, &r, e))) {
+        return rc;
+    }
+    struct kern_opts ko = {
+        .n_thread = r.n_thread, .max_tok = r.max_tok, .max_out = r.max_out, .level = r.cpu_level};
+    if ((rc = k->open(&m->dev, &ko, e))) {
+        return rc;
+    }
+    m->kern = k; /* from here on model_close closes the device */
+    m->kv = kv_shape(&m->cfg, &r);
+    if ((rc = weights_bind(m, e)) || (rc = alloc_buffers(m, &r, e)) ||
+        (rc = k->kv_open(m->dev, &m->kv, e)) || (rc = k->ready(m->dev, e))) {
+        return rc;
+    }
+    count_weights(&m->w, m->file);
+    log_line(LOG_INFO, "%s", k->describe(m->dev));
+    return ERR_OK;
+}

@@ -1,0 +1,152 @@
+/* rope.c: how fast each pair of dimensions turns.
+ *
+ * Owns the angle per position: base^(-2i / n_rot), divided by the file's own factor of that pair
+ * (Llama 3.1: rope_freqs.weight), then scaled: linear (all positions are stretched) or YaRN
+ * (fast pairs are kept, slow ones stretched, a ramp between). Refuses to rotate: kern/ does.
+ * Invariant: every angle that leaves here is finite and positive.
+ * Sources: Su et al. 2021; Chen et al. 2023 (linear); Peng et al. 2023 (YaRN).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "model/config.h"
+#include "model/hparam.h"
+
+static const double two_pi = 6.283185307179586;
+
+enum scaling { SCALE_NONE, SCALE_LINEAR, SCALE_YARN };
+
+struct yarn {
+    double factor;               /* how many times longer the context became */
+    double n_ctx_orig;           /* what it was */
+    double beta_fast, beta_slow; /* turns over n_ctx_orig: more are kept, fewer are stretched */
+    double ext;                  /* share of the ramp, 1 */
+    double attn;                 /* on sine and cosine */
+};
+
+static enum err_code read_scaling(enum scaling *kind, double *factor, const struct hparam *h) {
+    struct str type;
+    enum err_code rc;
+    double old_key;
+    if ((rc = hparam_str(h, "rope.scaling.type", &type)) ||
+        (rc = hparam_real(h, "rope.scale_linear", 0, 0, 1e6, &old_key)) ||
+        (rc = hparam_real(h, "rope.scaling.factor", old_key, 0, 1e6, factor))) {
+        return rc;
+    }
+    if (str_is(type, "none") || *factor == 0) { /* 0 stands for "no scaling" in old files */
+        *kind = SCALE_NONE;
+    } else if (type.n == 0 || str_is(type, "linear")) {
+        *kind = SCALE_LINEAR;
+    } else if (str_is(type, "yarn")) {
+        *kind = SCALE_YARN;
+    } else {
+        rc = err_set(h->e, ERR_UNSUPPORTED, "unknown RoPE scaling '%.*s'",
+                     (int)(type.n < 64 ? type.n : 64), type.p);
+    }
+    if (!rc && *kind != SCALE_NONE && *factor < 1e-6) {
+        rc = err_set(h->e, ERR_FORMAT, "a RoPE scaling factor of %g", *factor);
+    }
+    if (rc) {
+        err_where(h->e, "%s, keys '%s.rope.scaling.*'", h->g->path, h->arch);
+    }
+    return rc;
+}
+
+static double mscale(double factor, double mul) {
+    return factor <= 1 ? 1 : 0.1 * mul * log(factor) + 1;
+}
+
+/* `yarn_attn_factor` replaces the paper's attention factor, `yarn_log_multiplier` divides it by
+ * what the model was trained with, `attn_factor` multiplies the result. */
+static enum err_code read_yarn(struct yarn *y, const struct config *c, const struct hparam *h) {
+    enum err_code rc;
+    int n_ctx_orig;
+    double log_mul, attn, more;
+    if ((rc = hparam_int(h, "rope.scaling.original_context_length", c->n_ctx, 1, 1 << 24,
+                         &n_ctx_orig)) ||
+        (rc = hparam_real(h, "rope.scaling.yarn_beta_fast", 32, 1e-3, 1e6, &y->beta_fast)) ||
+        (rc = hparam_real(h, "rope.scaling.yarn_beta_slow", 1, 1e-3, 1e6, &y->beta_slow)) ||
+        (rc = hparam_real(h, "rope.scaling.yarn_ext_factor", 1, 0, 1, &y->ext)) ||
+        (rc = hparam_real(h, "rope.scaling.yarn_log_multiplier", 0, 0, 100, &log_mul)) ||
+        (rc = hparam_real(h, "rope.scaling.yarn_attn_factor", 0, 1e-3, 1e3, &attn)) ||
+        (rc = hparam_real(h, "rope.scaling.attn_factor", 1, 1e-3, 1e3, &more))) {
+        return rc;
+    }
+    y->n_ctx_orig = n_ctx_orig;
+    if (attn == 0) {
+        attn = mscale(y->factor, 1) / (log_mul > 0 ? mscale(y->factor, log_mul) : 1);
+    }
+    y->attn = attn * more;
+    return ERR_OK;
+}
+
+/* Share of pair i of n_rot / 2 that keeps its own speed: 1 for fast pairs, 0 for slow ones. The
+ * pair which makes `turns` turns over the original context is where a bound lies. */
+static double yarn_bound(const struct yarn *y, const struct config *c, double turns) {
+    return c->n_rot * log(y->n_ctx_orig / (turns * two_pi)) / (2 * log(c->rope_base));
+}
+
+static void yarn_scale(const struct yarn *y, const struct config *c, const double *angle,
+                       float *freq) {
+    double low = fmax(floor(yarn_bound(y, c, y->beta_fast)), 0);
+    double high = fmin(ceil(yarn_bound(y, c, y->beta_slow)), c->n_rot - 1);
+    double width = fmax(high - low, 0.001);
+    for (int i = 0; i < c->n_rot / 2; i++) {
+        double ramp = fmin(fmax((i - low) / width, 0), 1);
+        double keep = (1 - ramp) * y->ext;
+        freq[i] = (float)(angle[i] / y->factor * (1 - keep) + angle[i] * keep);
+    }
+}
+
+/* Angles before scaling: angle [n_rot / 2]. */
+static enum err_code read_angles(double *angle, const struct config *c, const struct gguf *g,
+                                 struct err *e) {
+    const struct gguf_tensor *t = gguf_find_tensor(g, "rope_freqs.weight");
+    int n = c->n_rot / 2;
+    if (t && (t->type != DT_F32 || t->dim[0] != (uint64_t)n || t->bytes != (size_t)n * 4)) {
+        enum err_code rc = err_set(e, ERR_FORMAT,
+                                   "tensor 'rope_freqs.weight' is %s with rows of %llu, expected "
+                                   "F32 [%d]",
+                                   dtype_info(t->type)->name, (unsigned long long)t->dim[0], n);
+        err_where(e, "%s, offset %llu", g->path, (unsigned long long)t->offset);
+        return rc;
+    }
+    for (int i = 0; i < n; i++) {
+        float factor = 1;
+        if (t) {
+            memcpy(&factor, t->data + 4 * (size_t)i, 4);
+        }
+        if (!(factor >= 1e-6f && factor <= 1e6f)) {
+            enum err_code rc = err_set(e, ERR_FORMAT, "element %d of 'rope_freqs.weight' is %g", i,
+                                       (double)factor);
+            err_where(e, "%s, offset %llu", g->path, (unsigned long long)t->offset);
+            return rc;
+        }
+        angle[i] = pow(c->rope_base, -2.0 * i / c->n_rot) / factor;
+    }
+    return ERR_OK;
+}
+
+enum err_code rope_freqs(struct config *c, const struct gguf *g, float *freq, struct err *e) {
+    struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};
+    enum scaling kind = SCALE_NONE;
+    struct yarn y = {0};
+    double angle[CONFIG_D_HEAD_MAX / 2];
+    enum err_code rc;
+    if ((rc = read_scaling(&kind, &y.factor, &h)) || (rc = read_angles(angle, c, g, e))) {
+        return rc;
+    }
+    c->rope_scale = 1;
+    if (kind == SCALE_YARN) {
+        if ((rc = read_yarn(&y, c, &h))) {
+            return rc;
+        }
+        yarn_scale(&y, c, angle, freq);
+        c->rope_scale = (float)y.attn;
+        return ERR_OK;
+    }
+    for (int i = 0; i < c->n_rot / 2; i++) {
+        freq[i] = (float)(kind == SCALE_LINEAR ? angle[i] / y.factor : angle[i]);
+    }
+    return ERR_OK;
+}

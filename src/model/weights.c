@@ -1,0 +1,262 @@
+/* weights.c: names and shapes of all tensors, in one place.
+ *
+ * Owns the GGUF names. Shapes in messages are written as in the file, row length first. `get`
+ * demands a tensor. The bytes stay where they are mapped: what is built here are tables of
+ * addresses, with the model's lifetime. Invariant: a handle that is not 0 has the shape that
+ * model.h says.
+ */
+#include "model/weights.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "model/config.h"
+
+struct binder {
+    struct model *m;
+    const struct gguf *g;
+    bool *used; /* [n_tensor] somebody asked for it */
+    struct err *e;
+};
+
+struct shape {
+    int n_mat;        /* experts, or 1 */
+    int n_row, n_col; /* outputs, inputs; a vector has one row */
+};
+
+struct name {
+    char s[64];
+};
+
+/* "blk.LAYER.PART" */
+static struct name name_in(int layer, const char *part) {
+    struct name n;
+    snprintf(n.s, sizeof n.s, "blk.%d.%s", layer, part);
+    return n;
+}
+
+static enum err_code missing(struct binder *b, const char *name) {
+    enum err_code rc = err_set(b->e, ERR_FORMAT, "tensor '%s' is missing", name);
+    err_where(b->e, "%s", b->g->path);
+    return rc;
+}
+
+static enum err_code check_shape(struct binder *b, const struct gguf_tensor *t, const char *name,
+                                 struct shape s) {
+    if (t->dim[0] == (uint64_t)s.n_col && t->dim[1] == (uint64_t)s.n_row &&
+        t->dim[2] == (uint64_t)s.n_mat && t->dim[3] == 1) {
+        return ERR_OK;
+    }
+    enum err_code rc = err_set(
+        b->e, ERR_FORMAT,
+        "tensor '%s' has the shape [%llu, %llu, %llu, %llu], expected [%d, %d, %d, 1]", name,
+        (unsigned long long)t->dim[0], (unsigned long long)t->dim[1], (unsigned long long)t->dim[2],
+        (unsigned long long)t->dim[3], s.n_col, s.n_row, s.n_mat);
+    err_where(b->e, "%s, offset %llu", b->g->path, (unsigned long long)t->entry);
+    return rc;
+}
+
+/* Hands n_mat matrices of one type, at mat [n_mat], to the device. */
+static enum err_code load(struct binder *b, const struct gguf_tensor *t, const char *name,
+                          struct shape s, const void *const *mat, kern_weight *w) {
+    struct kern_tensor kt = {
+        .name = name,
+        .type = (enum dtype)t->type,
+        .n_mat = s.n_mat,
+        .n_row = s.n_row,
+        .n_col = s.n_col,
+        .mat = mat,
+        .lost = b->g->part ? &b->g->part[t->part].lost : NULL,
+    };
+    return b->m->kern->load(b->m->dev, &kt, w, b->e);
+}
+
+static enum err_code get(struct binder *b, const char *name, struct shape s, kern_weight *w) {
+    const struct gguf_tensor *t = gguf_find_tensor(b->g, name);
+    if (!t) {
+        return missing(b, name);
+    }
+    b->used[t - b->g->tensor] = true;
+    enum err_code rc = check_shape(b, t, name, s);
+    if (rc) {
+        return rc;
+    }
+    const void **mat = arena_alloc(&b->m->mem, (size_t)s.n_mat, sizeof *mat);
+    if (!mat) {
+        return err_set(b->e, ERR_NOMEM, "no memory for the weights' table");
+    }
+    size_t bytes = t->bytes / (size_t)s.n_mat;
+    for (int i = 0; i < s.n_mat; i++) {
+        mat[i] = t->data + (size_t)i * bytes;
+    }
+    return load(b, t, name, s, mat, w);
+}
+
+static enum err_code get_in(struct binder *b, int layer, const char *part, int n_row, int n_col,
+                            kern_weight *w) {
+    return get(b, name_in(layer, part).s, (struct shape){1, n_row, n_col}, w);
+}
+
+/* The experts' matrices: one tensor for all, or (files of 2023) one tensor for each. */
+static enum err_code get_experts(struct binder *b, int layer, const char *part, struct shape s,
+                                 kern_weight *w) {
+    char stacked[32], single[32];
+    snprintf(stacked, sizeof stacked, "%s_exps.weight", part);
+    struct name name = name_in(layer, stacked);
+    snprintf(single, sizeof single, "%s.0.weight", part);
+    if (gguf_find_tensor(b->g, name.s) || !gguf_find_tensor(b->g, name_in(layer, single).s)) {
+        return get(b, name.s, s, w);
+    }
+    const struct gguf_tensor *t = NULL;
+    const void **mat = arena_alloc(&b->m->mem, (size_t)s.n_mat, sizeof *mat);
+    if (!mat) {
+        return err_set(b->e, ERR_NOMEM, "no memory for the weights' table");
+    }
+    for (int i = 0; i < s.n_mat; i++) {
+        snprintf(single, sizeof single, "%s.%d.weight", part, i);
+        name = name_in(layer, single);
+        const struct gguf_tensor *u = gguf_find_tensor(b->g, name.s);
+        enum err_code rc =
+            u ? check_shape(b, u, name.s, (struct shape){1, s.n_row, s.n_col}) : missing(b, name.s);
+        if (rc) {
+            return rc;
+        }
+        if (t && u->type != t->type) {
+            rc = err_set(b->e, ERR_UNSUPPORTED, "tensor '%s' is %s, the first expert's is %s",
+                         name.s, dtype_info(u->type)->name, dtype_info(t->type)->name);
+            err_where(b->e, "%s", b->g->path);
+            return rc;
+        }
+        b->used[u - b->g->tensor] = true;
+        mat[i] = u->data;
+        t = u;
+    }
+    return load(b, t, name_in(layer, part).s, s, mat, w);
+}
+
+static enum err_code bind_ffn(struct binder *b, int i, struct layer *l) {
+    const struct config *c = &b->m->cfg;
+    enum err_code rc = get_in(b, i, "ffn_norm.weight", 1, c->d_model, &l->ffn_norm);
+    if (rc) {
+        return rc;
+    }
+    if (c->n_exp) {
+        struct shape in = {c->n_exp, c->d_ff, c->d_model}, out = {c->n_exp, c->d_model, c->d_ff};
+        if ((rc = get_in(b, i, "ffn_gate_inp.weight", c->n_exp, c->d_model, &l->w_route)) ||
+            (rc = get_experts(b, i, "ffn_gate", in, &l->w_gate)) ||
+            (rc = get_experts(b, i, "ffn_up", in, &l->w_up))) {
+            return rc;
+        }
+        return get_experts(b, i, "ffn_down", out, &l->w_down);
+    }
+    if ((rc = get_in(b, i, "ffn_gate.weight", c->d_ff, c->d_model, &l->w_gate)) ||
+        (rc = get_in(b, i, "ffn_up.weight", c->d_ff, c->d_model, &l->w_up))) {
+        return rc;
+    }
+    return get_in(b, i, "ffn_down.weight", c->d_model, c->d_ff, &l->w_down);
+}
+
+static enum err_code bind_layer(struct binder *b, int i, struct layer *l) {
+    const struct config *c = &b->m->cfg;
+    int q = c->n_head * c->d_head, kv = c->n_kv * c->d_head;
+    enum err_code rc;
+    if ((rc = get_in(b, i, "attn_norm.weight", 1, c->d_model, &l->attn_norm)) ||
+        (rc = get_in(b, i, "attn_q.weight", q, c->d_model, &l->wq)) ||
+        (rc = get_in(b, i, "attn_k.weight", kv, c->d_model, &l->wk)) ||
+        (rc = get_in(b, i, "attn_v.weight", kv, c->d_model, &l->wv)) ||
+        (rc = get_in(b, i, "attn_output.weight", c->d_model, q, &l->wo))) {
+        return rc;
+    }
+    if (c->qkv_bias && ((rc = get_in(b, i, "attn_q.bias", 1, q, &l->bq)) ||
+                        (rc = get_in(b, i, "attn_k.bias", 1, kv, &l->bk)) ||
+                        (rc = get_in(b, i, "attn_v.bias", 1, kv, &l->bv)))) {
+        return rc;
+    }
+    if (c->out_bias && (rc = get_in(b, i, "attn_output.bias", 1, c->d_model, &l->bo))) {
+        return rc;
+    }
+    return bind_ffn(b, i, l);
+}
+
+/* The rotation's angles are computed here and loaded like a weight of the file. */
+static enum err_code bind_rope(struct binder *b) {
+    struct model *m = b->m;
+    size_t n = (size_t)m->cfg.n_rot / 2;
+    float *freq = arena_alloc(&m->mem, n, sizeof *freq);
+    const void **mat = arena_alloc(&m->mem, 1, sizeof *mat);
+    if (!freq || !mat) {
+        return err_set(b->e, ERR_NOMEM, "no memory for the rotation's angles");
+    }
+    enum err_code rc = rope_freqs(&m->cfg, b->g, freq, b->e);
+    if (rc) {
+        return rc;
+    }
+    const struct gguf_tensor *factors = gguf_find_tensor(b->g, "rope_freqs.weight");
+    if (factors) {
+        b->used[factors - b->g->tensor] = true;
+    }
+    *mat = freq;
+    struct kern_tensor kt = {.name = "rope_freqs",
+                             .type = DT_F32,
+                             .n_mat = 1,
+                             .n_row = 1,
+                             .n_col = (int64_t)n,
+                             .mat = mat};
+    return m->kern->load(m->dev, &kt, &m->w.rope_freq, b->e);
+}
+
+/* Tensors that nobody asked for: most likely the file is of a model that this program computes
+ * wrongly, so the person is told; but once each, and not a thousand times. */
+static void warn_unused(const struct binder *b) {
+    size_t n = 0;
+    for (size_t i = 0; i < b->g->n_tensor; i++) {
+        struct str name = b->g->tensor[i].name;
+        if (!b->used[i] && n++ < 8) {
+            log_line(LOG_WARN, "%s: tensor '%.*s' is not used", b->g->path, (int)name.n, name.p);
+        }
+    }
+    if (n > 8) {
+        log_line(LOG_WARN, "%s: %zu more tensors are not used", b->g->path, n - 8);
+    }
+}
+
+static enum err_code bind_all(struct binder *b) {
+    struct model *m = b->m;
+    const struct config *c = &m->cfg;
+    struct weights *w = &m->w;
+    enum err_code rc;
+    struct shape table = {1, c->n_vocab, c->d_model};
+    if ((rc = get(b, "token_embd.weight", table, &w->embed)) ||
+        (rc = get(b, "output_norm.weight", (struct shape){1, 1, c->d_model}, &w->out_norm)) ||
+        (rc = bind_rope(b))) {
+        return rc;
+    }
+    w->out = w->embed;
+    if (!c->tied && (rc = get(b, "output.weight", table, &w->out))) {
+        return rc;
+    }
+    w->layer = arena_zalloc(&m->mem, (size_t)c->n_layer, sizeof *w->layer);
+    if (!w->layer) {
+        return err_set(b->e, ERR_NOMEM, "no memory for the table of %d layers", c->n_layer);
+    }
+    for (int i = 0; i < c->n_layer; i++) {
+        if ((rc = bind_layer(b, i, &w->layer[i]))) {
+            return rc;
+        }
+    }
+    return ERR_OK;
+}
+
+enum err_code weights_bind(struct model *m, struct err *e) {
+    struct binder b = {.m = m, .g = m->file, .e = e};
+    b.used = mem_zalloc(b.g->n_tensor, sizeof *b.used);
+    if (!b.used) {
+        return err_set(e, ERR_NOMEM, "no memory to bind %zu tensors", b.g->n_tensor);
+    }
+    enum err_code rc = bind_all(&b);
+    if (!rc) {
+        warn_unused(&b);
+    }
+    mem_free(b.used);
+    return rc;
+}
