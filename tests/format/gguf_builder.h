@@ -108,10 +108,16 @@ static inline void builder_kv_raw(struct builder *b, const char *key, uint32_t t
     b->n_kv++;
 }
 
-static inline void builder_kv_int(struct builder *b, const char *key, uint32_t type, uint64_t v) {
+/* Bytes of a number or boolean; 0 for strings and arrays. */
+static inline size_t builder_size(uint32_t type) {
     static const uint8_t size[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    return size[type];
+}
+
+/* A pair of a number type, whose value is the low bytes of v. */
+static inline void builder_kv_int(struct builder *b, const char *key, uint32_t type, uint64_t v) {
     builder_kv_raw(b, key, type, NULL, 0);
-    builder_append_int(&b->kv, v, size[type]);
+    builder_append_int(&b->kv, v, builder_size(type));
 }
 
 static inline void builder_kv_u32(struct builder *b, const char *key, uint32_t v) {
