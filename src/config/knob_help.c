@@ -1,0 +1,168 @@
+/* knob_help.c: the help page of a verb, and guessing what was meant by a wrong word.
+ *
+ * Owns the layout of --help. Refuses to know any knob: everything comes from the tables.
+ * Invariant: no line is longer than 80 columns.
+ */
+#include "config/knob_help.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define WIDTH    80
+#define INDENT   28
+#define NEAR_MAX 63 /* longest word that is compared */
+
+static const struct {
+    enum knob_group group;
+    const char *title;
+} headings[] = {
+    {KNOB_PROMPT, "Prompt"},     {KNOB_HISTORY, "Conversation"}, {KNOB_SAMPLE, "Answer"},
+    {KNOB_TEMPLATE, "Template"}, {KNOB_MODEL, "Model"},          {KNOB_RUN, "Machine"},
+    {KNOB_COMMON, "Output"},
+};
+
+bool knob_of_verb(const struct knob *knob, const struct knob_verb *verb) {
+    if (!(knob->group & (verb->groups | KNOB_COMMON))) {
+        return false;
+    }
+    for (size_t i = 0; i < verb->n_own; i++) {
+        if (strcmp(verb->own[i].name, knob->name) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Appends words, broken at spaces; *column is where the line stands. */
+static void help_wrap(struct buf *out, const char *text, size_t *column) {
+    while (*text) {
+        text += strspn(text, " ");
+        size_t n = strcspn(text, " ");
+        if (*column > INDENT && *column + 1 + n > WIDTH) {
+            buf_printf(out, "\n%*s", INDENT, "");
+            *column = INDENT;
+        } else if (*column > INDENT) {
+            buf_putc(out, ' ');
+            (*column)++;
+        }
+        buf_put(out, text, n);
+        *column += n;
+        text += n;
+    }
+}
+
+/* "(0..2; default 0.7; IGN_TEMPERATURE)", with only what there is. */
+static void help_facts(const struct knob *k, bool is_own, char *out, size_t n) {
+    char parts[3][160] = {"", "", ""};
+    if (k->type == KNOB_CHOICE) {
+        snprintf(parts[0], sizeof parts[0], "%s", k->choices);
+    } else if (k->type == KNOB_INT || k->type == KNOB_REAL) {
+        if (k->max >= INT32_MAX) {
+            snprintf(parts[0], sizeof parts[0], "%.15g or more", k->min);
+        } else {
+            snprintf(parts[0], sizeof parts[0], "%.15g..%.15g", k->min, k->max);
+        }
+    } else if (k->type == KNOB_LIST) {
+        snprintf(parts[0], sizeof parts[0], "may be repeated");
+    }
+    if (k->def) {
+        snprintf(parts[1], sizeof parts[1], "default %s", k->def);
+    }
+    if (!is_own && !(k->flags & KNOB_NO_ENV)) {
+        knob_env_name(k, parts[2]);
+    }
+    size_t len = 0;
+    out[0] = '\0';
+    for (int i = 0; i < 3; i++) {
+        if (parts[i][0] && len < n) {
+            len += (size_t)snprintf(out + len, n - len, "%s%s", len ? "; " : "(", parts[i]);
+        }
+    }
+    if (len && len < n) {
+        snprintf(out + len, n - len, ")");
+    }
+}
+
+static void help_knob(struct buf *out, const struct knob *k, bool is_own) {
+    char facts[400];
+    size_t before = out->len;
+    buf_printf(out, "  --%s%s%s", k->name, k->unit ? " " : "", k->unit ? k->unit : "");
+    size_t column = out->len - before;
+    if (column + 2 > INDENT) {
+        buf_putc(out, '\n');
+        column = 0;
+    }
+    buf_printf(out, "%*s", (int)(INDENT - column), "");
+    column = INDENT;
+    help_wrap(out, k->help, &column);
+    help_facts(k, is_own, facts, sizeof facts);
+    help_wrap(out, facts, &column);
+    buf_putc(out, '\n');
+}
+
+void knobs_help(struct buf *out, const struct knob_verb *verb) {
+    size_t n;
+    const struct knob *table = knobs_table(&n);
+    buf_printf(out, "ign %s: %s\n\nUsage: ign %s [flags]%s%s\n", verb->name, verb->about,
+               verb->name, verb->operands[0] ? " " : "", verb->operands);
+    if (verb->n_own) {
+        buf_printf(out, "\n%c%s:\n", verb->name[0] - ('a' - 'A'), verb->name + 1);
+    }
+    for (size_t i = 0; i < verb->n_own; i++) {
+        help_knob(out, &verb->own[i], true);
+    }
+    for (size_t h = 0; h < sizeof headings / sizeof headings[0]; h++) {
+        bool open = false;
+        for (size_t i = 0; i < n; i++) {
+            if (table[i].group != headings[h].group || !knob_of_verb(&table[i], verb)) {
+                continue;
+            }
+            if (!open) {
+                buf_printf(out, "\n%s:\n", headings[h].title);
+                open = true;
+            }
+            help_knob(out, &table[i], false);
+        }
+    }
+}
+
+/* Insertions, deletions, substitutions and swaps of neighbours that turn a into b (Damerau's
+ * distance in its restricted form, over three rows of the table). */
+static size_t word_distance(const char *a, const char *b) {
+    size_t la = strlen(a), lb = strlen(b);
+    size_t rows[3][NEAR_MAX + 1];
+    if (la > NEAR_MAX || lb > NEAR_MAX) {
+        return NEAR_MAX;
+    }
+    for (size_t j = 0; j <= lb; j++) {
+        rows[0][j] = j;
+    }
+    for (size_t i = 1; i <= la; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= lb; j++) {
+            size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            best = above[j] + 1 < best ? above[j] + 1 : best;
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                above2[j - 2] + 1 < best) {
+                best = above2[j - 2] + 1;
+            }
+            row[j] = best;
+        }
+    }
+    return rows[la % 3][lb];
+}
+
+const char *knobs_nearest(const char *word, const char *const *words, size_t n) {
+    const char *near = NULL;
+    size_t best = 1 + strlen(word) / 3; /* more than a third wrong is another word */
+    for (size_t i = 0; i < n; i++) {
+        size_t d = word_distance(word, words[i]);
+        if (d < best || (!near && d == best)) {
+            best = d;
+            near = words[i];
+        }
+    }
+    return near;
+}

@@ -1,0 +1,100 @@
+/* knob_table.c: the table of settings itself.
+ *
+ * Owns every name, bound and default that a user can give. Refuses code: what a value means is
+ * said where it is used. A knob is added here on the day that it works, not before.
+ * Invariant: names are unique, and a default lies within its bounds.
+ */
+#include "config/knobs.h"
+
+static const struct knob table[] = {
+    /* clang-format off */
+    {.name = "prompt", .type = KNOB_STR, .group = KNOB_PROMPT, .flags = KNOB_NO_ENV, .unit = "TEXT",
+     .help = "what to answer"},
+    {.name = "prompt-file", .type = KNOB_STR, .group = KNOB_PROMPT, .flags = KNOB_NO_ENV,
+     .unit = "FILE", .help = "read the prompt from a file; - is standard input"},
+    {.name = "raw", .type = KNOB_BOOL, .group = KNOB_PROMPT, .flags = KNOB_NO_ENV,
+     .help = "continue the prompt as it is, without the model's chat template"},
+    {.name = "output-file", .type = KNOB_STR, .group = KNOB_PROMPT, .flags = KNOB_NO_ENV,
+     .unit = "FILE", .help = "also write the answer and its figures to a file, as JSON"},
+    {.name = "logprobs", .type = KNOB_INT, .group = KNOB_PROMPT, .unit = "K", .min = 0, .max = 20,
+     .help = "report each token's log probability and those of K alternatives"},
+
+    {.name = "history", .type = KNOB_STR, .group = KNOB_HISTORY, .flags = KNOB_NO_ENV,
+     .unit = "FILE", .help = "go on from the conversation in a file, and save it there"},
+
+    {.name = "system", .type = KNOB_STR, .group = KNOB_SAMPLE, .unit = "TEXT",
+     .help = "instructions that stay in force for the whole conversation"},
+    {.name = "max-tokens", .type = KNOB_INT, .group = KNOB_SAMPLE, .unit = "N", .def = "512",
+     .min = 1, .max = 4096, .lift = "unbounded", .help = "longest answer"},
+    {.name = "unbounded", .type = KNOB_BOOL, .group = KNOB_SAMPLE,
+     .help = "no limit on the answer but the context"},
+    {.name = "timeout", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "SECONDS", .min = 0.001,
+     .max = 1e6, .help = "end the answer after this time, as --max-tokens does"},
+    {.name = "temperature", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "0.7",
+     .min = 0, .max = 2, .help = "how freely to choose; 0 always takes the likeliest token"},
+    {.name = "top-k", .type = KNOB_INT, .group = KNOB_SAMPLE, .unit = "N", .def = "40",
+     .min = 0, .max = 2147483647, .help = "choose among the N likeliest tokens; 0 is off"},
+    {.name = "top-p", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "0.9",
+     .min = 0.1, .max = 1, .help = "choose among the likeliest tokens that together reach X"},
+    {.name = "min-p", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "0",
+     .min = 0, .max = 1, .help = "leave out tokens less likely than X times the likeliest"},
+    {.name = "typical", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "1",
+     .min = 0, .max = 1, .help = "choose among the most typical tokens that reach X; 1 is off"},
+    {.name = "repeat-penalty", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "1",
+     .min = 0.5, .max = 2, .help = "make tokens that have occurred less likely; 1 is off"},
+    {.name = "presence-penalty", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "0",
+     .min = -2, .max = 2, .help = "taken from the logit of each token that has occurred"},
+    {.name = "frequency-penalty", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "0",
+     .min = -2, .max = 2, .help = "taken from a token's logit for each time that it has occurred"},
+    {.name = "logit-bias", .type = KNOB_LIST, .group = KNOB_SAMPLE, .flags = KNOB_NO_ENV,
+     .unit = "ID=X", .help = "add X to the logit of a token"},
+    {.name = "seed", .type = KNOB_UINT64, .group = KNOB_SAMPLE, .unit = "N",
+     .help = "make the same choices again; random, and printed, if not given"},
+    {.name = "stop", .type = KNOB_LIST, .group = KNOB_SAMPLE, .flags = KNOB_NO_ENV, .unit = "TEXT",
+     .help = "end the answer before this text"},
+    {.name = "ignore-eos", .type = KNOB_BOOL, .group = KNOB_SAMPLE,
+     .help = "go on when the model would end its answer"},
+
+    {.name = "clock", .type = KNOB_INT, .group = KNOB_TEMPLATE, .unit = "SECONDS", .min = 0,
+     .max = 253402300799.0,
+     .help = "the time that chat templates see, in seconds since 1970, in place of now"},
+
+    {.name = "model", .type = KNOB_STR, .group = KNOB_MODEL, .unit = "MODEL",
+     .help = "a GGUF file (of a split one, the first), or the name of a model in the store; the "
+             "demo model, if it is there, when not given"},
+    {.name = "store", .type = KNOB_STR, .group = KNOB_MODEL, .unit = "FOLDER",
+     .help = "where models are kept; ign/models in the user's data folder when not given"},
+    {.name = "no-mmap", .type = KNOB_BOOL, .group = KNOB_MODEL,
+     .help = "read the model file into memory instead of mapping it"},
+
+    {.name = "context", .type = KNOB_INT, .group = KNOB_RUN, .flags = KNOB_MAY_PASS, .unit = "N",
+     .def = "4096", .min = 512, .max = 32768,
+     .help = "tokens that the model can see; more than 32768 where the model allows it"},
+    {.name = "device", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "NAME", .def = "auto",
+     .choices = "auto|cpu|plain", .help = "what computes; plain is the slow definition of correct"},
+    {.name = "threads", .type = KNOB_INT, .group = KNOB_RUN, .unit = "N", .min = 1, .max = 1024,
+     .help = "threads that compute; one for each CPU that the program may use when not given"},
+    {.name = "batch", .type = KNOB_INT, .group = KNOB_RUN, .unit = "N", .def = "512", .min = 1,
+     .max = 8192, .help = "most tokens computed in one step"},
+    {.name = "kv-type", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "TYPE", .def = "f16",
+     .choices = "f16|f32", .help = "numbers of the KV cache"},
+    {.name = "mlock", .type = KNOB_BOOL, .group = KNOB_RUN,
+     .help = "keep the model file locked in memory"},
+    {.name = "cpu", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "LEVEL", .choices = "c|avx2",
+     .help = "use no better instructions than these; the best that there are when not given"},
+
+    {.name = "json", .type = KNOB_BOOL, .group = KNOB_COMMON, .flags = KNOB_NO_ENV,
+     .help = "print one JSON document on standard output"},
+    {.name = "quiet", .type = KNOB_BOOL, .group = KNOB_COMMON,
+     .help = "no progress and no timing, only errors"},
+    {.name = "verbose", .type = KNOB_BOOL, .group = KNOB_COMMON,
+     .help = "say what is chosen and why"},
+    {.name = "color", .type = KNOB_CHOICE, .group = KNOB_COMMON, .unit = "WHEN", .def = "auto",
+     .choices = "auto|always|never", .help = "colours on a terminal; NO_COLOR turns them off too"},
+    /* clang-format on */
+};
+
+const struct knob *knobs_table(size_t *n) {
+    *n = sizeof table / sizeof table[0];
+    return table;
+}

@@ -1,0 +1,477 @@
+/* knobs.c: from words and environment variables to checked values.
+ *
+ * Owns the parsing of flags and of their values, and the only getenv. Refuses the table's content
+ * (knob_table.c) and the help page (knob_help.c).
+ * Invariant: after knobs_read every value slot holds a value of its knob's type, within bounds.
+ */
+#include "config/knobs.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "config/knob_help.h"
+
+struct value {
+    const struct knob *knob;
+    enum knob_origin origin;
+    bool is_own;
+    const char *text; /* as it was given or defaulted; NULL: neither */
+    union {
+        bool b;
+        int64_t i;
+        uint64_t u;
+        double r;
+    };
+    const char **items; /* [n_item] of a LIST, [argc] allocated */
+    size_t n_item;
+};
+
+struct knobs {
+    const struct knob_verb *verb;
+    bool help;
+    struct value *values; /* [n_value] own knobs first */
+    size_t n_value;
+    const char **operands; /* [n_operand], [argc] allocated */
+    size_t n_operand;
+};
+
+const char *knobs_env(const char *name) {
+    const char *v = getenv(name);
+    return v && *v ? v : NULL;
+}
+
+/* ---- values ---------------------------------------------------------------------------- */
+
+static bool word_among(const char *word, const char *choices) {
+    size_t n = strlen(word);
+    for (const char *at = choices; n && at; at = strchr(at, '|')) {
+        at += *at == '|';
+        size_t len = strcspn(at, "|");
+        if (len == n && memcmp(at, word, n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Digits with an optional sign: no spaces, no base prefix, nothing after them. */
+static bool word_is_integer(const char *s) {
+    s += *s == '-';
+    return *s && s[strspn(s, "0123456789")] == '\0';
+}
+
+static enum err_code value_bounds(const struct knob *k, const char *text, struct err *e) {
+    return err_set(e, ERR_RANGE, "%s is not in %.15g..%.15g", text, k->min, k->max);
+}
+
+/* `lifted`: max does not count. */
+static enum err_code value_int(struct value *v, bool lifted, struct err *e) {
+    const struct knob *k = v->knob;
+    const char *text = v->text;
+    if (!word_is_integer(text)) {
+        return err_set(e, ERR_RANGE, "%s is not a whole number", text);
+    }
+    errno = 0;
+    long long i = strtoll(text, NULL, 10);
+    bool passes = lifted || (v->origin != KNOB_DEFAULT && (k->flags & KNOB_MAY_PASS));
+    double most = passes && k->max < INT32_MAX ? INT32_MAX : k->max;
+    if (errno || (double)i < k->min || (double)i > most) {
+        return value_bounds(k, text, e);
+    }
+    v->i = i;
+    return ERR_OK;
+}
+
+static enum err_code value_uint64(struct value *v, struct err *e) {
+    const char *text = v->text;
+    if (!word_is_integer(text)) {
+        return err_set(e, ERR_RANGE, "%s is not a whole number", text);
+    }
+    errno = 0;
+    v->u = strtoull(text, NULL, 10);
+    if (errno || *text == '-') {
+        return err_set(e, ERR_RANGE, "%s is not in 0..18446744073709551615", text);
+    }
+    return ERR_OK;
+}
+
+static enum err_code value_real(struct value *v, struct err *e) {
+    const char *text = v->text;
+    char *end;
+    /* strtod also takes spaces, hexadecimal, "inf" and "nan". */
+    if (!*text || text[strspn(text, "0123456789+-.eE")] != '\0') {
+        return err_set(e, ERR_RANGE, "%s is not a number", text);
+    }
+    double r = strtod(text, &end);
+    if (*end || !isfinite(r)) {
+        return err_set(e, ERR_RANGE, "%s is not a number", text);
+    }
+    if (r < v->knob->min || r > v->knob->max) {
+        return value_bounds(v->knob, text, e);
+    }
+    v->r = r;
+    return ERR_OK;
+}
+
+static enum err_code value_bool(struct value *v, struct err *e) {
+    const char *text = v->text;
+    v->b = word_among(text, "true|1|yes|on");
+    if (!v->b && !word_among(text, "false|0|no|off")) {
+        return err_set(e, ERR_RANGE, "%s is neither true nor false", text);
+    }
+    return ERR_OK;
+}
+
+static enum err_code value_set(struct value *v, bool lifted, struct err *e) {
+    switch (v->knob->type) {
+    case KNOB_BOOL: return value_bool(v, e);
+    case KNOB_INT: return value_int(v, lifted, e);
+    case KNOB_UINT64: return value_uint64(v, e);
+    case KNOB_REAL: return value_real(v, e);
+    case KNOB_CHOICE:
+        if (!word_among(v->text, v->knob->choices)) {
+            return err_set(e, ERR_RANGE, "%s is not one of %s", v->text, v->knob->choices);
+        }
+        return ERR_OK;
+    case KNOB_STR:
+    case KNOB_LIST: return ERR_OK;
+    }
+    return ERR_OK;
+}
+
+/* ---- the words of a verb --------------------------------------------------------------- */
+
+/* The value whose knob has the name word[0..n), or NULL. */
+static struct value *knobs_find(const struct knobs *k, const char *word, size_t n) {
+    for (size_t i = 0; i < k->n_value; i++) {
+        const char *name = k->values[i].knob->name;
+        if (strlen(name) == n && memcmp(name, word, n) == 0) {
+            return &k->values[i];
+        }
+    }
+    return NULL;
+}
+
+static enum err_code knobs_unknown(const struct knobs *k, const char *word, struct err *e) {
+    const char *names[256];
+    size_t n = 0, len = strcspn(word, "=");
+    char name[64];
+    for (; n < k->n_value && n < sizeof names / sizeof names[0]; n++) {
+        names[n] = k->values[n].knob->name;
+    }
+    err_set(e, ERR_USAGE, "ign %s does not know the flag %.*s", k->verb->name, (int)len, word);
+    size_t dashes = strspn(word, "-");
+    const char *near = NULL;
+    if (len > dashes && len - dashes < sizeof name) {
+        memcpy(name, word + dashes, len - dashes);
+        name[len - dashes] = '\0';
+        near = knobs_nearest(name, names, n);
+    }
+    if (near) {
+        err_hint(e, "did you mean --%s?", near);
+    } else {
+        err_hint(e, "see ign %s --help", k->verb->name);
+    }
+    return ERR_USAGE;
+}
+
+/* Whether `word` is a flag of this verb: then it is hardly meant as another flag's value. */
+static bool knobs_is_flag(const struct knobs *k, const char *word) {
+    return strncmp(word, "--", 2) == 0 && knobs_find(k, word + 2, strcspn(word + 2, "="));
+}
+
+/* The flag argv[*i]; moves *i past the value if that is the next word. */
+static enum err_code knobs_read_flag(struct knobs *k, int argc, char *const *argv, int *i,
+                                     struct err *e) {
+    const char *word = argv[*i], *text = strchr(word, '=');
+    struct value *v =
+        strncmp(word, "--", 2) == 0 ? knobs_find(k, word + 2, strcspn(word + 2, "=")) : NULL;
+    if (!v) {
+        return knobs_unknown(k, word, e);
+    }
+    if (text) {
+        text++;
+    } else if (v->knob->type == KNOB_BOOL) {
+        text = "true";
+    } else {
+        if (*i + 1 >= argc || knobs_is_flag(k, argv[*i + 1])) {
+            err_set(e, ERR_USAGE, "%s needs a value", word);
+            err_hint(e, "%s %s", word, v->knob->unit);
+            return ERR_USAGE;
+        }
+        text = argv[++*i];
+    }
+    v->origin = KNOB_FLAG;
+    v->text = text;
+    if (v->knob->type == KNOB_LIST) {
+        v->items[v->n_item++] = text;
+    }
+    return ERR_OK;
+}
+
+static enum err_code knobs_read_words(struct knobs *k, int argc, char *const *argv, struct err *e) {
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            for (i++; i < argc; i++) {
+                k->operands[k->n_operand++] = argv[i];
+            }
+        } else if (argv[i][0] != '-' || argv[i][1] == '\0') {
+            k->operands[k->n_operand++] = argv[i];
+        } else {
+            enum err_code code = knobs_read_flag(k, argc, argv, &i, e);
+            if (code) {
+                return code;
+            }
+        }
+    }
+    return ERR_OK;
+}
+
+/* "top-p" -> "IGN_TOP_P". */
+void knob_env_name(const struct knob *knob, char out[KNOB_ENV_MAX]) {
+    size_t n = (size_t)snprintf(out, KNOB_ENV_MAX, "IGN_%s", knob->name);
+    assert(n < KNOB_ENV_MAX);
+    for (size_t i = 4; i < n; i++) {
+        out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
+    }
+}
+
+/* Where no flag was given: the environment, then the default. */
+static void knobs_read_env(struct knobs *k) {
+    for (size_t i = 0; i < k->n_value; i++) {
+        struct value *v = &k->values[i];
+        if (v->origin == KNOB_FLAG) {
+            continue;
+        }
+        if (!v->is_own && !(v->knob->flags & KNOB_NO_ENV)) {
+            char name[KNOB_ENV_MAX];
+            knob_env_name(v->knob, name);
+            v->text = knobs_env(name);
+            v->origin = v->text ? KNOB_ENV : KNOB_DEFAULT;
+        }
+        v->text = v->text ? v->text : v->knob->def;
+    }
+}
+
+/* Turns texts into values; switches first, as they may lift the bounds of others. */
+static enum err_code knobs_resolve(struct knobs *k, struct err *e) {
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < k->n_value; i++) {
+            struct value *v = &k->values[i];
+            const char *lift = v->knob->lift;
+            if (!v->text || (v->knob->type == KNOB_BOOL) != (pass == 0)) {
+                continue;
+            }
+            enum err_code code = value_set(v, lift && knobs_bool(k, lift), e);
+            if (code) {
+                char name[KNOB_ENV_MAX];
+                knob_env_name(v->knob, name);
+                if (v->origin == KNOB_ENV) {
+                    err_where(e, "%s", name);
+                } else {
+                    err_where(e, "--%s", v->knob->name);
+                }
+                return code;
+            }
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code knobs_check_operands(const struct knobs *k, struct err *e) {
+    int n = (int)k->n_operand;
+    const struct knob_verb *verb = k->verb;
+    if (n > verb->max_operand) {
+        err_set(e, ERR_USAGE, "ign %s does not know what to do with \"%s\"", verb->name,
+                k->operands[verb->max_operand]);
+    } else if (n < verb->min_operand) {
+        err_set(e, ERR_USAGE, "ign %s needs %s", verb->name, verb->operands);
+    } else {
+        return ERR_OK;
+    }
+    err_hint(e, "see ign %s --help", verb->name);
+    return ERR_USAGE;
+}
+
+/* ---- one call -------------------------------------------------------------------------- */
+
+/* Fills values with the verb's own knobs and those of the table that it takes; counts only when
+ * values is NULL. */
+static size_t knobs_collect(const struct knob_verb *verb, struct value *values) {
+    size_t n_table, n = 0;
+    const struct knob *table = knobs_table(&n_table);
+    for (size_t i = 0; i < verb->n_own; i++, n++) {
+        if (values) {
+            values[n] = (struct value){.knob = &verb->own[i], .is_own = true};
+        }
+    }
+    for (size_t i = 0; i < n_table; i++) {
+        if (knob_of_verb(&table[i], verb)) {
+            if (values) {
+                values[n] = (struct value){.knob = &table[i]};
+            }
+            n++;
+        }
+    }
+    return n;
+}
+
+static enum err_code knobs_create(struct knobs **out, const struct knob_verb *verb, int argc,
+                                  struct err *e) {
+    size_t words = argc > 0 ? (size_t)argc : 1;
+    struct knobs *k = mem_zalloc(1, sizeof *k);
+    *out = k;
+    if (!k) {
+        goto fail;
+    }
+    k->verb = verb;
+    k->operands = mem_alloc(words, sizeof *k->operands);
+    k->values = mem_zalloc(knobs_collect(verb, NULL), sizeof *k->values);
+    if (!k->operands || !k->values) {
+        goto fail;
+    }
+    k->n_value = knobs_collect(verb, k->values);
+    for (size_t i = 0; i < k->n_value; i++) {
+        struct value *v = &k->values[i];
+        if (v->knob->type == KNOB_LIST) {
+            v->items = mem_alloc(words, sizeof *v->items);
+            if (!v->items) {
+                goto fail;
+            }
+        }
+    }
+    return ERR_OK;
+fail:
+    return err_set(e, ERR_NOMEM, "out of memory reading the command line");
+}
+
+static bool word_present(int argc, char *const *argv, const char *word) {
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum err_code knobs_read(struct knobs **out, const struct knob_verb *verb, int argc,
+                         char *const *argv, struct err *e) {
+    struct knobs *k = NULL;
+    *out = NULL;
+    enum err_code code = knobs_create(&k, verb, argc, e);
+    if (code) {
+        goto fail;
+    }
+    k->help = word_present(argc, argv, "--help") || word_present(argc, argv, "-h");
+    if (!k->help) {
+        code = knobs_read_words(k, argc, argv, e);
+        if (code) {
+            goto fail;
+        }
+        code = knobs_check_operands(k, e);
+        if (code) {
+            goto fail;
+        }
+        knobs_read_env(k);
+        code = knobs_resolve(k, e);
+        if (code) {
+            goto fail;
+        }
+    }
+    *out = k;
+    return ERR_OK;
+fail:
+    knobs_free(k);
+    return code;
+}
+
+void knobs_free(struct knobs *k) {
+    if (!k) {
+        return;
+    }
+    for (size_t i = 0; i < k->n_value; i++) {
+        mem_free(k->values[i].items);
+    }
+    mem_free(k->values);
+    mem_free(k->operands);
+    mem_free(k);
+}
+
+bool knobs_help_wanted(const struct knobs *k) {
+    return k->help;
+}
+
+bool knobs_json_wanted(int argc, char *const *argv) {
+    return word_present(argc, argv, "--json");
+}
+
+/* ---- getters --------------------------------------------------------------------------- */
+
+static const struct value *knobs_get(const struct knobs *k, const char *name) {
+    const struct value *v = knobs_find(k, name, strlen(name));
+    assert(v && "a verb asked for a knob that it does not take");
+    return v;
+}
+
+bool knobs_bool(const struct knobs *k, const char *name) {
+    const struct value *v = knobs_get(k, name);
+    assert(v->knob->type == KNOB_BOOL);
+    return v->b;
+}
+
+int64_t knobs_int(const struct knobs *k, const char *name) {
+    const struct value *v = knobs_get(k, name);
+    assert(v->knob->type == KNOB_INT);
+    return v->i;
+}
+
+uint64_t knobs_uint64(const struct knobs *k, const char *name) {
+    const struct value *v = knobs_get(k, name);
+    assert(v->knob->type == KNOB_UINT64);
+    return v->u;
+}
+
+double knobs_real(const struct knobs *k, const char *name) {
+    const struct value *v = knobs_get(k, name);
+    assert(v->knob->type == KNOB_REAL);
+    return v->r;
+}
+
+const char *knobs_str(const struct knobs *k, const char *name) {
+    const struct value *v = knobs_get(k, name);
+    assert(v->knob->type == KNOB_STR || v->knob->type == KNOB_CHOICE);
+    return v->text;
+}
+
+size_t knobs_count(const struct knobs *k, const char *name) {
+    return knobs_get(k, name)->n_item;
+}
+
+const char *knobs_item(const struct knobs *k, const char *name, size_t i) {
+    const struct value *v = knobs_get(k, name);
+    assert(i < v->n_item);
+    return v->items[i];
+}
+
+enum knob_origin knobs_origin(const struct knobs *k, const char *name) {
+    return knobs_get(k, name)->origin;
+}
+
+bool knobs_given(const struct knobs *k, const char *name) {
+    return knobs_get(k, name)->origin != KNOB_DEFAULT;
+}
+
+size_t knobs_operands(const struct knobs *k) {
+    return k->n_operand;
+}
+
+const char *knobs_operand(const struct knobs *k, size_t i) {
+    assert(i < k->n_operand);
+    return k->operands[i];
+}
