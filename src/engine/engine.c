@@ -1,0 +1,177 @@
+/* engine.c: models: from a file and options to something that ign_step can drive.
+ *
+ * Owns struct ign_model's life and the translation of errors to the interface. Refuses to know
+ * what a step does (scheduler.c) and what a conversation is (session.c).
+ * Invariant: two models share nothing; there is no variable outside the handles.
+ */
+#include "engine/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/os.h"
+
+#define CONTEXT_MAX (1 << 24)
+#define BATCH_MAX   (1 << 16)
+#define THREADS_MAX 1024
+
+_Static_assert(IGN_NOMEM == (int)ERR_NOMEM && IGN_IO == (int)ERR_IO &&
+                   IGN_NOTFOUND == (int)ERR_NOTFOUND && IGN_FORMAT == (int)ERR_FORMAT &&
+                   IGN_UNSUPPORTED == (int)ERR_UNSUPPORTED && IGN_USAGE == (int)ERR_USAGE &&
+                   IGN_RANGE == (int)ERR_RANGE && IGN_NOFIT == (int)ERR_NOFIT &&
+                   IGN_DEVICE == (int)ERR_DEVICE && IGN_LIMIT == (int)ERR_LIMIT &&
+                   IGN_CANCELLED == (int)ERR_CANCELLED && ERR_CANCELLED + 1 == ERR_N,
+               "the interface's codes are the library's");
+
+const char *ign_version(void) {
+    return IGN_VERSION;
+}
+
+ign_status engine_fail(ign_error *e, const struct err *from) {
+    if (e) {
+        e->code = (ign_status)from->code;
+        err_line(from, e->text, sizeof e->text);
+    }
+    return (ign_status)from->code;
+}
+
+void ign_free(void *p) {
+    mem_free(p);
+}
+
+static enum err_code check_bound(const char *name, int v, int max, struct err *e) {
+    if (v < 0 || v > max) {
+        return err_set(e, ERR_RANGE, "%s is %d, not in 0..%d", name, v, max);
+    }
+    return ERR_OK;
+}
+
+static enum err_code read_options(struct model_opts *to, const ign_model_options *o,
+                                  struct err *e) {
+    enum err_code c;
+    if ((c = check_bound("context", o->context, CONTEXT_MAX, e)) ||
+        (c = check_bound("batch", o->batch, BATCH_MAX, e)) ||
+        (c = check_bound("threads", o->threads, THREADS_MAX, e))) {
+        return c;
+    }
+    *to = (struct model_opts){.device = o->device,
+                              .cpu_level = o->cpu_level,
+                              .n_thread = o->threads,
+                              .n_ctx = o->context,
+                              .max_tok = o->batch,
+                              .kv_type = o->kv_f32 ? DT_F32 : DT_F16,
+                              .no_mmap = o->no_mmap,
+                              .mlock = o->mlock};
+    return ERR_OK;
+}
+
+/* The model's own name, or its file's. */
+static char *model_name(const struct gguf *g) {
+    struct str name = {0};
+    if (gguf_get_str(g, "general.name", &name, NULL) == ERR_OK && name.n) {
+        return mem_strdup(name.p, name.n);
+    }
+    const char *slash = strrchr(g->path, '/');
+    const char *base = slash ? slash + 1 : g->path;
+    return mem_strdup(base, strlen(base));
+}
+
+/* A byte that is no UTF-8 comes out as three; a sequence held back may come on top. */
+static size_t piece_max(const struct vocab *v) {
+    size_t max = 0;
+    for (uint32_t id = 0; id < vocab_size(v); id++) {
+        struct str piece = vocab_piece(v, (int32_t)id);
+        max = piece.n > max ? piece.n : max;
+    }
+    return 3 * max + 16;
+}
+
+static enum err_code load_weights(ign_model *m, const struct model_opts *o, struct err *e) {
+    model_measure(m->m, o, &m->bytes);
+    log_line(LOG_INFO, "%s: weights %.1f MB, KV cache %.1f MB, scratch %.1f MB", m->name,
+             (double)m->bytes.weights / 1e6, (double)m->bytes.kv / 1e6,
+             (double)m->bytes.scratch / 1e6);
+    enum err_code c;
+    if ((c = model_load(m->m, o, e)) ||
+        (c = kv_pool_init(&m->pool, m->m->kern, m->m->dev, &m->m->kv, e)) ||
+        (c = plan_init(&m->plan, m->m->max_tok, m->m->max_out, e))) {
+        return c;
+    }
+    m->context = m->pool.n_page * m->pool.page_tok;
+    if (o->n_ctx > 0 && o->n_ctx < m->context) {
+        m->context = o->n_ctx;
+    }
+    m->piece_max = piece_max(m->m->vocab);
+    m->loaded = true;
+    return ERR_OK;
+}
+
+ign_status ign_model_open(ign_model **out, const char *path, const ign_model_options *o,
+                          ign_error *e) {
+    static const ign_model_options plain;
+    struct err err = {0};
+    struct model_opts opts;
+    double start = os_now();
+    ign_model *m = NULL;
+    *out = NULL;
+    o = o ? o : &plain;
+    if (!path) {
+        err_set(&err, ERR_USAGE, "no path to a model was given");
+        goto fail;
+    }
+    if (read_options(&opts, o, &err)) {
+        goto fail;
+    }
+    m = mem_zalloc(1, sizeof *m);
+    if (!m) {
+        err_set(&err, ERR_NOMEM, "no memory for a model");
+        goto fail;
+    }
+    m->clock = o->clock;
+    if (model_open(&m->m, path, &opts, &err)) {
+        goto fail;
+    }
+    m->name = model_name(m->m->file);
+    if (!m->name) {
+        err_set(&err, ERR_NOMEM, "no memory for a model's name");
+        goto fail;
+    }
+    if (!o->tokenizer_only && load_weights(m, &opts, &err)) {
+        goto fail;
+    }
+    m->load_seconds = os_now() - start;
+    *out = m;
+    return IGN_OK;
+fail:
+    ign_model_close(m);
+    return engine_fail(e, &err);
+}
+
+void ign_model_close(ign_model *m) {
+    if (!m) {
+        return;
+    }
+    plan_fini(&m->plan);
+    kv_pool_fini(&m->pool);
+    mem_free(m->session);
+    mem_free(m->name);
+    model_close(m->m);
+    mem_free(m);
+}
+
+void ign_model_get_info(const ign_model *m, ign_model_info *info) {
+    const struct config *cfg = &m->m->cfg;
+    *info = (ign_model_info){.name = m->name,
+                             .architecture = cfg->arch ? cfg->arch : "",
+                             .device = m->loaded ? m->m->kern->describe(m->m->dev) : "",
+                             .parameters = m->m->w.n_param,
+                             .weights_bytes = m->bytes.weights,
+                             .kv_bytes = m->bytes.kv,
+                             .scratch_bytes = m->bytes.scratch,
+                             .layers = cfg->n_layer,
+                             .vocabulary = (int)vocab_size(m->m->vocab),
+                             .context_trained = cfg->n_ctx,
+                             .context = m->context,
+                             .load_seconds = m->load_seconds};
+}

@@ -1,0 +1,227 @@
+/* scheduler.c: continuous batching: one step over all sessions with work.
+ *
+ * Owns ign_step. Each step takes one token of every session that generates, first, and fills the
+ * rest with prompt chunks in equal shares; who is asked first turns by one with each step. Refuses
+ * to know what a request wants from its logits (request.c).
+ * Invariant: a session's result does not depend on who else is in its steps: the kernels promise
+ * that for numbers, and nothing else of another session is read here.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+#define CHUNK 512 /* prompt tokens of one session in one step, at most */
+
+static bool running(const ign_session *s) {
+    return atomic_load(&s->state) == SESSION_RUNNING;
+}
+
+static ign_session *session_at(const ign_model *m, int i) {
+    return m->session[(m->turn + i) % m->n_session];
+}
+
+/* Tokens to compute before there are logits to pick from; 0 if there are. */
+static int needs(const ign_session *s) {
+    return s->n_known - s->kv.n_tok;
+}
+
+/* ---- what goes into a step ------------------------------------------------------------------- */
+
+/* Rows whose logits this part of a session wants: the last one if it completes what is known, and
+ * with on_logits every position of the request's ids. */
+static bool wants_row(const ign_session *s, int pos) {
+    return pos == s->n_known - 1 || (s->r.on_logits && pos >= s->r.first && s->r.n_new == 0);
+}
+
+/* Takes up to n tokens of `s`, fewer where rows for logits run out. */
+static void plan_add(ign_model *m, ign_session *s, int n) {
+    struct plan *p = &m->plan;
+    struct err err = {0};
+    int room = m->m->max_out - p->n_out, n_out = 0, n_tok = 0;
+    while (n_tok < n && n_out + wants_row(s, s->kv.n_tok + n_tok) <= room) {
+        n_out += wants_row(s, s->kv.n_tok + n_tok);
+        n_tok++;
+    }
+    if (n_tok == 0) {
+        return;
+    }
+    if (kv_seq_reserve(&s->kv, &m->pool, n_tok, &err)) {
+        err_hint(&err, "close or shorten other sessions, or open the model with a longer context");
+        request_end(s, IGN_STOP_CONTEXT, &err);
+        return;
+    }
+    for (int i = 0; i < n_tok; i++) {
+        int pos = s->kv.n_tok + i;
+        if (wants_row(s, pos)) {
+            p->out[p->n_out++] = p->n_tok;
+        }
+        p->tok[p->n_tok] = s->tok[pos];
+        p->pos[p->n_tok] = pos;
+        p->seq[p->n_tok] = p->n_part;
+        p->n_tok++;
+    }
+    int start = p->n_part ? p->page_start[p->n_part] : 0;
+    memcpy(p->page + start, s->kv.page, (size_t)s->kv.n_page * sizeof *p->page);
+    p->page_start[0] = 0;
+    p->part[p->n_part++] = (struct part){s, n_tok, n_out};
+    p->page_start[p->n_part] = start + s->kv.n_page;
+}
+
+static int min_int(int a, int b) {
+    return a < b ? a : b;
+}
+
+static void plan_fill(ign_model *m) {
+    struct plan *p = &m->plan;
+    int n_prefill = 0;
+    p->n_tok = p->n_out = p->n_part = 0;
+    for (int i = 0; i < m->n_session; i++) {
+        n_prefill += running(session_at(m, i)) && needs(session_at(m, i)) > 1;
+    }
+    /* However many generate, prompts get a quarter of the step, or they would never start. */
+    int left = m->m->max_tok - (n_prefill ? m->m->max_tok / 4 : 0);
+    for (int i = 0; i < m->n_session && p->n_tok < left; i++) {
+        ign_session *s = session_at(m, i);
+        if (running(s) && needs(s) == 1) {
+            plan_add(m, s, 1);
+        }
+    }
+    for (int i = 0; i < m->n_session && n_prefill > 0; i++) {
+        ign_session *s = session_at(m, i);
+        if (running(s) && needs(s) > 1) {
+            left = m->m->max_tok - p->n_tok;
+            int share = (left + n_prefill - 1) / n_prefill;
+            n_prefill--;
+            plan_add(m, s, min_int(min_int(needs(s), share), CHUNK));
+        }
+    }
+}
+
+/* ---- the step and what comes of it ------------------------------------------------------------ */
+
+/* From here on a cancelled session counts down; the last one to go ends the step. The scheduler
+ * counts as one while it is still arming, so that this cannot happen half-way. */
+static void arm(ign_model *m) {
+    __atomic_store_n(&m->give_up, 0, __ATOMIC_RELAXED);
+    atomic_store(&m->live, 1);
+    for (int i = 0; i < m->plan.n_part; i++) {
+        int none = MARK_NONE;
+        atomic_fetch_add(&m->live, 1);
+        if (!atomic_compare_exchange_strong(&m->plan.part[i].s->mark, &none, MARK_STEP)) {
+            atomic_fetch_sub(&m->live, 1);
+        }
+    }
+    if (atomic_fetch_sub(&m->live, 1) == 1) {
+        __atomic_store_n(&m->give_up, 1, __ATOMIC_RELEASE);
+    }
+}
+
+static void disarm(ign_model *m) {
+    for (int i = 0; i < m->plan.n_part; i++) {
+        int step = MARK_STEP;
+        atomic_compare_exchange_strong(&m->plan.part[i].s->mark, &step, MARK_NONE);
+    }
+}
+
+/* The rows of one part, which begin at `row` of the step's logits. */
+static void take_rows(ign_model *m, const struct part *t, int row) {
+    ign_session *s = t->s;
+    int n_vocab = m->m->cfg.n_vocab, first = s->kv.n_tok, k = 0;
+    s->kv.n_tok += t->n_tok;
+    s->has_logits = false;
+    for (int pos = first; pos < s->kv.n_tok; pos++) {
+        if (!wants_row(s, pos)) {
+            continue;
+        }
+        m->m->kern->read(m->m->dev, m->m->b.logits + (kern_ref)(row + k++) * (kern_ref)n_vocab,
+                         s->logits, (size_t)n_vocab);
+        s->has_logits = pos == s->n_known - 1;
+        if (s->r.on_logits && pos >= s->r.first && s->r.n_new == 0) {
+            s->r.on_logits(s->r.arg, pos, s->logits, n_vocab);
+        }
+    }
+}
+
+static void take_results(ign_model *m) {
+    for (int i = 0, row = 0; i < m->plan.n_part; i++) {
+        const struct part *t = &m->plan.part[i];
+        take_rows(m, t, row);
+        row += t->n_out;
+        if (request_check(t->s) && needs(t->s) == 0) {
+            request_advance(t->s);
+        }
+    }
+}
+
+/* The step came to nothing: what it wrote to the pages is void, and is written again. */
+static void drop_results(ign_model *m) {
+    for (int i = 0; i < m->plan.n_part; i++) {
+        ign_session *s = m->plan.part[i].s;
+        kv_seq_truncate(&s->kv, &m->pool, s->kv.n_tok);
+        if (running(s)) {
+            request_check(s);
+        }
+    }
+}
+
+static void end_all(ign_model *m, const struct err *why) {
+    for (int i = 0; i < m->n_session; i++) {
+        ign_session *s = m->session[i];
+        if (atomic_load(&s->state) == SESSION_QUEUED) {
+            request_begin(s);
+        }
+        if (running(s)) {
+            request_end(s, IGN_STOP_ERROR, why);
+        }
+    }
+}
+
+static enum err_code plan_run(ign_model *m, struct err *e) {
+    const struct plan *p = &m->plan;
+    struct step step = {.n_tok = p->n_tok,
+                        .n_seq = p->n_part,
+                        .n_out = p->n_out,
+                        .tok = p->tok,
+                        .pos = p->pos,
+                        .seq = p->seq,
+                        .out = p->out,
+                        .page = p->page,
+                        .page_start = p->page_start,
+                        .cancel = &m->give_up};
+    arm(m);
+    enum err_code c = model_forward(m->m, &step, e);
+    disarm(m);
+    if (c == ERR_OK) {
+        take_results(m);
+        return ERR_OK;
+    }
+    drop_results(m);
+    if (c == ERR_CANCELLED) {
+        return ERR_OK;
+    }
+    end_all(m, e);
+    return c;
+}
+
+ign_status ign_step(ign_model *m, int *n_busy, ign_error *e) {
+    struct err err = {0};
+    *n_busy = 0;
+    for (int i = 0; i < m->n_session; i++) {
+        ign_session *s = m->session[i];
+        if (atomic_load(&s->state) == SESSION_QUEUED) {
+            request_begin(s);
+        }
+        if (running(s) && request_check(s) && needs(s) == 0) {
+            request_advance(s);
+        }
+    }
+    plan_fill(m);
+    m->turn = m->n_session ? (m->turn + 1) % m->n_session : 0;
+    enum err_code c = m->plan.n_tok ? plan_run(m, &err) : ERR_OK;
+    for (int i = 0; i < m->n_session; i++) {
+        int state = atomic_load(&m->session[i]->state);
+        *n_busy += state == SESSION_QUEUED || state == SESSION_RUNNING;
+    }
+    return c ? engine_fail(e, &err) : IGN_OK;
+}
