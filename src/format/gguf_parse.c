@@ -30,8 +30,11 @@ struct cursor {
 
 enum err_code gguf_fail(struct err *e, enum err_code code, const struct gguf *g, uint64_t offset,
                         const char *field, const char *hint, const char *fmt, ...) {
-    char text[320];
+    char text[sizeof e->what];
     va_list args;
+    if (!e) {
+        return code;
+    }
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);

@@ -29,26 +29,18 @@ static inline uint64_t walk_bytes(const void *p, size_t n) {
     return sum;
 }
 
-/* Every getter on one key: each gives a value or a filled error. */
+/* Every getter on one key, whose type at most one of them agrees with. */
 static inline uint64_t walk_getters(const struct gguf *g, const char *key) {
     uint64_t u = 0;
     double f = 0;
     bool flag = false;
     struct str s = {0};
     const struct gguf_kv *kv;
-    struct err e[5] = {0};
-    enum err_code rc[5] = {
-        gguf_get_u64(g, key, &u, &e[0]),
-        gguf_get_f64(g, key, &f, &e[1]),
-        gguf_get_str(g, key, &s, &e[2]),
-        gguf_get_bool_or(g, key, false, &flag, &e[3]),
-        gguf_get_array(g, key, GGUF_STRING, &kv, &e[4]),
-    };
-    int ok = 0;
-    for (int i = 0; i < 5; i++) {
-        WALK_CHECK(rc[i] == e[i].code && (rc[i] == ERR_OK) == !e[i].what[0]);
-        ok += rc[i] == ERR_OK;
-    }
+    int ok = (gguf_get_u64(g, key, &u, NULL) == ERR_OK) +
+             (gguf_get_f64(g, key, &f, NULL) == ERR_OK) +
+             (gguf_get_str(g, key, &s, NULL) == ERR_OK) +
+             (gguf_get_bool_or(g, key, false, &flag, NULL) == ERR_OK) +
+             (gguf_get_array(g, key, GGUF_STRING, &kv, NULL) == ERR_OK);
     WALK_CHECK(ok <= 1);
     return u + (uint64_t)flag + walk_bytes(s.p, s.n) + (f > 0);
 }
