@@ -12,14 +12,14 @@
 #include <stddef.h>
 
 struct run {
-    size_t end;    /* one past the last byte */
-    bool trusted;  /* written by the template: control tokens are recognized */
+    size_t end;   /* one past the last byte */
+    bool trusted; /* written by the template: control tokens are recognized */
 };
 
 struct runs {
     struct run *r;
     size_t n, cap;
-    bool failed;   /* out of memory; latched, like struct buf */
+    bool failed; /* out of memory; latched, like struct buf */
 };
 
 void runs_init(struct runs *rs);

@@ -56,9 +56,9 @@ enum err_code tokenizer_decode(const struct tokenizer *t, const int32_t *ids, si
 struct detok {
     const struct tokenizer *t;
     bool special;
-    bool started;      /* the first space has been dealt with */
+    bool started; /* the first space has been dealt with */
     unsigned n_held;
-    char held[4];      /* the beginning of a sequence that is not complete */
+    char held[4]; /* the beginning of a sequence that is not complete */
 };
 
 void detok_init(struct detok *d, const struct tokenizer *t, bool special);

@@ -43,6 +43,7 @@ struct vocab_spec {
     bool has_add_bos;          /* the file said so; otherwise the model's custom decides */
     bool add_space_prefix;     /* SentencePiece */
     bool remove_extra_whitespaces;
+    bool strip_after_special;  /* Phi-3: white space after a special piece is dropped */
 };
 
 struct vocab;

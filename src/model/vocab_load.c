@@ -1,0 +1,223 @@
+/* vocab_load.c: tokenizer.* of a GGUF file to struct vocab_spec.
+ *
+ * Owns the names of the keys, the element types and counts of the arrays, and the customs of
+ * model families that no key tells. Refuses to judge pieces: vocab_create does.
+ * Source: the GGUF specification, "Tokenizer".
+ */
+#include "model/vocab_load.h"
+
+#include "base/mem.h"
+
+enum { KEY_NONE = -1 };
+
+/* Arrays made for vocab_create, and only for as long as it runs. */
+struct pieces {
+    struct str *piece, *merge;
+    float *score;
+    int32_t *kind;
+};
+
+static enum err_code no_memory(const char *key, struct err *e) {
+    return err_set(e, ERR_NOMEM, "no memory for %s", key);
+}
+
+/* An array of strings as views; *n = 0 and *out = NULL if the key is absent. */
+static enum err_code load_strings(const struct gguf *g, const char *key, struct str **out,
+                                  uint32_t *n, struct err *e) {
+    const struct gguf_kv *kv;
+    *n = 0;
+    enum err_code c = gguf_get_array(g, key, GGUF_STRING, &kv, e);
+    if (c || !kv) {
+        return c;
+    }
+    if (kv->n >= UINT32_MAX) {
+        return err_set(e, ERR_FORMAT, "%s has too many elements", key);
+    }
+    *out = mem_alloc(kv->n, sizeof **out);
+    if (!*out) {
+        return no_memory(key, e);
+    }
+    *n = (uint32_t)kv->n;
+    uint64_t pos = 0;
+    for (uint32_t i = 0; i < *n; i++) {
+        (*out)[i] = gguf_next_str(kv, &pos);
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_count(const struct gguf_kv *kv, const char *key, uint32_t n,
+                                 struct err *e) {
+    if (kv->n != n) {
+        return err_set(e, ERR_FORMAT, "%s has %llu elements for %u pieces", key,
+                       (unsigned long long)kv->n, n);
+    }
+    return ERR_OK;
+}
+
+static enum err_code load_scores(const struct gguf *g, struct pieces *p, uint32_t n,
+                                 struct err *e) {
+    static const char key[] = "tokenizer.ggml.scores";
+    const struct gguf_kv *kv;
+    enum err_code c = gguf_get_array(g, key, GGUF_F32, &kv, e);
+    if (c || !kv) {
+        return c;
+    }
+    c = check_count(kv, key, n, e);
+    if (c) {
+        return c;
+    }
+    p->score = mem_alloc(n, sizeof *p->score);
+    if (!p->score) {
+        return no_memory(key, e);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        p->score[i] = (float)gguf_f64_at(kv, i);
+    }
+    return ERR_OK;
+}
+
+static enum err_code load_kinds(const struct gguf *g, struct pieces *p, uint32_t n, struct err *e) {
+    static const char key[] = "tokenizer.ggml.token_type";
+    const struct gguf_kv *kv;
+    enum err_code c = gguf_get_array(g, key, GGUF_I32, &kv, e);
+    if (c || !kv) {
+        return c;
+    }
+    c = check_count(kv, key, n, e);
+    if (c) {
+        return c;
+    }
+    p->kind = mem_alloc(n, sizeof *p->kind);
+    if (!p->kind) {
+        return no_memory(key, e);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        p->kind[i] = (int32_t)gguf_int_at(kv, i);
+    }
+    return ERR_OK;
+}
+
+/* An id; absent, or the largest number of 32 or 64 bits, means none. */
+static enum err_code load_id(const struct gguf *g, const char *key, int32_t def, int32_t *id,
+                             struct err *e) {
+    uint64_t u;
+    enum err_code c = gguf_get_u64_or(g, key, UINT64_MAX - 1, &u, e);
+    if (c) {
+        return c;
+    }
+    if (u == UINT64_MAX - 1) {
+        *id = def;
+    } else if (u == UINT64_MAX || u == UINT32_MAX) {
+        *id = KEY_NONE;
+    } else if (u > INT32_MAX) {
+        return err_set(e, ERR_FORMAT, "%s is %llu", key, (unsigned long long)u);
+    } else {
+        *id = (int32_t)u;
+    }
+    return ERR_OK;
+}
+
+/* SentencePiece files of the first days name no ids: they have Llama's. */
+static enum err_code load_ids(const struct gguf *g, struct vocab_spec *s, struct err *e) {
+    bool spm = s->model == VOCAB_SPM;
+    const struct {
+        const char *key;
+        int32_t def;
+        int32_t *id;
+    } all[] = {
+        {"tokenizer.ggml.bos_token_id", spm && s->n_vocab > 1 ? 1 : KEY_NONE, &s->bos},
+        {"tokenizer.ggml.eos_token_id", spm && s->n_vocab > 2 ? 2 : KEY_NONE, &s->eos},
+        {"tokenizer.ggml.unknown_token_id", spm ? 0 : KEY_NONE, &s->unk},
+        {"tokenizer.ggml.seperator_token_id", KEY_NONE, &s->sep}, /* spelled so in the files */
+        {"tokenizer.ggml.padding_token_id", KEY_NONE, &s->pad},
+        {"tokenizer.ggml.eot_token_id", KEY_NONE, &s->eot},
+        {"tokenizer.ggml.eom_token_id", KEY_NONE, &s->eom},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        enum err_code c = load_id(g, all[i].key, all[i].def, all[i].id, e);
+        if (c) {
+            return c;
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code load_flags(const struct gguf *g, struct vocab_spec *s, struct err *e) {
+    s->has_add_bos = gguf_find(g, "tokenizer.ggml.add_bos_token") != NULL;
+    enum err_code c = gguf_get_bool_or(g, "tokenizer.ggml.add_bos_token", false, &s->add_bos, e);
+    if (!c) {
+        c = gguf_get_bool_or(g, "tokenizer.ggml.add_eos_token", false, &s->add_eos, e);
+    }
+    if (!c) {
+        c = gguf_get_bool_or(g, "tokenizer.ggml.add_space_prefix", s->model == VOCAB_SPM,
+                             &s->add_space_prefix, e);
+    }
+    if (!c) {
+        c = gguf_get_bool_or(g, "tokenizer.ggml.remove_extra_whitespaces", false,
+                             &s->remove_extra_whitespaces, e);
+    }
+    return c;
+}
+
+static enum err_code load_model(const struct gguf *g, struct vocab_spec *s, struct err *e) {
+    struct str name, arch;
+    enum err_code c = gguf_get_str(g, "tokenizer.ggml.model", &name, e);
+    if (c) {
+        return c;
+    }
+    if (str_is(name, "gpt2")) {
+        s->model = VOCAB_BPE;
+    } else if (str_is(name, "llama")) {
+        s->model = VOCAB_SPM;
+    } else {
+        c = err_set(e, ERR_UNSUPPORTED, "tokenizer model '%.*s'", (int)(name.n < 64 ? name.n : 64),
+                    name.p);
+        err_hint(e, "known are 'gpt2' (byte-level BPE) and 'llama' (SentencePiece)");
+        return c;
+    }
+    s->pre = str_of("", 0);
+    if (gguf_find(g, "tokenizer.ggml.pre")) {
+        c = gguf_get_str(g, "tokenizer.ggml.pre", &s->pre, e);
+    }
+    /* No key tells this custom of Phi-3's special pieces. */
+    if (!c && s->model == VOCAB_SPM && gguf_find(g, "general.architecture")) {
+        c = gguf_get_str(g, "general.architecture", &arch, e);
+        s->strip_after_special = !c && str_is(arch, "phi3");
+    }
+    return c;
+}
+
+enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) {
+    struct vocab_spec s = {0};
+    struct pieces p = {0};
+    *v = NULL;
+    enum err_code c = load_model(g, &s, e);
+    if (!c) {
+        c = load_strings(g, "tokenizer.ggml.tokens", &p.piece, &s.n_vocab, e);
+    }
+    if (!c && !p.piece) {
+        c = err_set(e, ERR_FORMAT, "the file has no tokenizer.ggml.tokens");
+    }
+    if (!c && s.model == VOCAB_BPE) {
+        c = load_strings(g, "tokenizer.ggml.merges", &p.merge, &s.n_merge, e);
+    }
+    c = c ? c : load_scores(g, &p, s.n_vocab, e);
+    c = c ? c : load_kinds(g, &p, s.n_vocab, e);
+    c = c ? c : load_ids(g, &s, e);
+    c = c ? c : load_flags(g, &s, e);
+    if (!c) {
+        s.piece = p.piece;
+        s.merge = p.merge;
+        s.score = p.score;
+        s.kind = p.kind;
+        c = vocab_create(v, &s, e);
+    }
+    if (c) {
+        err_where(e, "%s", g->path ? g->path : "GGUF");
+    }
+    mem_free(p.piece);
+    mem_free(p.merge);
+    mem_free(p.score);
+    mem_free(p.kind);
+    return c;
+}

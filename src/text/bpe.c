@@ -1,0 +1,255 @@
+/* bpe.c: words to ids by merges.
+ *
+ * Owns three tables: byte to id, pair of ids to (rank, id), and, for models that take whole
+ * words first, bytes to id. A byte that the vocabulary lacks is left out, as the reference does
+ * for a model without an unknown piece. Invariant: no control piece comes out.
+ */
+#include "text/bpe.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "text/text_hash.h"
+#include "text/unicode.h"
+
+struct pair { /* free if rank is MERGER_NONE */
+    uint32_t left, right, rank;
+    int32_t id;
+};
+
+struct bpe {
+    const struct vocab *v;
+    const char *raw;
+    const uint32_t *raw_at;
+    int32_t byte[256]; /* -1: the vocabulary lacks it */
+    struct pair *pair; /* [pair_mask + 1], open addressing */
+    size_t pair_mask;
+    uint32_t *whole; /* [whole_mask + 1] id + 1 by bytes; NULL unless ignore_merges */
+    size_t whole_mask;
+    struct unicode_nfc *nfc; /* NULL if the model does not normalize */
+};
+
+/* ---- the alphabet ----------------------------------------------------------------------- */
+
+/* Bytes that print in Latin-1 stand for themselves, the other 68 for U+0100 and up in order. */
+static bool byte_prints(unsigned b) {
+    return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+}
+
+/* The byte that a character spells, or -1. */
+static int byte_of(uint32_t cp) {
+    if (cp < 0x100) {
+        return byte_prints(cp) ? (int)cp : -1;
+    }
+    if (cp >= 0x100 + 68) {
+        return -1;
+    }
+    uint32_t k = cp - 0x100;
+    return (int)(k < 0x21 ? k : k < 0x21 + 0x22 ? k - 0x21 + 0x7F : 0xAD);
+}
+
+size_t bpe_unspell(struct str piece, char *out) {
+    size_t n = 0;
+    for (size_t i = 0, len; i < piece.n; i += len) {
+        int b = -1;
+        uint8_t c = (uint8_t)piece.p[i];
+        len = c < 0x80 ? 1 : 2; /* the alphabet has no longer characters */
+        if (c < 0x80) {
+            b = byte_of(c);
+        } else if (c >= 0xC2 && c <= 0xDF && i + 1 < piece.n &&
+                   ((uint8_t)piece.p[i + 1] & 0xC0) == 0x80) {
+            b = byte_of((uint32_t)(c & 0x1F) << 6 | ((uint8_t)piece.p[i + 1] & 0x3F));
+        }
+        if (b < 0) {
+            memcpy(out, piece.p, piece.n);
+            return piece.n;
+        }
+        out[n++] = (char)b;
+    }
+    return n;
+}
+
+/* ---- the tables ------------------------------------------------------------------------- */
+
+static struct pair *pair_slot(const struct bpe *b, uint32_t left, uint32_t right) {
+    size_t i = hash_pair(left, right, b->v->key) & b->pair_mask;
+    struct pair *p = &b->pair[i];
+    while (p->rank != MERGER_NONE && (p->left != left || p->right != right)) {
+        i = (i + 1) & b->pair_mask;
+        p = &b->pair[i];
+    }
+    return p;
+}
+
+static bool index_pairs(struct bpe *b) {
+    const struct vocab *v = b->v;
+    size_t n = 8;
+    while (n < (size_t)v->n_merge * 2) {
+        n *= 2;
+    }
+    b->pair = mem_alloc(n, sizeof *b->pair);
+    if (!b->pair) {
+        return false;
+    }
+    b->pair_mask = n - 1;
+    for (size_t i = 0; i < n; i++) {
+        b->pair[i].rank = MERGER_NONE;
+    }
+    for (uint32_t rank = 0; rank < v->n_merge; rank++) {
+        const struct vocab_merge *m = &v->merge[rank];
+        struct pair *p = pair_slot(b, m->left, m->right);
+        if (p->rank == MERGER_NONE) { /* of two equal merges the better one */
+            *p = (struct pair){m->left, m->right, rank, (int32_t)m->id};
+        }
+    }
+    return true;
+}
+
+static struct str raw_of(const struct bpe *b, uint32_t id) {
+    return str_of(b->raw + b->raw_at[id], b->raw_at[id + 1] - b->raw_at[id]);
+}
+
+static uint32_t *whole_slot(const struct bpe *b, struct str word) {
+    size_t i = hash_bytes(word.p, word.n, b->v->key) & b->whole_mask;
+    while (b->whole[i] && !str_eq(raw_of(b, b->whole[i] - 1), word)) {
+        i = (i + 1) & b->whole_mask;
+    }
+    return &b->whole[i];
+}
+
+static bool index_words(struct bpe *b) {
+    size_t n = 8;
+    while (n < (size_t)b->v->n_vocab * 2) {
+        n *= 2;
+    }
+    b->whole = mem_zalloc(n, sizeof *b->whole);
+    if (!b->whole) {
+        return false;
+    }
+    b->whole_mask = n - 1;
+    for (uint32_t id = 0; id < b->v->n_vocab; id++) {
+        if (b->v->kind[id] == PIECE_NORMAL && raw_of(b, id).n) {
+            uint32_t *slot = whole_slot(b, raw_of(b, id));
+            *slot = *slot ? *slot : id + 1;
+        }
+    }
+    return true;
+}
+
+static void index_bytes(struct bpe *b) {
+    for (unsigned c = 0; c < 256; c++) {
+        b->byte[c] = -1;
+    }
+    for (uint32_t id = b->v->n_vocab; id-- > 0;) {
+        struct str raw = raw_of(b, id), piece = vocab_at(b->v, id);
+        bool spelled = piece.n == 2 || (piece.n == 1 && byte_of((uint8_t)piece.p[0]) >= 0);
+        if (raw.n == 1 && spelled && b->v->kind[id] == PIECE_NORMAL) {
+            b->byte[(uint8_t)raw.p[0]] = (int32_t)id;
+        }
+    }
+}
+
+enum err_code bpe_create(struct bpe **out, const struct vocab *v, const char *raw,
+                         const uint32_t *raw_at, struct err *e) {
+    *out = NULL;
+    struct bpe *b = mem_zalloc(1, sizeof *b);
+    if (!b) {
+        goto fail;
+    }
+    b->v = v;
+    b->raw = raw;
+    b->raw_at = raw_at;
+    index_bytes(b);
+    if (!index_pairs(b) || (v->pre->ignore_merges && !index_words(b))) {
+        goto fail;
+    }
+    if (v->pre->nfc && !(b->nfc = unicode_nfc_create())) {
+        goto fail;
+    }
+    *out = b;
+    return ERR_OK;
+fail:
+    bpe_free(b);
+    return err_set(e, ERR_NOMEM, "no memory for the tables of %u merges", v->n_merge);
+}
+
+void bpe_free(struct bpe *b) {
+    if (!b) {
+        return;
+    }
+    mem_free(b->pair);
+    mem_free(b->whole);
+    unicode_nfc_free(b->nfc);
+    mem_free(b);
+}
+
+/* ---- encoding --------------------------------------------------------------------------- */
+
+static uint32_t bpe_pair(const void *ctx, const char *word, const struct symbol *l,
+                         const struct symbol *r, int32_t *to) {
+    (void)word;
+    const struct pair *p = pair_slot(ctx, (uint32_t)l->id, (uint32_t)r->id);
+    *to = p->id;
+    return p->rank;
+}
+
+static void encode_merges(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
+    if (!merger_begin(&x->merger, n)) {
+        x->code = ERR_NOMEM;
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = b->byte[(uint8_t)p[i]];
+        if (id >= 0) {
+            merger_put(&x->merger, (uint32_t)i, 1, id);
+        }
+    }
+    if (!merger_run(&x->merger, bpe_pair, b, p)) {
+        x->code = ERR_NOMEM;
+        return;
+    }
+    for (size_t i = 0; i < x->merger.n; i++) {
+        encoder_put(x, x->merger.sym[i].id);
+    }
+}
+
+static void encode_word(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
+    bool found;
+    size_t first = x->out->n;
+    struct word *w = encoder_recall(x, p, n, &found);
+    if (found) {
+        return;
+    }
+    uint32_t whole = b->whole && n <= b->v->piece_max ? *whole_slot(b, str_of(p, n)) : 0;
+    if (whole) {
+        encoder_put(x, (int32_t)(whole - 1));
+    } else {
+        encode_merges(b, x, p, n);
+    }
+    encoder_remember(x, w, p, n, first);
+}
+
+static void encode_normal(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
+    struct pretok_walk walk;
+    struct str word;
+    pretok_begin(&walk, b->v->pre, p, n);
+    while (!x->code && pretok_next(&walk, &word)) {
+        encode_word(b, x, word.p, word.n);
+    }
+}
+
+void bpe_encode(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
+    if (!b->nfc || unicode_nfc_quick(b->nfc, p, n)) {
+        encode_normal(b, x, p, n);
+        return;
+    }
+    struct buf normal;
+    buf_init(&normal, SIZE_MAX);
+    unicode_nfc(b->nfc, p, n, &normal);
+    if (normal.failed) {
+        x->code = ERR_NOMEM;
+    } else {
+        encode_normal(b, x, normal.p, normal.len);
+    }
+    buf_fini(&normal);
+}

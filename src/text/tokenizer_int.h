@@ -1,0 +1,21 @@
+/* tokenizer_int.h: the inside of struct tokenizer, shared by tokenizer.c and detokenizer.c.
+ *
+ * Owns what is computed once per vocabulary. Invariant: nothing changes after tokenizer_create.
+ */
+#ifndef IGN_TEXT_TOKENIZER_INT_H
+#define IGN_TEXT_TOKENIZER_INT_H
+
+#include "text/bpe.h"
+#include "text/sentencepiece.h"
+#include "text/special.h"
+
+struct tokenizer {
+    const struct vocab *v;
+    char *raw;        /* the bytes that each piece stands for, one after the other */
+    uint32_t *raw_at; /* [n_vocab + 1] */
+    struct special *special;
+    struct bpe *bpe; /* one of these two */
+    struct spm *spm;
+};
+
+#endif

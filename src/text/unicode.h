@@ -1,0 +1,70 @@
+/* unicode.h: what the tokenizers ask about characters.
+ *
+ * Owns the classes that the pre-tokenizers' patterns are made of, and normalization form C. The
+ * tables are utf8proc's (Unicode 15.0 in Debian 12), which only unicode.c includes.
+ * Everything here expects valid UTF-8: base/utf8.h repairs text first.
+ */
+#ifndef IGN_TEXT_UNICODE_H
+#define IGN_TEXT_UNICODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+/* A character's classes, as bits: general categories L, N, P, S, M; the White_Space property;
+ * and the two characters of [\r\n]. Everything else has none. */
+enum unicode_class {
+    UC_LETTER = 1,
+    UC_NUMBER = 2,
+    UC_SPACE = 4,
+    UC_PUNCT = 8,
+    UC_SYMBOL = 16,
+    UC_MARK = 32,
+    UC_NEWLINE = 64
+};
+
+extern const uint8_t unicode_ascii[128];
+/* The class bits of any scalar value. */
+unsigned unicode_class(uint32_t cp);
+
+/* The scalar value at p, which starts a valid sequence; *len gets its length in bytes. */
+static inline uint32_t unicode_at(const char *p, size_t *len) {
+    const uint8_t *u = (const uint8_t *)p;
+    if (u[0] < 0x80) {
+        *len = 1;
+        return u[0];
+    }
+    if (u[0] < 0xE0) {
+        *len = 2;
+        return (uint32_t)(u[0] & 0x1F) << 6 | (u[1] & 0x3F);
+    }
+    if (u[0] < 0xF0) {
+        *len = 3;
+        return (uint32_t)(u[0] & 0x0F) << 12 | (uint32_t)(u[1] & 0x3F) << 6 | (u[2] & 0x3F);
+    }
+    *len = 4;
+    return (uint32_t)(u[0] & 0x07) << 18 | (uint32_t)(u[1] & 0x3F) << 12 |
+           (uint32_t)(u[2] & 0x3F) << 6 | (u[3] & 0x3F);
+}
+
+static inline unsigned unicode_class_at(const char *p, size_t *len) {
+    if ((uint8_t)p[0] < 0x80) {
+        *len = 1;
+        return unicode_ascii[(uint8_t)p[0]];
+    }
+    return unicode_class(unicode_at(p, len));
+}
+
+/* A bit for each character that may change, or be changed by, its neighbours in form C. */
+struct unicode_nfc;
+
+struct unicode_nfc *unicode_nfc_create(void); /* NULL when out of memory */
+void unicode_nfc_free(struct unicode_nfc *t); /* NULL is fine */
+
+/* Whether p[0..n) is surely in form C already; false means: unicode_nfc decides. */
+bool unicode_nfc_quick(const struct unicode_nfc *t, const char *p, size_t n);
+/* Appends form C of p[0..n) to out, in time O(n log n); out->failed when out of memory. */
+void unicode_nfc(const struct unicode_nfc *t, const char *p, size_t n, struct buf *out);
+
+#endif

@@ -1,0 +1,340 @@
+/* vocab.c: the vocabulary, checked and indexed.
+ *
+ * Owns the copy of all pieces, the table from spelling to id, the resolved merges and the list
+ * of pieces that end a generation. Refuses to read files (model/vocab_load.c) and to encode.
+ * Of two pieces with one spelling the first is found. A merge whose halves or whole are not in
+ * the vocabulary can never apply, and is dropped.
+ */
+#include "text/vocab.h"
+
+#include <string.h>
+
+#include "base/half.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "text/text_hash.h"
+#include "text/vocab_table.h"
+
+#define VOCAB_MAX ((uint32_t)1 << 24)
+
+/* Control pieces with these spellings end a generation, whatever the file's ids say. */
+static const char *const end_names[] = {
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<｜end▁of▁sentence｜>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+    "<|end_of_turn|>",
+};
+
+int vocab_piece_byte(struct str s) {
+    static const char digits[] = "0123456789ABCDEF0123456789abcdef";
+    if (s.n != 6 || memcmp(s.p, "<0x", 3) != 0 || s.p[5] != '>' || !s.p[3] || !s.p[4]) {
+        return -1;
+    }
+    const char *hi = strchr(digits, s.p[3]);
+    const char *lo = strchr(digits, s.p[4]);
+    return hi && lo ? (int)((hi - digits) % 16 * 16 + (lo - digits) % 16) : -1;
+}
+
+/* ---- checks ----------------------------------------------------------------------------- */
+
+static enum err_code check_id(const struct vocab_spec *s, int32_t id, const char *field,
+                              struct err *e) {
+    if (id < -1 || (id >= 0 && (uint32_t)id >= s->n_vocab)) {
+        return err_set(e, ERR_FORMAT, "the vocabulary has %u pieces, but %s is %d", s->n_vocab,
+                       field, id);
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_ids(const struct vocab_spec *s, struct err *e) {
+    const struct {
+        int32_t id;
+        const char *field;
+    } all[] = {{s->bos, "the BOS id"}, {s->eos, "the EOS id"}, {s->unk, "the unknown id"},
+               {s->sep, "the SEP id"}, {s->pad, "the PAD id"}, {s->eot, "the EOT id"},
+               {s->eom, "the EOM id"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        enum err_code c = check_id(s, all[i].id, all[i].field, e);
+        if (c) {
+            return c;
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_piece(const struct vocab_spec *s, uint32_t id, struct err *e) {
+    if (s->piece[id].n > VOCAB_PIECE_MAX) {
+        return err_set(e, ERR_FORMAT, "piece %u has %zu bytes; the bound is %d", id, s->piece[id].n,
+                       VOCAB_PIECE_MAX);
+    }
+    if (s->score && s->score[id] != s->score[id]) {
+        return err_set(e, ERR_FORMAT, "the score of piece %u is not a number", id);
+    }
+    int32_t kind = s->kind ? s->kind[id] : PIECE_NORMAL;
+    if (kind < 0 || kind > PIECE_BYTE) {
+        return err_set(e, ERR_FORMAT, "the type of piece %u is %d; known are 1 to 6", id, kind);
+    }
+    if (kind == PIECE_BYTE && vocab_piece_byte(s->piece[id]) < 0) {
+        return err_set(e, ERR_FORMAT, "byte piece %u is spelled '%.*s', not as <0xNN>", id,
+                       (int)(s->piece[id].n < 64 ? s->piece[id].n : 64), s->piece[id].p);
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_spec(const struct vocab_spec *s, struct err *e) {
+    if (s->n_vocab == 0 || s->n_vocab >= VOCAB_MAX) {
+        return err_set(e, ERR_FORMAT, "a vocabulary of %u pieces; it must have 1 to %u", s->n_vocab,
+                       VOCAB_MAX - 1);
+    }
+    enum err_code c = check_ids(s, e);
+    for (uint32_t id = 0; !c && id < s->n_vocab; id++) {
+        c = check_piece(s, id, e);
+    }
+    if (!c && s->model == VOCAB_BPE && !pretok_find(s->pre)) {
+        c = err_set(e, ERR_UNSUPPORTED, "unknown pre-tokenizer '%.*s'",
+                    (int)(s->pre.n < 64 ? s->pre.n : 64), s->pre.p);
+    }
+    return c;
+}
+
+/* ---- building --------------------------------------------------------------------------- */
+
+static enum err_code copy_pieces(struct vocab *v, const struct vocab_spec *s, struct err *e) {
+    size_t total = 0;
+    for (uint32_t id = 0; id < s->n_vocab; id++) {
+        total += s->piece[id].n; /* at most 2^24 * 2^16 */
+    }
+    if (total > UINT32_MAX) {
+        return err_set(e, ERR_LIMIT, "the pieces of the vocabulary have %zu bytes together", total);
+    }
+    v->text = mem_alloc(total, 1);
+    v->at = mem_alloc((size_t)s->n_vocab + 1, sizeof *v->at);
+    v->kind = mem_alloc(s->n_vocab, 1);
+    if (!v->text || !v->at || !v->kind) {
+        return err_set(e, ERR_NOMEM, "no memory for a vocabulary of %u pieces", s->n_vocab);
+    }
+    uint32_t at = 0;
+    for (uint32_t id = 0; id < s->n_vocab; id++) {
+        struct str p = s->piece[id];
+        v->at[id] = at;
+        if (p.n) {
+            memcpy(v->text + at, p.p, p.n);
+        }
+        at += (uint32_t)p.n;
+        v->piece_max = p.n > v->piece_max ? p.n : v->piece_max;
+        v->kind[id] = (uint8_t)(s->kind && s->kind[id] ? s->kind[id] : PIECE_NORMAL);
+    }
+    v->at[s->n_vocab] = at;
+    return ERR_OK;
+}
+
+static uint32_t *slot_of(const struct vocab *v, struct str piece) {
+    size_t i = hash_bytes(piece.p, piece.n, v->key) & v->slot_mask;
+    while (v->slot[i] && !str_eq(vocab_at(v, v->slot[i] - 1), piece)) {
+        i = (i + 1) & v->slot_mask;
+    }
+    return &v->slot[i];
+}
+
+static enum err_code index_pieces(struct vocab *v, struct err *e) {
+    size_t n = 8;
+    while (n < (size_t)v->n_vocab * 2) {
+        n *= 2;
+    }
+    v->slot = mem_zalloc(n, sizeof *v->slot);
+    if (!v->slot) {
+        return err_set(e, ERR_NOMEM, "no memory for the index of %u pieces", v->n_vocab);
+    }
+    v->slot_mask = n - 1;
+    for (uint32_t id = 0; id < v->n_vocab; id++) {
+        if (v->at[id] == v->at[id + 1]) {
+            continue; /* an empty piece matches nothing */
+        }
+        uint32_t *slot = slot_of(v, vocab_at(v, id));
+        *slot = *slot ? *slot : id + 1;
+    }
+    return ERR_OK;
+}
+
+/* SentencePiece merges what scores best first; as a number that sorts the other way round. */
+static enum err_code rank_scores(struct vocab *v, const struct vocab_spec *s, struct err *e) {
+    v->rank = mem_alloc(v->n_vocab, sizeof *v->rank);
+    if (!v->rank) {
+        return err_set(e, ERR_NOMEM, "no memory for %u scores", v->n_vocab);
+    }
+    for (uint32_t id = 0; id < v->n_vocab; id++) {
+        if (s->score) {
+            uint32_t u = f32_bits(s->score[id] + 0.0f); /* -0 becomes 0 */
+            v->rank[id] = u >> 31 ? u : ~(u | 0x80000000u);
+        } else {
+            v->rank[id] = id;
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code resolve_merges(struct vocab *v, const struct vocab_spec *s, struct err *e) {
+    enum err_code c = ERR_OK;
+    char *whole = mem_alloc(2 * VOCAB_PIECE_MAX, 1);
+    v->merge = mem_alloc(s->n_merge, sizeof *v->merge);
+    if (!v->merge || !whole) {
+        c = err_set(e, ERR_NOMEM, "no memory for %u merges", s->n_merge);
+        goto done;
+    }
+    for (uint32_t i = 0; i < s->n_merge; i++) {
+        struct str m = s->merge[i];
+        const char *space = m.n > 2 ? memchr(m.p + 1, ' ', m.n - 2) : NULL;
+        if (!space) {
+            c = err_set(e, ERR_FORMAT, "merge %u is not two pieces with a space between", i);
+            goto done;
+        }
+        struct str l = str_of(m.p, (size_t)(space - m.p));
+        struct str r = str_of(space + 1, m.n - l.n - 1);
+        if (l.n + r.n > VOCAB_PIECE_MAX) {
+            continue;
+        }
+        memcpy(whole, l.p, l.n);
+        memcpy(whole + l.n, r.p, r.n);
+        int32_t left = vocab_find(v, l), right = vocab_find(v, r);
+        int32_t id = vocab_find(v, str_of(whole, l.n + r.n));
+        if (left >= 0 && right >= 0 && id >= 0 && !vocab_hidden(v, (uint32_t)id)) {
+            v->merge[v->n_merge++] =
+                (struct vocab_merge){(uint32_t)left, (uint32_t)right, (uint32_t)id};
+        }
+    }
+done:
+    mem_free(whole);
+    return c;
+}
+
+static void add_end(struct vocab *v, int32_t id) {
+    if (id >= 0 && !vocab_is_end(v, id) && v->n_end < VOCAB_END_MAX) {
+        v->end[v->n_end++] = id;
+    }
+}
+
+static void collect_ends(struct vocab *v, const struct vocab_spec *s) {
+    add_end(v, s->eos);
+    add_end(v, s->eot);
+    add_end(v, s->eom);
+    for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++) {
+        int32_t id = vocab_find(v, str_c(end_names[i]));
+        if (id >= 0 && v->kind[id] == PIECE_CONTROL) {
+            add_end(v, id);
+        }
+    }
+}
+
+enum err_code vocab_create(struct vocab **out, const struct vocab_spec *s, struct err *e) {
+    *out = NULL;
+    enum err_code c = check_spec(s, e);
+    if (c) {
+        return c;
+    }
+    struct vocab *v = mem_zalloc(1, sizeof *v);
+    if (!v) {
+        return err_set(e, ERR_NOMEM, "no memory for a vocabulary");
+    }
+    v->model = s->model;
+    v->pre = s->model == VOCAB_BPE ? pretok_find(s->pre) : NULL;
+    v->key = os_random_seed();
+    v->n_vocab = s->n_vocab;
+    v->bos = s->bos;
+    v->eos = s->eos;
+    v->unk = s->unk;
+    v->add_bos = s->has_add_bos ? s->add_bos : v->pre ? v->pre->adds_bos : true;
+    v->add_eos = s->add_eos;
+    v->add_space_prefix = s->model == VOCAB_SPM && s->add_space_prefix;
+    v->remove_extra_whitespaces = s->model == VOCAB_SPM && s->remove_extra_whitespaces;
+    v->strip_after_special = s->strip_after_special;
+    c = copy_pieces(v, s, e);
+    c = c ? c : index_pieces(v, e);
+    if (!c) {
+        c = s->model == VOCAB_BPE ? resolve_merges(v, s, e) : rank_scores(v, s, e);
+    }
+    if (c) {
+        vocab_free(v);
+        return c;
+    }
+    collect_ends(v, s);
+    *out = v;
+    return ERR_OK;
+}
+
+void vocab_free(struct vocab *v) {
+    if (!v) {
+        return;
+    }
+    mem_free(v->text);
+    mem_free(v->at);
+    mem_free(v->kind);
+    mem_free(v->rank);
+    mem_free(v->slot);
+    mem_free(v->merge);
+    mem_free(v);
+}
+
+/* ---- questions -------------------------------------------------------------------------- */
+
+static bool has_id(const struct vocab *v, int32_t id) {
+    return id >= 0 && (uint32_t)id < v->n_vocab;
+}
+
+uint32_t vocab_size(const struct vocab *v) {
+    return v->n_vocab;
+}
+
+struct str vocab_piece(const struct vocab *v, int32_t id) {
+    return has_id(v, id) ? vocab_at(v, (uint32_t)id) : str_of("", 0);
+}
+
+enum piece_kind vocab_kind(const struct vocab *v, int32_t id) {
+    return has_id(v, id) ? (enum piece_kind)v->kind[id] : PIECE_UNUSED;
+}
+
+int32_t vocab_find(const struct vocab *v, struct str piece) {
+    return piece.n ? (int32_t)*slot_of(v, piece) - 1 : -1;
+}
+
+int32_t vocab_bos(const struct vocab *v) {
+    return v->bos;
+}
+
+int32_t vocab_eos(const struct vocab *v) {
+    return v->eos;
+}
+
+bool vocab_adds_bos(const struct vocab *v) {
+    return v->add_bos && v->bos >= 0;
+}
+
+bool vocab_adds_eos(const struct vocab *v) {
+    return v->add_eos && v->eos >= 0;
+}
+
+bool vocab_is_end(const struct vocab *v, int32_t id) {
+    for (uint32_t i = 0; i < v->n_end; i++) {
+        if (v->end[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
