@@ -23,7 +23,7 @@ static enum err_code id_bytes(const struct tokenizer *t, int32_t id, bool specia
 
 enum err_code tokenizer_piece(const struct tokenizer *t, int32_t id, bool special, struct buf *out,
                               struct err *e) {
-    struct str p;
+    struct str p = {0};
     enum err_code c = id_bytes(t, id, special, &p, e);
     if (c) {
         return c;
@@ -55,7 +55,7 @@ static size_t detok_complete(struct detok *d, const char *p, size_t n, struct bu
 }
 
 enum err_code detok_put(struct detok *d, int32_t id, struct buf *out, struct err *e) {
-    struct str p;
+    struct str p = {0};
     enum err_code c = id_bytes(d->t, id, d->special, &p, e);
     if (c) {
         return c;
