@@ -153,21 +153,23 @@ static void json_separate(struct json_writer *w) {
         w->after_key = false;
         return;
     }
-    uint64_t bit = (uint64_t)1 << w->depth;
-    if (w->depth && (w->comma & bit)) {
-        buf_putc(w->out, ',');
+    if (w->depth) {
+        uint64_t bit = (uint64_t)1 << (w->depth - 1);
+        if (w->comma & bit) {
+            buf_putc(w->out, ',');
+        }
+        w->comma |= bit;
     }
-    w->comma |= bit;
 }
 
 void json_open(struct json_writer *w, char bracket) {
     json_separate(w);
-    if (w->depth == DEPTH_MAX - 1) {
+    if (w->depth == DEPTH_MAX) {
         w->out->failed = true;
         return;
     }
-    w->depth++;
     w->comma &= ~((uint64_t)1 << w->depth);
+    w->depth++;
     buf_putc(w->out, bracket);
 }
 

@@ -60,7 +60,6 @@ static struct {
 } slots[MAP_SLOTS];
 
 static pthread_mutex_t slot_lock = PTHREAD_MUTEX_INITIALIZER;
-static bool bus_installed;
 static struct sigaction bus_before;
 static size_t page_size; /* set before the handler can run: sysconf is not for handlers */
 
@@ -87,16 +86,28 @@ static void bus_handler(int sig, siginfo_t *info, void *context) {
     errno = saved;
 }
 
+/* Puts the handler in force: asked at each open, since the program that links us may have set its
+ * own since the last one. Needs slot_lock. */
+static bool bus_install(void) {
+    struct sigaction ours = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigaction now;
+    sigemptyset(&ours.sa_mask);
+    page_size = os_page_size();
+    if (sigaction(SIGBUS, NULL, &now) != 0) {
+        return false;
+    }
+    if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == bus_handler) {
+        return true;
+    }
+    bus_before = now;
+    return sigaction(SIGBUS, &ours, NULL) == 0;
+}
+
 static int slot_take(struct os_map *m) {
     int slot = -1;
     pthread_mutex_lock(&slot_lock);
-    if (!bus_installed) {
-        struct sigaction sa = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO | SA_RESTART};
-        sigemptyset(&sa.sa_mask);
-        page_size = os_page_size();
-        bus_installed = sigaction(SIGBUS, &sa, &bus_before) == 0;
-    }
-    for (int i = 0; bus_installed && i < MAP_SLOTS; i++) {
+    bool installed = bus_install();
+    for (int i = 0; installed && i < MAP_SLOTS; i++) {
         if (!atomic_load(&slots[i].base)) {
             slot = i;
             atomic_store(&slots[i].map, m);

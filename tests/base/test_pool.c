@@ -1,0 +1,171 @@
+/* test_pool.c: every item exactly once, nobody inside after the loop, no matter how many threads.
+ *
+ * With --bench: the time of an empty loop for 1..4 threads, hot and after a pause.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "base/pool.h"
+
+#define ITEMS 1000
+
+struct job {
+    atomic_int seen[ITEMS];
+    atomic_int inside;
+    int n_thread;
+    int plain[ITEMS]; /* written without atomics: the loop's end must publish it */
+    bool slow;
+};
+
+static void mark(void *arg, int item, int thread) {
+    struct job *j = arg;
+    atomic_fetch_add(&j->inside, 1);
+    if (thread < 0 || thread >= j->n_thread) {
+        atomic_fetch_add(&j->seen[item], 100);
+    }
+    atomic_fetch_add(&j->seen[item], 1);
+    j->plain[item]++;
+    if (j->slow && item % 7 == 0) {
+        os_sleep(50e-6);
+    }
+    atomic_fetch_sub(&j->inside, 1);
+}
+
+static void run_and_check(struct pool *p, struct job *j, int n_item) {
+    for (int i = 0; i < ITEMS; i++) {
+        atomic_store(&j->seen[i], 0);
+        j->plain[i] = 0;
+    }
+    pool_run(p, mark, j, n_item);
+    assert_int_equal(atomic_load(&j->inside), 0);
+    for (int i = 0; i < ITEMS; i++) {
+        if (atomic_load(&j->seen[i]) != (i < n_item) || j->plain[i] != (i < n_item)) {
+            fail_msg("item %d of %d ran %d times", i, n_item, atomic_load(&j->seen[i]));
+        }
+    }
+}
+
+static void test_every_item_once(void **state) {
+    (void)state;
+    static const int threads[] = {1, 2, 3, 8, 33};
+    for (size_t t = 0; t < sizeof threads / sizeof threads[0]; t++) {
+        struct pool *p;
+        struct err e = {0};
+        struct job *j = mem_zalloc(1, sizeof *j);
+        assert_non_null(j);
+        assert_int_equal(pool_create(&p, threads[t], &e), ERR_OK);
+        assert_int_equal(pool_threads(p), threads[t]);
+        j->n_thread = threads[t];
+        for (int n = 0; n < 100; n++) {
+            run_and_check(p, j, n);
+        }
+        run_and_check(p, j, ITEMS);
+        j->slow = true;
+        run_and_check(p, j, 60);
+        pool_free(p);
+        mem_free(j);
+    }
+    assert_int_equal(mem_live(), 0);
+}
+
+static void count(void *arg, int item, int thread) {
+    (void)item;
+    (void)thread;
+    atomic_fetch_add((atomic_long *)arg, 1);
+}
+
+/* Back to back, and with pauses around the time that a thread spins before it sleeps. */
+static void test_stress(void **state) {
+    (void)state;
+    struct pool *p;
+    struct err e = {0};
+    assert_int_equal(pool_create(&p, 4, &e), ERR_OK);
+    atomic_long total = 0;
+    long want = 0;
+    for (int i = 0; i < 20000; i++) {
+        int n = i % 5 == 0 ? 2 : i % 9;
+        pool_run(p, count, &total, n);
+        want += n;
+        assert_int_equal(atomic_load(&total), want);
+        if (i % 16 == 0) {
+            os_sleep((double)(i / 16 % 20) * 5e-6);
+        }
+    }
+    pool_free(p);
+}
+
+static void test_bounds(void **state) {
+    (void)state;
+    struct pool *p;
+    struct err e = {0};
+    assert_int_equal(pool_create(&p, 0, &e), ERR_RANGE);
+    assert_null(p);
+    err_clear(&e);
+    assert_int_equal(pool_create(&p, 1025, &e), ERR_RANGE);
+    pool_free(NULL);
+    for (size_t n = 1; mem_fail_at(n); n++) { /* in the torture build: no leak, no hang */
+        err_clear(&e);
+        enum err_code code = pool_create(&p, 3, &e);
+        mem_fail_at(0);
+        if (code == ERR_OK) {
+            pool_free(p);
+            break;
+        }
+        assert_int_equal(code, ERR_NOMEM);
+        assert_int_equal(mem_live(), 0);
+    }
+    assert_int_equal(mem_live(), 0);
+}
+
+static void nothing(void *arg, int item, int thread) {
+    (void)arg;
+    (void)item;
+    (void)thread;
+}
+
+static int bench(void) {
+    for (int n = 1; n <= 4; n++) {
+        struct pool *p;
+        const int rounds = 100000;
+        if (pool_create(&p, n, NULL)) {
+            return 1;
+        }
+        pool_run(p, nothing, NULL, n);
+        double t = os_now();
+        for (int i = 0; i < rounds; i++) {
+            pool_run(p, nothing, NULL, n * 4);
+        }
+        double hot = (os_now() - t) / rounds, cold = 0;
+        for (int i = 0; i < 200; i++) {
+            os_sleep(1e-3);
+            t = os_now();
+            pool_run(p, nothing, NULL, n * 4);
+            cold += (os_now() - t) / 200;
+        }
+        printf("%d threads, %d empty items: %.2f us hot, %.2f us asleep\n", n, n * 4, hot * 1e6,
+               cold * 1e6);
+        pool_free(p);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
+        return bench();
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_item_once),
+        cmocka_unit_test(test_stress),
+        cmocka_unit_test(test_bounds),
+    };
+    return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}
