@@ -424,21 +424,19 @@ enum {
 };
 
 static const struct pretok families[] = {
-    [FAMILY_LLAMA3] = {"llama-bpe", {scan_llama3}, .ignore_merges = true, .adds_bos = true},
-    [FAMILY_QWEN2] = {"qwen2", {scan_qwen2}, .nfc = true},
-    [FAMILY_GPT2] = {"gpt-2", {scan_gpt2}},
-    [FAMILY_GPT2_NFC] = {"mpt", {scan_gpt2}, .nfc = true},
-    [FAMILY_DIGIT] = {"smollm", {scan_digit, scan_gpt2}},
-    [FAMILY_DIGIT_NFC] = {"command-r", {scan_digit, scan_gpt2}, .nfc = true},
-    [FAMILY_DEEPSEEK_LLM] = {"deepseek-llm",
-                             {scan_newline, scan_spaced_cased, scan_spaced_marks,
-                              scan_trailing_space, scan_wide, scan_numbers}},
-    [FAMILY_DEEPSEEK_CODER] = {"deepseek-coder",
-                               {scan_newline, scan_spaced_letters, scan_spaced_points, scan_wide,
-                                scan_digit}},
-    [FAMILY_DEEPSEEK3] = {"deepseek-v3", {scan_digits3, scan_ideographs, scan_deepseek3}},
-    [FAMILY_FALCON] = {"falcon", {scan_punct, scan_gpt2, scan_byte_numbers, scan_three}},
-    [FAMILY_DEFAULT] = {"default", {scan_punct_default, scan_gpt2, scan_numbers, scan_three}},
+    [FAMILY_LLAMA3] = {.scan = {scan_llama3}, .ignore_merges = true, .adds_bos = true},
+    [FAMILY_QWEN2] = {.scan = {scan_qwen2}, .nfc = true},
+    [FAMILY_GPT2] = {.scan = {scan_gpt2}},
+    [FAMILY_GPT2_NFC] = {.scan = {scan_gpt2}, .nfc = true},
+    [FAMILY_DIGIT] = {.scan = {scan_digit, scan_gpt2}},
+    [FAMILY_DIGIT_NFC] = {.scan = {scan_digit, scan_gpt2}, .nfc = true},
+    [FAMILY_DEEPSEEK_LLM] = {.scan = {scan_newline, scan_spaced_cased, scan_spaced_marks,
+                                      scan_trailing_space, scan_wide, scan_numbers}},
+    [FAMILY_DEEPSEEK_CODER] = {.scan = {scan_newline, scan_spaced_letters, scan_spaced_points,
+                                        scan_wide, scan_digit}},
+    [FAMILY_DEEPSEEK3] = {.scan = {scan_digits3, scan_ideographs, scan_deepseek3}},
+    [FAMILY_FALCON] = {.scan = {scan_punct, scan_gpt2, scan_byte_numbers, scan_three}},
+    [FAMILY_DEFAULT] = {.scan = {scan_punct_default, scan_gpt2, scan_numbers, scan_three}},
 };
 
 /* Names of one family: their tokenizers have the same pattern, normalizer and custom. */

@@ -20,7 +20,6 @@
 typedef size_t (*pretok_scan)(const char *p, size_t n);
 
 struct pretok {
-    const char *name;
     pretok_scan scan[PRETOK_STAGE_MAX]; /* NULL after the last */
     bool nfc;                           /* the model's normalizer is form C */
     bool ignore_merges; /* a word that is a piece of the vocabulary is taken whole */
