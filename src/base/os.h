@@ -82,6 +82,10 @@ void os_cond_wait(struct os_cond *c, struct os_mutex *m);
 void os_cond_broadcast(struct os_cond *c);
 /* CPUs this process may run on (affinity). */
 int os_cpu_count(void);
+/* The CPU that this thread is on now; -1 if unknown. */
+int os_cpu_current(void);
+/* Moves this thread to another CPU of those it may use, now; it may come back later. */
+void os_cpu_leave(int cpu);
 void os_yield(void);
 /* Tells the processor that this thread is waiting in a loop. */
 void os_relax(void);

@@ -708,6 +708,22 @@ int os_cpu_count(void) {
     return n > 0 ? (int)n : 1;
 }
 
+int os_cpu_current(void) {
+    return sched_getcpu();
+}
+
+void os_cpu_leave(int cpu) {
+    cpu_set_t all, others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof all, &all) != 0) {
+        return;
+    }
+    others = all;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0) {
+        sched_setaffinity(0, sizeof all, &all);
+    }
+}
+
 void os_yield(void) {
     sched_yield();
 }

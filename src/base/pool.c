@@ -33,6 +33,7 @@ struct pool {
     _Alignas(LINE) _Atomic(pool_fn) fn; /* written by the caller between loops only */
     _Atomic(void *) arg;
     atomic_int n_item;
+    atomic_int cpu;                   /* where the caller was when the loop began */
     _Alignas(LINE) atomic_int asleep; /* workers on `wake` */
     atomic_bool waiting;              /* the caller is on `finish` */
     atomic_bool stop;
@@ -96,6 +97,15 @@ static void pool_sleep(struct pool *p) {
     os_mutex_unlock(p->lock);
 }
 
+/* With a neighbour on every other CPU, the system wakes a thread on the CPU of the one who woke
+ * it, where the two take turns instead of working side by side. */
+static void pool_spread(struct pool *p) {
+    int cpu = atomic_load_explicit(&p->cpu, memory_order_relaxed);
+    if (p->spin && cpu >= 0 && cpu == os_cpu_current()) {
+        os_cpu_leave(cpu);
+    }
+}
+
 static void pool_worker(void *arg) {
     struct worker *w = arg;
     struct pool *p = w->pool;
@@ -111,6 +121,7 @@ static void pool_worker(void *arg) {
         }
         if (!p->spin || !pool_spin_items(p)) {
             pool_sleep(p);
+            pool_spread(p);
         }
     }
 }
@@ -144,6 +155,7 @@ void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
     atomic_store_explicit(&p->fn, fn, memory_order_relaxed);
     atomic_store_explicit(&p->arg, arg, memory_order_relaxed);
     atomic_store_explicit(&p->n_item, n_item, memory_order_relaxed);
+    atomic_store_explicit(&p->cpu, os_cpu_current(), memory_order_relaxed);
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
     uint64_t loop = (atomic_load_explicit(&p->state, memory_order_relaxed) >> 32) + 1;
     atomic_store(&p->state, loop << 32 | (uint32_t)n_item);
