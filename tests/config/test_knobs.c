@@ -16,22 +16,35 @@
 #include "base/mem.h"
 #include "config/knobs.h"
 
-#define ALL (KNOB_PROMPT | KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN)
+#define ALL  (KNOB_PROMPT | KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN)
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct knob own[] = {
     {.name = "ids", .type = KNOB_STR, .unit = "IDS", .help = "token ids"},
-    {.name = "context", .type = KNOB_INT, .unit = "N", .def = "512", .min = 8, .max = 4096,
+    {.name = "context",
+     .type = KNOB_INT,
+     .unit = "N",
+     .def = "512",
+     .min = 8,
+     .max = 4096,
      .help = "a context of its own"},
     {.name = "var", .type = KNOB_LIST, .unit = "NAME=JSON", .help = "a variable"},
 };
 
-static const struct knob_verb plain = {
-    .name = "plain", .operands = "FILE", .min_operand = 0, .max_operand = 2, .about = "test",
-    .groups = ALL};
-static const struct knob_verb special = {
-    .name = "special", .operands = "FILE", .min_operand = 1, .max_operand = 1, .about = "test",
-    .groups = KNOB_RUN, .own = own, .n_own = N(own)};
+static const struct knob_verb plain = {.name = "plain",
+                                       .operands = "FILE",
+                                       .min_operand = 0,
+                                       .max_operand = 2,
+                                       .about = "test",
+                                       .groups = ALL};
+static const struct knob_verb special = {.name = "special",
+                                         .operands = "FILE",
+                                         .min_operand = 1,
+                                         .max_operand = 1,
+                                         .about = "test",
+                                         .groups = KNOB_RUN,
+                                         .own = own,
+                                         .n_own = N(own)};
 
 struct call {
     struct knobs *k;
