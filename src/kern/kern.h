@@ -22,41 +22,42 @@
 #include "base/dtype.h"
 #include "base/err.h"
 
-struct kern_dev;               /* an open back end: one per model */
-typedef uint64_t kern_ref;     /* a buffer of floats in the device; 0 is none */
-typedef uint32_t kern_weight;  /* a loaded matrix or vector; 0 is none */
+struct kern_dev;              /* an open back end: one per model */
+typedef uint64_t kern_ref;    /* a buffer of floats in the device; 0 is none */
+typedef uint32_t kern_weight; /* a loaded matrix or vector; 0 is none */
 
 /* ---- what changes from step to step ---------------------------------------------------- */
 
 struct step {
     int n_tok, n_seq, n_out;
-    const int32_t *tok;        /* [n_tok] ids */
-    const int32_t *pos;        /* [n_tok] position in its sequence, from 0 */
-    const int32_t *seq;        /* [n_tok] 0..n_seq-1, ascending; positions of one sequence ascend by 1 */
-    const int32_t *out;        /* [n_out] rows of the step whose logits are wanted, ascending */
-    const int32_t *page;       /* page tables of all sequences, one after the other */
-    const int32_t *page_start; /* [n_seq + 1] where each sequence's table starts in `page` */
-    const volatile int *cancel;/* not 0: give up soon; `end` returns ERR_CANCELLED. May be NULL */
+    const int32_t *tok;  /* [n_tok] ids */
+    const int32_t *pos;  /* [n_tok] position in its sequence, from 0 */
+    const int32_t *seq;  /* [n_tok] 0..n_seq-1, ascending; positions of one sequence ascend by 1 */
+    const int32_t *out;  /* [n_out] rows of the step whose logits are wanted, ascending */
+    const int32_t *page; /* page tables of all sequences, one after the other */
+    const int32_t *page_start;  /* [n_seq + 1] where each sequence's table starts in `page` */
+    const volatile int *cancel; /* not 0: give up soon; `end` returns ERR_CANCELLED. May be NULL */
 };
 
 /* Position p of a sequence lives in row p % page_tok of its page number p / page_tok. */
 struct kern_kv {
     int n_layer, n_kv, d_head;
-    int page_tok;              /* positions in a page, a power of two */
+    int page_tok; /* positions in a page, a power of two */
     int n_page;
-    enum dtype type;           /* DT_F16 or DT_F32 */
+    enum dtype type; /* DT_F16 or DT_F32 */
 };
 
 /* ---- static shapes --------------------------------------------------------------------- */
 
 /* W [n_mat, n_row, n_col]: n_row = outputs, n_col = inputs; y = W x. A vector has n_row = 1. */
 struct kern_tensor {
-    const char *name;          /* for messages */
+    const char *name; /* for messages */
     enum dtype type;
-    int n_mat;                 /* experts; 1 for a plain matrix */
+    int n_mat; /* experts; 1 for a plain matrix */
     int64_t n_row, n_col;
-    const void *const *mat;    /* [n_mat] host addresses of n_row rows each; must outlive the device */
-    const volatile int *lost;  /* becomes not 0 when the host memory can no longer be read; or NULL */
+    const void *const *mat; /* [n_mat] host addresses of n_row rows each; must outlive the device */
+    const volatile int
+        *lost; /* becomes not 0 when the host memory can no longer be read; or NULL */
 };
 
 enum kern_rows { ROWS_TOK, ROWS_OUT };
@@ -64,29 +65,29 @@ enum kern_act { ACT_SILU, ACT_GELU };
 
 struct kern_rope {
     int n_head, d_head;
-    int n_rot;                 /* leading dimensions of each head that rotate, even */
-    bool halves;               /* pairs (i, i + n_rot/2); else (2i, 2i + 1) */
-    kern_weight freq;          /* f32 [n_rot / 2]: angle per position, all scaling included */
-    float scale;               /* multiplies sine and cosine (YaRN's attention factor), else 1 */
+    int n_rot;        /* leading dimensions of each head that rotate, even */
+    bool halves;      /* pairs (i, i + n_rot/2); else (2i, 2i + 1) */
+    kern_weight freq; /* f32 [n_rot / 2]: angle per position, all scaling included */
+    float scale;      /* multiplies sine and cosine (YaRN's attention factor), else 1 */
 };
 
 struct kern_attend {
     int layer;
-    int n_head, n_kv, d_head;  /* n_head / n_kv query heads share a KV head */
-    float scale;               /* of q.k, usually 1 / sqrt(d_head) */
-    int window;                /* attends to the last `window` positions, itself included; 0: all */
+    int n_head, n_kv, d_head; /* n_head / n_kv query heads share a KV head */
+    float scale;              /* of q.k, usually 1 / sqrt(d_head) */
+    int window;               /* attends to the last `window` positions, itself included; 0: all */
 };
 
 struct kern_qkv {
-    kern_ref x;                       /* [n_tok, d_model] */
-    kern_ref q, k, v;                 /* [n_tok, n_head * d_head], [n_tok, n_kv * d_head] twice */
+    kern_ref x;       /* [n_tok, d_model] */
+    kern_ref q, k, v; /* [n_tok, n_head * d_head], [n_tok, n_kv * d_head] twice */
     kern_weight wq, wk, wv;
-    kern_weight bq, bk, bv;           /* 0: no bias */
+    kern_weight bq, bk, bv; /* 0: no bias */
 };
 
 struct kern_ffn {
-    kern_ref x, y;                    /* [n_tok, d_model]; y += W_down(act(W_gate x) * W_up x) */
-    kern_ref gate, up;                /* scratch, [n_tok, d_ff] */
+    kern_ref x, y;     /* [n_tok, d_model]; y += W_down(act(W_gate x) * W_up x) */
+    kern_ref gate, up; /* scratch, [n_tok, d_ff] */
     kern_weight w_gate, w_up, w_down;
     int d_ff;
     enum kern_act act;
@@ -105,19 +106,19 @@ struct kern_moe {
 };
 
 struct kern_opts {
-    int n_thread;              /* 0: one per CPU */
-    int max_tok;               /* rows of the largest step */
-    int max_out;               /* rows with logits of the largest step */
-    const char *level;         /* forced instruction set ("c", "avx2"), or NULL */
+    int n_thread;      /* 0: one per CPU */
+    int max_tok;       /* rows of the largest step */
+    int max_out;       /* rows with logits of the largest step */
+    const char *level; /* forced instruction set ("c", "avx2"), or NULL */
 };
 
 /* ---- the table ------------------------------------------------------------------------- */
 
 struct kern {
-    const char *name;          /* "cpu", "plain" */
+    const char *name; /* "cpu", "plain" */
 
     enum err_code (*open)(struct kern_dev **d, const struct kern_opts *o, struct err *e);
-    void (*close)(struct kern_dev *d);                         /* NULL is fine */
+    void (*close)(struct kern_dev *d); /* NULL is fine */
     /* One line for the person: "cpu: avx2, 2 threads". Lives as long as the device. */
     const char *(*describe)(const struct kern_dev *d);
 
@@ -176,7 +177,8 @@ struct kern {
      * where `per_choice` */
     void (*matmul_exp)(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
                        int n_used, bool per_choice);
-    /* y [n_tok, dim] += sum over choices, in the order of `sel`, of weight * x[n_tok, n_used, dim] */
+    /* y [n_tok, dim] += sum over choices, in the order of `sel`, of weight * x[n_tok, n_used, dim]
+     */
     void (*mix_exp)(struct kern_dev *d, kern_ref y, kern_ref x, kern_ref sel, int n_used, int dim);
 
     /* Optional, NULL where a back end has nothing better than the composition in kern.c. */

@@ -1,0 +1,175 @@
+/* cpu_ops.c: the operations on rows: embed, gather, norm, activation, sums, routing.
+ *
+ * Owns how they are split among threads: by rows, where there are enough of them to pay for
+ * waking the pool. Invariant: a row is computed by one thread, so the split leaves no trace.
+ */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kern/cpu/device.h"
+#include "quant/quant.h"
+
+/* Below this many floats an operation is done before a second thread would have started. */
+#define SERIAL_FLOATS 16384
+
+struct row_job {
+    struct cpu_dev *d;
+    void (*fn)(const struct row_job *j, int row);
+    int n;
+    const float *x, *w;
+    float *y;
+    size_t dim;
+    float eps;
+    enum kern_act act;
+    const struct host_weight *table;
+    const struct host_choice *sel;
+    int n_used;
+};
+
+static void row_item(void *arg, int item, int thread) {
+    const struct row_job *j = arg;
+    (void)thread;
+    if (!host_cancelled(&j->d->host)) {
+        j->fn(j, item);
+    }
+}
+
+static void run_rows(const struct row_job *j) {
+    if (j->n > 1 && (size_t)j->n * j->dim > SERIAL_FLOATS) {
+        pool_run(j->d->host.pool, row_item, (void *)j, j->n);
+        return;
+    }
+    for (int i = 0; i < j->n; i++) {
+        j->fn(j, i);
+    }
+}
+
+static void embed_row(const struct row_job *j, int t) {
+    int32_t id = j->d->host.step->tok[t];
+    assert(id >= 0 && id < j->table->n_row);
+    quant_decode(j->table->type, j->table->mat[0] + (size_t)id * j->table->row_bytes,
+                 j->y + (size_t)t * j->dim, j->dim);
+}
+
+void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table) {
+    const struct host_weight *w = host_weight(d, table);
+    size_t n = (size_t)d->step->n_tok, dim = (size_t)w->n_col;
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = embed_row,
+                               .n = (int)n,
+                               .y = host_at(d, x, n * dim),
+                               .dim = dim,
+                               .table = w});
+}
+
+void cpu_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
+    const struct step *s = d->step;
+    float *out = host_at(d, y, (size_t)s->n_out * (size_t)dim);
+    const float *in = host_at(d, x, (size_t)s->n_tok * (size_t)dim);
+    for (int i = 0; i < s->n_out; i++) {
+        memcpy(out + (size_t)i * (size_t)dim, in + (size_t)s->out[i] * (size_t)dim,
+               (size_t)dim * sizeof *out);
+    }
+}
+
+static void rmsnorm_row(const struct row_job *j, int t) {
+    size_t at = (size_t)t * j->dim;
+    j->d->micro.rmsnorm(j->x + at, j->w, (int)j->dim, j->eps, j->y + at);
+}
+
+void cpu_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,
+                 int dim, float eps) {
+    size_t n = (size_t)host_rows(d, rows);
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = rmsnorm_row,
+                               .n = (int)n,
+                               .x = host_at(d, x, n * (size_t)dim),
+                               .w = host_vec(d, w),
+                               .y = host_at(d, y, n * (size_t)dim),
+                               .dim = (size_t)dim,
+                               .eps = eps});
+}
+
+static void act_mul_row(const struct row_job *j, int t) {
+    size_t at = (size_t)t * j->dim;
+    j->d->micro.act_mul(j->y + at, j->x + at, (int)j->dim, j->act);
+}
+
+void cpu_act_mul(struct kern_dev *d, kern_ref gate, kern_ref up, int dim, enum kern_act act) {
+    size_t n = (size_t)d->step->n_tok * (size_t)dim;
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = act_mul_row,
+                               .n = d->step->n_tok,
+                               .x = host_at(d, up, n),
+                               .y = host_at(d, gate, n),
+                               .dim = (size_t)dim,
+                               .act = act});
+}
+
+static void add_row(const struct row_job *j, int t) {
+    size_t at = (size_t)t * j->dim;
+    j->d->micro.add(j->y + at, j->x + at, (int)j->dim);
+}
+
+void cpu_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
+    size_t n = (size_t)d->step->n_tok * (size_t)dim;
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = add_row,
+                               .n = d->step->n_tok,
+                               .x = host_at(d, x, n),
+                               .y = host_at(d, y, n),
+                               .dim = (size_t)dim});
+}
+
+/* ---- experts --------------------------------------------------------------------------- */
+
+static struct host_choice *choices(const struct kern_dev *d, kern_ref sel, int n_used) {
+    return (struct host_choice *)host_at(d, sel, (size_t)d->step->n_tok * (size_t)n_used * 2);
+}
+
+void cpu_route(struct kern_dev *d, kern_ref sel, kern_ref logit, int n_exp, int n_used) {
+    float *l = host_at(d, logit, (size_t)d->step->n_tok * (size_t)n_exp);
+    struct host_choice *c = choices(d, sel, n_used);
+    for (int t = 0; t < d->step->n_tok; t++, l += n_exp, c += n_used) {
+        float total = 0;
+        for (int u = 0; u < n_used; u++) {
+            int best = -1;
+            for (int i = 0; i < n_exp; i++) {
+                bool taken = false;
+                for (int v = 0; v < u && !taken; v++) {
+                    taken = c[v].exp == i;
+                }
+                if (!taken && (best < 0 || l[i] > l[best])) {
+                    best = i;
+                }
+            }
+            c[u].exp = best;
+            c[u].weight = micro_exp(l[best] - l[c[0].exp]);
+            total += c[u].weight;
+        }
+        for (int u = 0; u < n_used; u++) {
+            c[u].weight /= total;
+        }
+    }
+}
+
+static void mix_row(const struct row_job *j, int t) {
+    const struct host_choice *c = j->sel + (size_t)t * (size_t)j->n_used;
+    for (int u = 0; u < j->n_used; u++) {
+        j->d->micro.axpy(j->y + (size_t)t * j->dim, c[u].weight,
+                         j->x + ((size_t)t * (size_t)j->n_used + (size_t)u) * j->dim, (int)j->dim);
+    }
+}
+
+void cpu_mix_exp(struct kern_dev *d, kern_ref y, kern_ref x, kern_ref sel, int n_used, int dim) {
+    size_t n = (size_t)d->step->n_tok;
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = mix_row,
+                               .n = (int)n,
+                               .x = host_at(d, x, n * (size_t)n_used * (size_t)dim),
+                               .y = host_at(d, y, n * (size_t)dim),
+                               .dim = (size_t)dim,
+                               .sel = choices(d, sel, n_used),
+                               .n_used = n_used});
+}

@@ -1,0 +1,60 @@
+/* device.h: the open CPU back end, shared by the files of kern/cpu.
+ *
+ * Owns the list of its scratch memory: all of it taken by ready and kv_open, sized by the largest
+ * step and the widest weight. Invariant: nothing here outlives a step except the memory itself.
+ */
+#ifndef IGN_KERN_CPU_DEVICE_H
+#define IGN_KERN_CPU_DEVICE_H
+
+#include "kern/cpu/micro.h"
+#include "kern/host.h"
+
+struct cpu_dev {
+    struct kern_dev host; /* first: the table's functions cast */
+    struct micro micro;
+
+    /* matmul.c: activations of a step, as int8 or padded floats, then packed in tiles */
+    uint8_t *act;   /* [max_row] of micro_act_bytes(widest) */
+    uint8_t *tile;  /* [max_row / MICRO_TOKS, rounded up] of the largest tile */
+    uint8_t *panel; /* [n_thread] of the largest panel, one or two per thread */
+    size_t act_bytes, tile_bytes, panel_bytes; /* capacity of one row, tile, panel */
+    int max_row;
+    int32_t *exp_start; /* [most_mat + 1]: an expert's first place in exp_row */
+    int32_t *exp_row;   /* [max_tok * most_mat]: choices, grouped by expert */
+
+    /* attention.c */
+    float *rope_cos, *rope_sin; /* [max_tok, n_rot / 2] of the table below */
+    size_t rope_cap;            /* floats in each */
+    kern_weight rope_freq;      /* whose angles they hold for this step; 0: nothing yet */
+    float rope_scale;
+    uint8_t *att; /* [n_thread] of att_bytes */
+    size_t att_bytes;
+    int32_t *span; /* [max_tok + 1] first tokens of the blocks that attend together */
+};
+
+/* matmul.c */
+enum err_code cpu_matmul_ready(struct cpu_dev *d, struct err *e);
+void cpu_matmul(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
+                enum kern_rows rows, bool add);
+void cpu_qkv(struct kern_dev *d, const struct kern_qkv *a);
+void cpu_ffn(struct kern_dev *d, const struct kern_ffn *a);
+void cpu_matmul_exp(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
+                    int n_used, bool per_choice);
+
+/* attention.c */
+enum err_code cpu_attention_ready(struct cpu_dev *d, const struct kern_kv *kv, struct err *e);
+void cpu_rope(struct kern_dev *d, kern_ref x, const struct kern_rope *r);
+void cpu_kv_store(struct kern_dev *d, int layer, kern_ref k, kern_ref v);
+void cpu_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct kern_attend *a);
+
+/* cpu_ops.c */
+void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table);
+void cpu_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
+void cpu_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,
+                 int dim, float eps);
+void cpu_act_mul(struct kern_dev *d, kern_ref gate, kern_ref up, int dim, enum kern_act act);
+void cpu_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
+void cpu_route(struct kern_dev *d, kern_ref sel, kern_ref logit, int n_exp, int n_used);
+void cpu_mix_exp(struct kern_dev *d, kern_ref y, kern_ref x, kern_ref sel, int n_used, int dim);
+
+#endif

@@ -1,0 +1,364 @@
+/* matmul.c: matrices times rows of activations: how the work is cut, not how it is computed.
+ *
+ * Owns the split into items, the choice between matrix-vector and panel kernels, and the scratch
+ * for prepared activations. A run is a set of matrices whose items go to the pool together: q, k
+ * and v of one input; gate and up; the experts of a step. Each item unpacks panels of
+ * MICRO_ROWS rows once, in cache, and multiplies them by all tiles of activations.
+ * Invariant: the kernels give the same bits either way, so every choice made here is only one
+ * of speed.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "kern/cpu/device.h"
+
+#define MAT_MAX    16          /* matrices in a run */
+#define ITEM_BYTES (32 * 1024) /* of weights, about, in an item of the matrix-vector path */
+#define SERIAL_ACT 16384       /* activations prepared before a second thread would be awake */
+
+struct mat {
+    const struct host_weight *w;
+    const struct micro_format *f;
+    const uint8_t *rows;   /* n_row rows of the file */
+    const float *x, *bias; /* [.., n_col]; [n_row] or NULL */
+    float *y;              /* [.., n_row] */
+    bool add;
+    int n;                 /* rows of activations */
+    const int32_t *choice; /* experts: row i comes from choice[i] / div and goes to choice[i] */
+    int div;
+    int act0, tile0;     /* its first row and tile in the device's scratch */
+    int item0, per_item; /* its first item; panels in an item */
+};
+
+struct mat_run {
+    struct cpu_dev *d;
+    struct mat mat[MAT_MAX];
+    int n_mat;
+    bool shared;   /* all matrices have the activations of the first */
+    bool prepared; /* rows are in d->act already, only tiles are wanted */
+    bool glu;      /* mat[0] = act(mat[0]) * mat[1] */
+    enum kern_act act;
+};
+
+static size_t round64(size_t n) {
+    return (n + 63) / 64 * 64;
+}
+
+enum err_code cpu_matmul_ready(struct cpu_dev *d, struct err *e) {
+    struct kern_dev *h = &d->host;
+    d->max_row = h->max_tok > h->max_out ? h->max_tok : h->max_out;
+    for (int i = 0; i < h->n_weight; i++) {
+        const struct host_weight *w = &h->weight[i];
+        const struct micro_format *f = &d->micro.fmt[w->type];
+        size_t group = (size_t)micro_groups(w->n_col);
+        size_t act = round64(micro_act_bytes(f->act, w->n_col));
+        size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
+        d->act_bytes = act > d->act_bytes ? act : d->act_bytes;
+        d->tile_bytes = tile > d->tile_bytes ? tile : d->tile_bytes;
+        d->panel_bytes = panel > d->panel_bytes ? panel : d->panel_bytes;
+    }
+    size_t n_tile = (size_t)(d->max_row / MICRO_TOKS + MAT_MAX), n_exp = (size_t)h->most_mat;
+    d->act = mem_aligned(round64((size_t)d->max_row * d->act_bytes));
+    d->tile = mem_aligned(n_tile * d->tile_bytes);
+    d->panel = mem_aligned((size_t)h->n_thread * 2 * d->panel_bytes);
+    d->exp_start = mem_alloc(n_exp + 1, sizeof *d->exp_start);
+    d->exp_row = mem_alloc((size_t)d->max_row * n_exp, sizeof *d->exp_row);
+    if (d->act == NULL || d->tile == NULL || d->panel == NULL || d->exp_start == NULL ||
+        d->exp_row == NULL) {
+        return err_set(e, ERR_NOMEM, "out of memory for %zu bytes of matrix scratch",
+                       (size_t)d->max_row * d->act_bytes + n_tile * d->tile_bytes +
+                           (size_t)h->n_thread * 2 * d->panel_bytes);
+    }
+    return ERR_OK;
+}
+
+/* ---- activations ----------------------------------------------------------------------- */
+
+static bool wants_panels(const struct cpu_dev *d, const struct mat *m) {
+    return m->n >= d->micro.gemm_min;
+}
+
+static int tiles_of(int n) {
+    return (n + MICRO_TOKS - 1) / MICRO_TOKS;
+}
+
+static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i) {
+    int64_t n_col = m->w->n_col;
+    int from = m->choice != NULL ? m->choice[i] / m->div : i;
+    const float *x = m->x + (size_t)from * (size_t)n_col;
+    uint8_t *to = d->act + (size_t)(m->act0 + i) * d->act_bytes;
+    if (m->f->act == MICRO_ACT_Q8) {
+        d->micro.quantize(x, n_col, (struct act_group *)to);
+    } else {
+        memcpy(to, x, (size_t)n_col * sizeof *x);
+        memset((float *)to + n_col, 0, (size_t)(micro_pad8(n_col) - n_col) * sizeof *x);
+    }
+}
+
+/* One tile's rows of one matrix: as the kernels take them, then packed if panels are used. */
+static void prepare_item(void *arg, int item, int thread) {
+    const struct mat_run *r = arg;
+    const struct mat *m = r->mat;
+    const struct cpu_dev *d = r->d;
+    (void)thread;
+    if (host_cancelled(&d->host)) {
+        return;
+    }
+    while (item >= tiles_of(m->n)) {
+        item -= tiles_of(m->n);
+        m++;
+    }
+    int first = item * MICRO_TOKS;
+    int n = m->n - first < MICRO_TOKS ? m->n - first : MICRO_TOKS;
+    const void *row[MICRO_TOKS];
+    for (int i = 0; i < n; i++) {
+        if (!r->prepared) {
+            prepare_row(d, m, first + i);
+        }
+        row[i] = d->act + (size_t)(m->act0 + first + i) * d->act_bytes;
+    }
+    if (wants_panels(d, m)) {
+        m->f->pack(row, n, m->w->n_col, d->tile + (size_t)(m->tile0 + item) * d->tile_bytes);
+    }
+}
+
+static void prepare(struct mat_run *r) {
+    int n_item = 0, n_row = 0, n_mat = r->shared ? 1 : r->n_mat;
+    for (int i = 0; i < n_mat; i++) {
+        n_item += tiles_of(r->mat[i].n);
+        n_row += r->mat[i].n;
+    }
+    if (n_item > 1 && (int64_t)n_row * r->mat[0].w->n_col > SERIAL_ACT) {
+        pool_run(r->d->host.pool, prepare_item, r, n_item);
+        return;
+    }
+    for (int i = 0; i < n_item; i++) {
+        prepare_item(r, i, 0);
+    }
+}
+
+/* ---- products -------------------------------------------------------------------------- */
+
+/* Rows row..row+n of the result for activation row i. */
+static void put(const struct mat *m, int i, int64_t row, int n, const float *v) {
+    size_t to = (size_t)(m->choice != NULL ? m->choice[i] : i);
+    float *y = m->y + to * (size_t)m->w->n_row + row;
+    for (int k = 0; k < n; k++) {
+        float value = m->bias != NULL ? v[k] + m->bias[row + k] : v[k];
+        y[k] = m->add ? y[k] + value : value;
+    }
+}
+
+static void panel_unpack(const struct mat *m, int64_t row, int n, uint8_t *panel) {
+    const uint8_t *rows[MICRO_ROWS];
+    for (int i = 0; i < MICRO_ROWS; i++) { /* past the end the last row again, results dropped */
+        rows[i] = m->rows + (size_t)(row + (i < n ? i : n - 1)) * m->w->row_bytes;
+    }
+    m->f->unpack(rows, m->w->n_col, panel);
+}
+
+/* MICRO_ROWS rows of matrix m, and of the next one where the run is a GLU, times all tiles. */
+static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row, int n,
+                      uint8_t *panel) {
+    const struct cpu_dev *d = r->d;
+    panel_unpack(m, row, n, panel);
+    if (r->glu) {
+        panel_unpack(m + 1, row, n, panel + d->panel_bytes);
+    }
+    for (int t = 0; t < m->n; t += MICRO_TOKS) {
+        float v[MICRO_TOKS * MICRO_ROWS], u[MICRO_TOKS * MICRO_ROWS];
+        int n_tok = m->n - t < MICRO_TOKS ? m->n - t : MICRO_TOKS;
+        const uint8_t *tile = d->tile + (size_t)(m->tile0 + t / MICRO_TOKS) * d->tile_bytes;
+        m->f->tile(panel, tile, n_tok, m->w->n_col, v);
+        if (r->glu) {
+            m[1].f->tile(panel + d->panel_bytes, tile, n_tok, m->w->n_col, u);
+            d->micro.act_mul(v, u, n_tok * MICRO_ROWS, r->act);
+        }
+        for (int i = 0; i < n_tok; i++) {
+            put(m, t + i, row, n, v + i * MICRO_ROWS);
+        }
+    }
+}
+
+/* The same, one row of activations at a time. */
+static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row, int n) {
+    const struct cpu_dev *d = r->d;
+    const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
+    for (int i = 0; i < m->n; i++) {
+        float v[MICRO_ROWS], u[MICRO_ROWS];
+        const uint8_t *x = d->act + (size_t)(m->act0 + i) * d->act_bytes;
+        m->f->gemv(w, m->w->row_bytes, n, x, m->w->n_col, v);
+        if (r->glu) {
+            const uint8_t *w1 = m[1].rows + (size_t)row * m[1].w->row_bytes;
+            m[1].f->gemv(w1, m[1].w->row_bytes, n, x, m->w->n_col, u);
+            d->micro.act_mul(v, u, n, r->act);
+        }
+        put(m, i, row, n, v);
+    }
+}
+
+static void mat_item(void *arg, int item, int thread) {
+    const struct mat_run *r = arg;
+    const struct cpu_dev *d = r->d;
+    const struct mat *m = r->mat;
+    for (int i = 1; i < r->n_mat && !r->glu && item >= r->mat[i].item0; i++) {
+        m = &r->mat[i];
+    }
+    uint8_t *panel = d->panel + (size_t)thread * 2 * d->panel_bytes;
+    int64_t row = (int64_t)(item - m->item0) * m->per_item * MICRO_ROWS;
+    int64_t end = row + (int64_t)m->per_item * MICRO_ROWS;
+    end = end < m->w->n_row ? end : m->w->n_row;
+    for (; row < end && !host_cancelled(&d->host); row += MICRO_ROWS) {
+        int n = end - row < MICRO_ROWS ? (int)(end - row) : MICRO_ROWS;
+        if (wants_panels(d, m)) {
+            panel_run(r, m, row, n, panel);
+        } else {
+            vector_run(r, m, row, n);
+        }
+    }
+}
+
+static void run_mats(struct mat_run *r) {
+    prepare(r);
+    int n_item = 0;
+    for (int i = 0; i < r->n_mat; i++) {
+        struct mat *m = &r->mat[i];
+        int64_t n_panel = (m->w->n_row + MICRO_ROWS - 1) / MICRO_ROWS;
+        size_t bytes = MICRO_ROWS * m->w->row_bytes;
+        m->per_item = wants_panels(r->d, m) || bytes > ITEM_BYTES ? 1 : (int)(ITEM_BYTES / bytes);
+        m->item0 = n_item;
+        n_item += (int)((n_panel + m->per_item - 1) / m->per_item);
+        if (r->glu) {
+            break; /* the second matrix goes with the first */
+        }
+    }
+    pool_run(r->d->host.pool, mat_item, r, n_item);
+}
+
+/* ---- the table's entries ----------------------------------------------------------------- */
+
+static struct mat mat_of(const struct cpu_dev *d, kern_ref y, kern_ref x, kern_weight w,
+                         kern_weight b, int n, bool add) {
+    const struct host_weight *weight = host_weight(&d->host, w);
+    return (struct mat){.w = weight,
+                        .f = &d->micro.fmt[weight->type],
+                        .rows = weight->mat[0],
+                        .x = host_at(&d->host, x, (size_t)n * (size_t)weight->n_col),
+                        .bias = host_vec(&d->host, b),
+                        .y = host_at(&d->host, y, (size_t)n * (size_t)weight->n_row),
+                        .add = add,
+                        .n = n};
+}
+
+/* Whether b can use what was prepared for a: the same rows, in the same form. */
+static bool same_rows(const struct mat *a, const struct mat *b) {
+    return a->x == b->x && a->w->n_col == b->w->n_col && a->f->act == b->f->act;
+}
+
+static bool same_tiles(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
+    return same_rows(a, b) && (!wants_panels(d, a) || a->f->pack == b->f->pack);
+}
+
+void cpu_matmul(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
+                enum kern_rows rows, bool add) {
+    struct cpu_dev *d = (struct cpu_dev *)dev;
+    struct mat_run r = {.d = d, .n_mat = 1};
+    r.mat[0] = mat_of(d, y, x, w, b, host_rows(dev, rows), add);
+    run_mats(&r);
+}
+
+/* Runs matrices of one input, in as few runs as their formats allow. */
+static void run_shared(struct cpu_dev *d, const struct mat *m, int n) {
+    bool prepared = false;
+    for (int i = 0; i < n;) {
+        struct mat_run r = {.d = d, .shared = true, .prepared = prepared};
+        int first = i;
+        while (i < n && same_tiles(d, &m[first], &m[i])) {
+            r.mat[r.n_mat++] = m[i++];
+        }
+        run_mats(&r);
+        prepared = i < n && same_rows(&m[first], &m[i]);
+    }
+}
+
+void cpu_qkv(struct kern_dev *dev, const struct kern_qkv *a) {
+    struct cpu_dev *d = (struct cpu_dev *)dev;
+    int n = dev->step->n_tok;
+    struct mat m[3] = {mat_of(d, a->q, a->x, a->wq, a->bq, n, false),
+                       mat_of(d, a->k, a->x, a->wk, a->bk, n, false),
+                       mat_of(d, a->v, a->x, a->wv, a->bv, n, false)};
+    run_shared(d, m, 3);
+}
+
+void cpu_ffn(struct kern_dev *dev, const struct kern_ffn *a) {
+    struct cpu_dev *d = (struct cpu_dev *)dev;
+    int n = dev->step->n_tok;
+    struct mat m[2] = {mat_of(d, a->gate, a->x, a->w_gate, 0, n, false),
+                       mat_of(d, a->up, a->x, a->w_up, 0, n, false)};
+    if (same_tiles(d, &m[0], &m[1])) {
+        struct mat_run r = {.d = d, .n_mat = 2, .shared = true, .glu = true, .act = a->act};
+        r.mat[0] = m[0];
+        r.mat[1] = m[1];
+        run_mats(&r);
+    } else {
+        run_shared(d, m, 2);
+        cpu_act_mul(dev, a->gate, a->up, a->d_ff, a->act);
+    }
+    cpu_matmul(dev, a->y, a->gate, a->w_down, 0, ROWS_TOK, true);
+}
+
+/* Sorts the choices by expert: d->exp_row, from d->exp_start[e] on. */
+static void group_experts(struct cpu_dev *d, const struct host_choice *sel, int n, int n_exp) {
+    memset(d->exp_start, 0, (size_t)(n_exp + 1) * sizeof *d->exp_start);
+    for (int i = 0; i < n; i++) {
+        d->exp_start[sel[i].exp + 1]++;
+    }
+    for (int e = 0; e < n_exp; e++) {
+        d->exp_start[e + 1] += d->exp_start[e];
+    }
+    for (int i = 0; i < n; i++) { /* start[e] runs through e's places, ends at start[e + 1] */
+        d->exp_row[d->exp_start[sel[i].exp]++] = i;
+    }
+    for (int e = n_exp; e > 0; e--) {
+        d->exp_start[e] = d->exp_start[e - 1];
+    }
+    d->exp_start[0] = 0;
+}
+
+void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
+                    int n_used, bool per_choice) {
+    struct cpu_dev *d = (struct cpu_dev *)dev;
+    const struct host_weight *weight = host_weight(dev, w);
+    int n = dev->step->n_tok * n_used, n_exp = weight->n_mat;
+    const struct host_choice *c = (const struct host_choice *)host_at(dev, sel, (size_t)n * 2);
+    struct mat m = {
+        .w = weight,
+        .f = &d->micro.fmt[weight->type],
+        .x = host_at(dev, x, (size_t)(per_choice ? n : n / n_used) * (size_t)weight->n_col),
+        .y = host_at(dev, y, (size_t)n * (size_t)weight->n_row),
+        .div = per_choice ? 1 : n_used};
+    group_experts(d, c, n, n_exp);
+    struct mat_run r = {.d = d};
+    int rows = 0, tiles = 0;
+    for (int e = 0; e < n_exp; e++) {
+        m.n = d->exp_start[e + 1] - d->exp_start[e];
+        if (r.n_mat == MAT_MAX || rows + m.n > d->max_row) {
+            run_mats(&r);
+            r = (struct mat_run){.d = d};
+            rows = tiles = 0;
+        }
+        if (m.n > 0) {
+            m.rows = weight->mat[e];
+            m.choice = d->exp_row + d->exp_start[e];
+            m.act0 = rows;
+            m.tile0 = tiles;
+            r.mat[r.n_mat++] = m;
+            rows += m.n;
+            tiles += tiles_of(m.n);
+        }
+    }
+    if (r.n_mat > 0) {
+        run_mats(&r);
+    }
+}

@@ -1,0 +1,143 @@
+/* micro.h: the CPU back end's private table of micro-kernels, and the layouts they share.
+ *
+ * Owns the definition of the arithmetic. C fills the table first (micro_c.c) and is the
+ * definition; an ISA file overwrites entries and must give the same bits.
+ * Refuses threads, handles and shapes larger than a panel: matmul.c and attention.c have those.
+ *
+ * The product of a quantized row and a row of activations, in blocks of 32 columns:
+ *   w[i] = d_w * (integer w16[i]) + min      (w16 includes the sub-block's integer scale)
+ *   x[i] = d_x * mul[half] * q[i]            (a half is 16 columns)
+ *   I(b) = sum of w16 * mul * q, exact in int32
+ *   lane[b % 8] = fma((float)I, d_w * d_x, lane[b % 8]), then fma(min, s, lane[b % 8]) where the
+ *   format has minimums, s = d_x * sum of mul * q; the 8 lanes are added by micro_sum8.
+ * Since the integers are exact, only the lanes fix the bits: matrix-vector and matrix-matrix
+ * kernels give the same ones, in any batch.
+ * The product of a float row has 8 lanes, lane[i % 8] = fma(w[i], x[i], lane[i % 8]).
+ */
+#ifndef IGN_KERN_CPU_MICRO_H
+#define IGN_KERN_CPU_MICRO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/half.h"
+#include "kern/kern.h"
+
+#define MICRO_BLOCK 32 /* columns with one activation scale */
+#define MICRO_GROUP 8  /* blocks in an act_group: 256 columns */
+#define MICRO_ROWS  16 /* weight rows in a panel */
+#define MICRO_TOKS  6  /* activation rows in a tile */
+
+/* ---- activations ----------------------------------------------------------------------- */
+
+/* 256 activations of one row; what lies past the end of the row is zero.
+ * mul and sum are indexed by micro_half: the order in which a reduction inside the 128-bit lanes
+ * of a 256-bit register leaves the halves. */
+struct act_group {
+    int8_t q[256];   /* -127..127 */
+    int32_t mul[16]; /* 1..127: multiplier of each half, relative to its block's scale */
+    int32_t sum[16]; /* sum of q over each half */
+    float d[8];      /* scale of each block; NaN if an activation is not finite */
+    float s[8];      /* d * sum over both halves of mul * sum */
+};
+
+static inline int micro_half(int block, int half) {
+    return block / 4 * 8 + half * 4 + block % 4;
+}
+
+static inline int64_t micro_groups(int64_t n_col) {
+    return (n_col + 255) / 256;
+}
+
+/* Columns of a float row in memory: a multiple of 8, zeros at the end. */
+static inline int64_t micro_pad8(int64_t n_col) {
+    return (n_col + 7) / 8 * 8;
+}
+
+static inline float micro_sum8(const float l[8]) {
+    return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+}
+
+enum micro_act { MICRO_ACT_Q8, MICRO_ACT_F32 }; /* struct act_group[]; float[micro_pad8] */
+
+/* Bytes of one row of activations. */
+static inline size_t micro_act_bytes(enum micro_act kind, int64_t n_col) {
+    return kind == MICRO_ACT_Q8 ? (size_t)micro_groups(n_col) * sizeof(struct act_group)
+                                : (size_t)micro_pad8(n_col) * sizeof(float);
+}
+
+/* ---- formats ---------------------------------------------------------------------------- */
+
+/* One block of 32 weights as the definition sees it. */
+struct micro_block {
+    int16_t w[32];
+    float d;
+    float min[2]; /* [0] for the whole block, or one for each half (Q2_K); sign included */
+};
+typedef void (*micro_block_fn)(const uint8_t *row, int64_t block, struct micro_block *out);
+
+/* How the back end multiplies by weights of one type. A panel holds MICRO_ROWS rows of weights,
+ * a tile up to MICRO_TOKS rows of activations, both in a layout that belongs to `tile`'s kernel;
+ * formats with the same `pack` share tiles. */
+struct micro_format {
+    enum micro_act act;
+    /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` says */
+    void (*gemv)(const uint8_t *w, size_t row_bytes, int n_row, const void *x, int64_t n_col,
+                 float *y);
+    void (*unpack)(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel);
+    void (*pack)(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col, void *tile);
+    /* y [n_tok][MICRO_ROWS] */
+    void (*tile)(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y);
+    size_t panel_bytes, tile_bytes; /* for each 256 columns */
+};
+
+/* ---- the table ---------------------------------------------------------------------------- */
+
+struct micro {
+    const char *name;
+    int gemm_min; /* activation rows from which panels pay */
+    struct micro_format fmt[DT_MAX];
+
+    void (*quantize)(const float *x, int64_t n, struct act_group *out);
+    /* y = x / sqrt(mean(x^2) + eps) * w */
+    void (*rmsnorm)(const float *x, const float *w, int n, float eps, float *y);
+    /* gate = act(gate) * up */
+    void (*act_mul)(float *gate, const float *up, int n, enum kern_act act);
+    void (*add)(float *y, const float *x, int n);
+    /* y += a x */
+    void (*axpy)(float *y, float a, const float *x, int n);
+    /* (head[i], head[i + half]) rotated by cos[i], sin[i] */
+    void (*rotate)(float *head, const float *cos, const float *sin, int half);
+    /* (head[2i], head[2i + 1]) */
+    void (*rotate_pairs)(float *head, const float *cos, const float *sin, int half);
+    void (*f32_to_f16)(const float *x, f16_t *y, int n);
+    void (*f16_to_f32)(const f16_t *x, float *y, int n);
+    /* s[q * s_step + p] = scale * (q[q] . k[p]); q, k rows of dim floats, dim a multiple of 8 */
+    void (*scores)(const float *q, int n_q, const float *k, int n_pos, int dim, float scale,
+                   float *s, int s_step);
+    /* x[i] = exp(x[i] - top), returns the sum in 8 lanes */
+    float (*exp_sum)(float *x, int n, float top);
+    float (*max)(const float *x, int n); /* n >= 1 */
+    /* y[q] = y[q] * keep[q] + sum over p of s[q * s_step + p] * v[p], p ascending */
+    void (*mix)(float *y, int y_step, int n_q, const float *keep, const float *s, int s_step,
+                const float *v, int n_pos, int dim);
+};
+
+/* exp with a relative error below 2e-7 for x in [-87, 88]; 0 below, exp(88.5) above. */
+float micro_exp(float x);
+
+/* Fills the table with portable C. */
+void micro_init_c(struct micro *m);
+#if defined(__x86_64__)
+/* Overwrites what AVX2, FMA and F16C do better; only where the processor has all three. */
+void micro_init_avx2(struct micro *m);
+#endif
+
+/* The definition of a format: NULL for F32, F16, BF16. Number of minimums: 0, 1 or 2 a block. */
+micro_block_fn micro_block(enum dtype type, int *n_min);
+
+/* "c", "avx2", or NULL for the best that the processor has. ERR_UNSUPPORTED names the levels. */
+enum err_code micro_choose(struct micro *m, const char *level, struct err *e);
+
+#endif

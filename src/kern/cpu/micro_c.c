@@ -1,0 +1,461 @@
+/* micro_c.c: every micro-kernel in portable C: the definition that the ISA files must equal.
+ *
+ * Owns the order of each sum and the place of each rounding. Refuses speed beyond what a compiler
+ * finds by itself. fmaf is one rounding; the build turns off contraction everywhere, so that a
+ * product and a sum written apart stay apart. Invariant: micro.h's arithmetic, to the bit.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "kern/cpu/micro.h"
+
+/* ---- activations ----------------------------------------------------------------------- */
+
+static uint32_t abs_bits(float x) {
+    return f32_bits(x) & 0x7fffffffu;
+}
+
+static int round_clamp(float x) {
+    long v = lrintf(x);
+    return v > 127 ? 127 : v < -127 ? -127 : (int)v;
+}
+
+/* One block of n <= 32 activations, zeros after them. */
+static void quantize_block(const float *x, int n, int b, struct act_group *g) {
+    uint32_t top[2] = {0, 0};
+    for (int i = 0; i < n; i++) {
+        uint32_t a = abs_bits(x[i]);
+        top[i / 16] = a > top[i / 16] ? a : top[i / 16];
+    }
+    float half[2] = {f32_from_bits(top[0]), f32_from_bits(top[1])};
+    uint32_t bits = top[0] > top[1] ? top[0] : top[1];
+    float max = f32_from_bits(bits);
+    bool finite = bits < 0x7f800000u, zero = !finite || max < 1e-30f;
+    int8_t *q = g->q + b * MICRO_BLOCK;
+    memset(q, 0, MICRO_BLOCK);
+    float total = 0;
+    for (int h = 0; h < 2; h++) {
+        int mul = 1, sum = 0;
+        if (!zero) {
+            mul = (int)ceilf(half[h] * 127.0f / max);
+            mul = mul < 1 ? 1 : mul > 127 ? 127 : mul;
+            float inv = 16129.0f / (max * (float)mul);
+            for (int i = h * 16; i < n && i < h * 16 + 16; i++) {
+                q[i] = (int8_t)round_clamp(x[i] * inv);
+                sum += q[i];
+            }
+        }
+        g->mul[micro_half(b, h)] = mul;
+        g->sum[micro_half(b, h)] = sum;
+        total += (float)(mul * sum);
+    }
+    g->d[b] = !finite ? NAN : zero ? 0.0f : max / 16129.0f;
+    g->s[b] = g->d[b] * total;
+}
+
+static void quantize_c(const float *x, int64_t n, struct act_group *out) {
+    for (int64_t b = 0; b < micro_groups(n) * MICRO_GROUP; b++) {
+        int64_t left = n - b * MICRO_BLOCK;
+        int len = left > MICRO_BLOCK ? MICRO_BLOCK : left > 0 ? (int)left : 0;
+        quantize_block(len > 0 ? x + b * MICRO_BLOCK : x, len, (int)(b % MICRO_GROUP),
+                       out + b / MICRO_GROUP);
+    }
+}
+
+/* ---- quantized weights ------------------------------------------------------------------- */
+
+/* Adds the product of block b to its lane. */
+static void lane_add(float lane[8], const struct micro_block *w, int n_min, int b,
+                     const struct act_group *x) {
+    const int8_t *q = x->q + b * MICRO_BLOCK;
+    int32_t dot[2] = {0, 0};
+    for (int i = 0; i < 16; i++) {
+        dot[0] += w->w[i] * q[i];
+        dot[1] += w->w[i + 16] * q[i + 16];
+    }
+    int h0 = micro_half(b, 0), h1 = micro_half(b, 1);
+    int32_t sum = dot[0] * x->mul[h0] + dot[1] * x->mul[h1];
+    lane[b] = fmaf((float)sum, w->d * x->d[b], lane[b]);
+    if (n_min == 1) {
+        lane[b] = fmaf(w->min[0], x->s[b], lane[b]);
+    } else if (n_min == 2) {
+        lane[b] = fmaf(w->min[0], x->d[b] * (float)(x->mul[h0] * x->sum[h0]), lane[b]);
+        lane[b] = fmaf(w->min[1], x->d[b] * (float)(x->mul[h1] * x->sum[h1]), lane[b]);
+    }
+}
+
+static void gemv_q(micro_block_fn block, int n_min, const uint8_t *w, size_t row_bytes, int n_row,
+                   const struct act_group *x, int64_t n_col, float *y) {
+    for (int r = 0; r < n_row; r++, w += row_bytes) {
+        float lane[8] = {0};
+        for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++) {
+            struct micro_block o;
+            block(w, b, &o);
+            lane_add(lane, &o, n_min, (int)(b % 8), x + b / 8);
+        }
+        y[r] = micro_sum8(lane);
+    }
+}
+
+/* A panel in C: struct micro_block [block][MICRO_ROWS]. A tile: struct act_group [token][group]. */
+static void unpack_q(micro_block_fn block, const uint8_t *const row[MICRO_ROWS], int64_t n_col,
+                     void *panel) {
+    struct micro_block *o = panel;
+    for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++) {
+        for (int r = 0; r < MICRO_ROWS; r++) {
+            block(row[r], b, o++);
+        }
+    }
+}
+
+static void pack_q(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col, void *tile) {
+    size_t bytes = micro_act_bytes(MICRO_ACT_Q8, n_col);
+    for (int t = 0; t < n_tok; t++) {
+        memcpy((uint8_t *)tile + (size_t)t * bytes, x[t], bytes);
+    }
+}
+
+static void tile_q(int n_min, const struct micro_block *panel, const struct act_group *x, int n_tok,
+                   int64_t n_col, float *y) {
+    for (int t = 0; t < n_tok; t++, x += micro_groups(n_col)) {
+        for (int r = 0; r < MICRO_ROWS; r++) {
+            float lane[8] = {0};
+            for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++) {
+                lane_add(lane, &panel[b * MICRO_ROWS + r], n_min, (int)(b % 8), x + b / 8);
+            }
+            y[t * MICRO_ROWS + r] = micro_sum8(lane);
+        }
+    }
+}
+
+#define FORMAT_Q(name, type, n_min)                                                                \
+    static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
+                            int64_t n_col, float *y) {                                             \
+        int unused;                                                                                \
+        gemv_q(micro_block(type, &unused), n_min, w, row_bytes, n_row, x, n_col, y);               \
+    }                                                                                              \
+    static void unpack_##name(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel) {  \
+        int unused;                                                                                \
+        unpack_q(micro_block(type, &unused), row, n_col, panel);                                   \
+    }
+
+FORMAT_Q(q4_0, DT_Q4_0, 0)
+FORMAT_Q(q4_1, DT_Q4_1, 1)
+FORMAT_Q(q5_0, DT_Q5_0, 0)
+FORMAT_Q(q5_1, DT_Q5_1, 1)
+FORMAT_Q(q8_0, DT_Q8_0, 0)
+FORMAT_Q(q2_k, DT_Q2_K, 2)
+FORMAT_Q(q3_k, DT_Q3_K, 0)
+FORMAT_Q(q4_k, DT_Q4_K, 1)
+FORMAT_Q(q5_k, DT_Q5_K, 1)
+FORMAT_Q(q6_k, DT_Q6_K, 0)
+FORMAT_Q(q8_k, DT_Q8_K, 0)
+FORMAT_Q(iq4_nl, DT_IQ4_NL, 0)
+FORMAT_Q(iq4_xs, DT_IQ4_XS, 0)
+
+static void tile_q0(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+    tile_q(0, panel, tile, n_tok, n_col, y);
+}
+
+static void tile_q1(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+    tile_q(1, panel, tile, n_tok, n_col, y);
+}
+
+static void tile_q2(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+    tile_q(2, panel, tile, n_tok, n_col, y);
+}
+
+/* ---- float weights ------------------------------------------------------------------------ */
+
+static void load_f32(const uint8_t *row, int64_t n, float *out) {
+    memcpy(out, row, (size_t)n * sizeof *out);
+}
+
+static void load_f16(const uint8_t *row, int64_t n, float *out) {
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = f32_from_f16(((const f16_t *)row)[i]);
+    }
+}
+
+static void load_bf16(const uint8_t *row, int64_t n, float *out) {
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = f32_from_bf16(((const bf16_t *)row)[i]);
+    }
+}
+
+typedef void (*load_fn)(const uint8_t *row, int64_t n, float *out);
+
+static float dot_f32(const float *w, const float *x, int64_t n) {
+    float lane[8] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        lane[i % 8] = fmaf(w[i], x[i], lane[i % 8]);
+    }
+    return micro_sum8(lane);
+}
+
+static void gemv_f(load_fn load, size_t size, const uint8_t *w, size_t row_bytes, int n_row,
+                   const float *x, int64_t n_col, float *y) {
+    enum { PART = 512 };
+    for (int r = 0; r < n_row; r++, w += row_bytes) {
+        float lane[8] = {0}, part[PART];
+        for (int64_t i = 0; i < n_col; i += PART) {
+            int64_t n = n_col - i < PART ? n_col - i : PART;
+            load(w + (size_t)i * size, n, part);
+            for (int64_t j = 0; j < n; j++) {
+                lane[j % 8] = fmaf(part[j], x[i + j], lane[j % 8]);
+            }
+        }
+        y[r] = micro_sum8(lane);
+    }
+}
+
+/* A panel of floats: [MICRO_ROWS][micro_pad8(n_col)]; a tile likewise. */
+static void unpack_f(load_fn load, const uint8_t *const row[MICRO_ROWS], int64_t n_col,
+                     float *panel) {
+    int64_t step = micro_pad8(n_col);
+    for (int r = 0; r < MICRO_ROWS; r++, panel += step) {
+        load(row[r], n_col, panel);
+        memset(panel + n_col, 0, (size_t)(step - n_col) * sizeof *panel);
+    }
+}
+
+static void pack_f(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col, void *tile) {
+    size_t bytes = micro_act_bytes(MICRO_ACT_F32, n_col);
+    for (int t = 0; t < n_tok; t++) {
+        memcpy((uint8_t *)tile + (size_t)t * bytes, x[t], bytes);
+    }
+}
+
+static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+    int64_t step = micro_pad8(n_col);
+    for (int t = 0; t < n_tok; t++) {
+        for (int r = 0; r < MICRO_ROWS; r++) {
+            y[t * MICRO_ROWS + r] =
+                dot_f32((const float *)panel + r * step, (const float *)tile + t * step, step);
+        }
+    }
+}
+
+#define FORMAT_F(name, size)                                                                       \
+    static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
+                            int64_t n_col, float *y) {                                             \
+        gemv_f(load_##name, size, w, row_bytes, n_row, x, n_col, y);                               \
+    }                                                                                              \
+    static void unpack_##name(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel) {  \
+        unpack_f(load_##name, row, n_col, panel);                                                  \
+    }
+
+FORMAT_F(f32, 4)
+FORMAT_F(f16, 2)
+FORMAT_F(bf16, 2)
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+static void rmsnorm_c(const float *x, const float *w, int n, float eps, float *y) {
+    float mean = dot_f32(x, x, n) / (float)n;
+    float scale = 1.0f / sqrtf(mean + eps);
+    for (int i = 0; i < n; i++) {
+        y[i] = x[i] * scale * w[i];
+    }
+}
+
+/* 2^k e^r with k the nearest integer to x / ln 2, ln 2 taken off in two parts, and e^r by its
+ * Taylor polynomial of degree 7 on |r| <= ln 2 / 2. */
+float micro_exp(float x) {
+    if (isnan(x)) {
+        return x;
+    }
+    if (x < -87.0f) {
+        return 0.0f;
+    }
+    x = x > 88.5f ? 88.5f : x;
+    float k = nearbyintf(x * 1.44269504f);
+    float r = fmaf(k, -0.693145752f, x);
+    r = fmaf(k, -1.42860677e-6f, r);
+    float p = 1.0f / 5040;
+    p = fmaf(p, r, 1.0f / 720);
+    p = fmaf(p, r, 1.0f / 120);
+    p = fmaf(p, r, 1.0f / 24);
+    p = fmaf(p, r, 1.0f / 6);
+    p = fmaf(p, r, 0.5f);
+    p = fmaf(p, r, 1.0f);
+    p = fmaf(p, r, 1.0f);
+    /* 2^k in two factors: k reaches 128 at the top of the range. */
+    int k0 = (int)k / 2, k1 = (int)k - k0;
+    return p * f32_from_bits((uint32_t)(k0 + 127) << 23) *
+           f32_from_bits((uint32_t)(k1 + 127) << 23);
+}
+
+static float silu(float x) {
+    return x / (1.0f + micro_exp(-x));
+}
+
+/* tanh(u) = 1 - 2 / (e^2u + 1) */
+static float gelu(float x) {
+    float u = 0.797884561f * fmaf(0.044715f * x * x, x, x);
+    float t = 1.0f - 2.0f / (micro_exp(2.0f * u) + 1.0f);
+    return 0.5f * x * (1.0f + t);
+}
+
+static void act_mul_c(float *gate, const float *up, int n, enum kern_act act) {
+    for (int i = 0; i < n; i++) {
+        gate[i] = (act == ACT_SILU ? silu(gate[i]) : gelu(gate[i])) * up[i];
+    }
+}
+
+static void add_c(float *y, const float *x, int n) {
+    for (int i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+static void axpy_c(float *y, float a, const float *x, int n) {
+    for (int i = 0; i < n; i++) {
+        y[i] = fmaf(a, x[i], y[i]);
+    }
+}
+
+static void rotate_c(float *head, const float *cos, const float *sin, int half) {
+    for (int i = 0; i < half; i++) {
+        float u = head[i], v = head[i + half];
+        head[i] = fmaf(u, cos[i], -(v * sin[i]));
+        head[i + half] = fmaf(u, sin[i], v * cos[i]);
+    }
+}
+
+static void rotate_pairs_c(float *head, const float *cos, const float *sin, int half) {
+    for (int i = 0; i < half; i++) {
+        float u = head[2 * i], v = head[2 * i + 1];
+        head[2 * i] = fmaf(u, cos[i], -(v * sin[i]));
+        head[2 * i + 1] = fmaf(u, sin[i], v * cos[i]);
+    }
+}
+
+static void f32_to_f16_c(const float *x, f16_t *y, int n) {
+    for (int i = 0; i < n; i++) {
+        y[i] = f16_from_f32(x[i]);
+    }
+}
+
+static void f16_to_f32_c(const f16_t *x, float *y, int n) {
+    for (int i = 0; i < n; i++) {
+        y[i] = f32_from_f16(x[i]);
+    }
+}
+
+/* ---- attention ------------------------------------------------------------------------------ */
+
+static void scores_c(const float *q, int n_q, const float *k, int n_pos, int dim, float scale,
+                     float *s, int s_step) {
+    for (int i = 0; i < n_q; i++) {
+        for (int p = 0; p < n_pos; p++) {
+            s[i * s_step + p] = scale * dot_f32(q + i * dim, k + p * dim, dim);
+        }
+    }
+}
+
+static float exp_sum_c(float *x, int n, float top) {
+    float lane[8] = {0};
+    for (int i = 0; i < n; i++) {
+        x[i] = micro_exp(x[i] - top);
+        lane[i % 8] += x[i];
+    }
+    return micro_sum8(lane);
+}
+
+static float max_c(const float *x, int n) {
+    float m = x[0];
+    for (int i = 1; i < n; i++) {
+        m = x[i] > m ? x[i] : m;
+    }
+    return m;
+}
+
+static void mix_c(float *y, int y_step, int n_q, const float *keep, const float *s, int s_step,
+                  const float *v, int n_pos, int dim) {
+    for (int i = 0; i < n_q; i++) {
+        float *row = y + i * y_step;
+        for (int j = 0; j < dim; j++) {
+            float a = row[j] * keep[i];
+            for (int p = 0; p < n_pos; p++) {
+                a = fmaf(s[i * s_step + p], v[p * dim + j], a);
+            }
+            row[j] = a;
+        }
+    }
+}
+
+/* ---- the table ---------------------------------------------------------------------------------
+ */
+
+#define GROUP_BLOCKS (MICRO_GROUP * MICRO_ROWS * sizeof(struct micro_block))
+#define GROUP_ACTS   (MICRO_TOKS * sizeof(struct act_group))
+#define ENTRY_Q(name, n_min)                                                                       \
+    (struct micro_format) {                                                                        \
+        MICRO_ACT_Q8, gemv_##name, unpack_##name, pack_q, tile_q##n_min, GROUP_BLOCKS, GROUP_ACTS  \
+    }
+#define ENTRY_F(name)                                                                              \
+    (struct micro_format) {                                                                        \
+        MICRO_ACT_F32, gemv_##name, unpack_##name, pack_f, tile_f,                                 \
+            256 * MICRO_ROWS * sizeof(float), 256 * MICRO_TOKS * sizeof(float)                     \
+    }
+
+void micro_init_c(struct micro *m) {
+    *m = (struct micro){
+        .name = "c",
+        .gemm_min = 4,
+        .quantize = quantize_c,
+        .rmsnorm = rmsnorm_c,
+        .act_mul = act_mul_c,
+        .add = add_c,
+        .axpy = axpy_c,
+        .rotate = rotate_c,
+        .rotate_pairs = rotate_pairs_c,
+        .f32_to_f16 = f32_to_f16_c,
+        .f16_to_f32 = f16_to_f32_c,
+        .scores = scores_c,
+        .exp_sum = exp_sum_c,
+        .max = max_c,
+        .mix = mix_c,
+    };
+    m->fmt[DT_Q4_0] = ENTRY_Q(q4_0, 0);
+    m->fmt[DT_Q4_1] = ENTRY_Q(q4_1, 1);
+    m->fmt[DT_Q5_0] = ENTRY_Q(q5_0, 0);
+    m->fmt[DT_Q5_1] = ENTRY_Q(q5_1, 1);
+    m->fmt[DT_Q8_0] = ENTRY_Q(q8_0, 0);
+    m->fmt[DT_Q2_K] = ENTRY_Q(q2_k, 2);
+    m->fmt[DT_Q3_K] = ENTRY_Q(q3_k, 0);
+    m->fmt[DT_Q4_K] = ENTRY_Q(q4_k, 1);
+    m->fmt[DT_Q5_K] = ENTRY_Q(q5_k, 1);
+    m->fmt[DT_Q6_K] = ENTRY_Q(q6_k, 0);
+    m->fmt[DT_Q8_K] = ENTRY_Q(q8_k, 0);
+    m->fmt[DT_IQ4_NL] = ENTRY_Q(iq4_nl, 0);
+    m->fmt[DT_IQ4_XS] = ENTRY_Q(iq4_xs, 0);
+    m->fmt[DT_F32] = ENTRY_F(f32);
+    m->fmt[DT_F16] = ENTRY_F(f16);
+    m->fmt[DT_BF16] = ENTRY_F(bf16);
+}
+
+enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
+    micro_init_c(m);
+    if (level != NULL && strcmp(level, "c") == 0) {
+        return ERR_OK;
+    }
+#if defined(__x86_64__)
+    if (level == NULL || strcmp(level, "avx2") == 0) {
+        if (os_cpu_has("avx2") && os_cpu_has("fma") && os_cpu_has("f16c")) {
+            micro_init_avx2(m);
+        } else if (level != NULL) {
+            return err_set(e, ERR_UNSUPPORTED, "this processor has no AVX2 with FMA and F16C");
+        }
+        return ERR_OK;
+    }
+#endif
+    if (level == NULL) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_UNSUPPORTED, "no kernels for the instruction set \"%s\"", level);
+    err_hint(e, "the levels are \"c\" and, on x86-64, \"avx2\"");
+    return ERR_UNSUPPORTED;
+}

@@ -1,0 +1,546 @@
+/* test_kern.c: the back ends through their table: cpu against plain, and against itself.
+ *
+ * Owns one small scene per operation. cpu may differ from plain by what int8 activations cost,
+ * bounded here from the weights and activations themselves; with other thread counts, chunks and
+ * batches it must not differ at all. Kernels alone are kern_check's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "blocks.h"
+#include "kern/kern.h"
+
+/* ---- a device with what a test needs ------------------------------------------------------- */
+
+struct rig {
+    const struct kern *k;
+    struct kern_dev *d;
+};
+
+static struct rig rig_open(const char *name, const char *level, int n_thread, int max_tok) {
+    struct rig r = {kern_find(name), NULL};
+    struct kern_opts o = {.n_thread = n_thread, .max_tok = max_tok, .max_out = max_tok};
+    struct err e = {0};
+    o.level = level;
+    assert_non_null(r.k);
+    assert_int_equal(r.k->open(&r.d, &o, &e), ERR_OK);
+    return r;
+}
+
+static void rig_close(struct rig *r) {
+    r->k->close(r->d);
+}
+
+static kern_ref rig_alloc(struct rig *r, size_t n, const float *init) {
+    struct err e = {0};
+    kern_ref ref;
+    assert_int_equal(r->k->alloc(r->d, n, &ref, &e), ERR_OK);
+    if (init != NULL) {
+        r->k->write(r->d, ref, init, n);
+    }
+    return ref;
+}
+
+static kern_weight rig_load(struct rig *r, enum dtype type, int n_mat, int64_t n_row, int64_t n_col,
+                            const void *const *mat) {
+    struct kern_tensor t = {
+        .name = "test", .type = type, .n_mat = n_mat, .n_row = n_row, .n_col = n_col, .mat = mat};
+    struct err e = {0};
+    kern_weight w;
+    assert_int_equal(r->k->load(r->d, &t, &w, &e), ERR_OK);
+    return w;
+}
+
+static float *floats(struct rng *g, size_t n, float top) {
+    float *p = mem_alloc(n, sizeof *p);
+    assert_non_null(p);
+    for (size_t i = 0; i < n; i++) {
+        p[i] = blocks_uniform(g, -top, top);
+    }
+    return p;
+}
+
+static void assert_near(const float *a, const float *b, size_t n, float tol) {
+    for (size_t i = 0; i < n; i++) {
+        if (!(fabsf(a[i] - b[i]) <= tol)) {
+            fail_msg("element %zu: %g and %g differ by more than %g", i, (double)a[i], (double)b[i],
+                     (double)tol);
+        }
+    }
+}
+
+static void assert_same(const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (f32_bits(a[i]) != f32_bits(b[i])) {
+            fail_msg("element %zu: %.9g and %.9g are not the same bits", i, (double)a[i],
+                     (double)b[i]);
+        }
+    }
+}
+
+/* Steps of one or more sequences laid out in pages that are not in order. */
+enum { MAX_TOK = 64, PAGE_TOK = 8, N_PAGE = 40, PAGES_OF_SEQ = 12 };
+
+struct steps {
+    int32_t tok[MAX_TOK], pos[MAX_TOK], seq[MAX_TOK], out[MAX_TOK];
+    int32_t page[3 * PAGES_OF_SEQ], page_start[4];
+    struct step s;
+};
+
+/* Tokens of sequence q from position p0 on are added to the step. */
+static void steps_add(struct steps *t, int seq, int p0, int n) {
+    for (int i = 0; i < n; i++) {
+        int at = t->s.n_tok++;
+        t->tok[at] = (seq * 31 + p0 + i) % 17;
+        t->pos[at] = p0 + i;
+        t->seq[at] = seq;
+        t->out[at] = at;
+    }
+}
+
+static void steps_init(struct steps *t, int n_seq) {
+    memset(t, 0, sizeof *t);
+    for (int i = 0; i < 3 * PAGES_OF_SEQ; i++) {
+        t->page[i] = (i * 7 + 3) % (3 * PAGES_OF_SEQ);
+    }
+    for (int i = 0; i <= n_seq; i++) {
+        t->page_start[i] = i * PAGES_OF_SEQ;
+    }
+    t->s = (struct step){.n_seq = n_seq,
+                         .tok = t->tok,
+                         .pos = t->pos,
+                         .seq = t->seq,
+                         .out = t->out,
+                         .page = t->page,
+                         .page_start = t->page_start};
+}
+
+static void steps_rows(struct steps *t, int n) {
+    steps_init(t, 1);
+    steps_add(t, 0, 0, n);
+    t->s.n_out = n;
+}
+
+static void run_end(struct rig *r) {
+    struct err e = {0};
+    assert_int_equal(r->k->end(r->d, &e), ERR_OK);
+}
+
+/* ---- matmul ---------------------------------------------------------------------------------- */
+
+/* y = W x + b on one device. */
+static float *matmul_on(const char *name, const char *level, int n_thread, enum dtype type,
+                        const uint8_t *w, int64_t n_row, int64_t n_col, const float *x, int n,
+                        const float *bias) {
+    struct rig r = rig_open(name, level, n_thread, MAX_TOK);
+    const void *mat[1] = {w}, *vec[1] = {bias};
+    kern_weight weight = rig_load(&r, type, 1, n_row, n_col, mat);
+    kern_weight b = rig_load(&r, DT_F32, 1, 1, n_row, vec);
+    struct err e = {0};
+    assert_int_equal(r.k->ready(r.d, &e), ERR_OK);
+    kern_ref xr = rig_alloc(&r, (size_t)n * (size_t)n_col, x);
+    kern_ref yr = rig_alloc(&r, (size_t)n * (size_t)n_row, NULL);
+    float *y = mem_alloc((size_t)n * (size_t)n_row, sizeof *y);
+    struct steps t;
+    steps_rows(&t, n);
+    r.k->begin(r.d, &t.s);
+    r.k->matmul(r.d, yr, xr, weight, b, ROWS_TOK, false);
+    r.k->matmul(r.d, yr, xr, weight, 0, ROWS_OUT, true);
+    run_end(&r);
+    r.k->read(r.d, yr, y, (size_t)n * (size_t)n_row);
+    rig_close(&r);
+    return y;
+}
+
+/* What rounding the activations to int8 may cost: half a step of the half's scale per element. */
+static float matmul_bound(enum dtype type, const uint8_t *w, int64_t n_col, const float *x) {
+    float *wf = mem_alloc((size_t)n_col, sizeof *wf);
+    double bound = 0;
+    quant_decode(type, w, wf, (size_t)n_col);
+    for (int64_t i = 0; i < n_col; i++) {
+        bound += 2e-6 * fabs((double)wf[i] * x[i]);
+        if (type != DT_F32 && type != DT_F16 && type != DT_BF16) {
+            double half = 0, block = 0;
+            for (int64_t j = i / 32 * 32; j < i / 32 * 32 + 32; j++) {
+                double a = fabs((double)x[j]);
+                block = a > block ? a : block;
+                half = j / 16 == i / 16 && a > half ? a : half;
+            }
+            bound += 0.5001 * fabs((double)wf[i]) * (half / 127 + block / 16129);
+        }
+    }
+    mem_free(wf);
+    return (float)(2 * bound + 1e-6); /* the test adds the product twice */
+}
+
+static void matmul_case(struct rng *g, enum dtype type, int64_t n_row, int64_t n_col, int n) {
+    uint8_t *w = mem_alloc(blocks_size(type, n_row, n_col), 1);
+    size_t row_bytes = blocks_size(type, 1, n_col);
+    blocks_fill(g, type, BLOCKS_RANDOM, n_row, n_col, w);
+    float *x = floats(g, (size_t)n * (size_t)n_col, 2.0f), *b = floats(g, (size_t)n_row, 1.0f);
+    x[0] *= 50; /* an outlier */
+    float *want = matmul_on("plain", NULL, 1, type, w, n_row, n_col, x, n, b);
+    float *got = matmul_on("cpu", NULL, 1, type, w, n_row, n_col, x, n, b);
+    float *two = matmul_on("cpu", NULL, 2, type, w, n_row, n_col, x, n, b);
+    float *c = matmul_on("cpu", "c", 2, type, w, n_row, n_col, x, n, b);
+    for (int t = 0; t < n; t++) {
+        float *solo =
+            matmul_on("cpu", NULL, 2, type, w, n_row, n_col, x + (size_t)t * (size_t)n_col, 1, b);
+        assert_same(got + (size_t)t * (size_t)n_row, solo, (size_t)n_row);
+        mem_free(solo);
+        for (int64_t i = 0; i < n_row; i++) {
+            size_t at = (size_t)t * (size_t)n_row + (size_t)i;
+            float bound =
+                matmul_bound(type, w + (size_t)i * row_bytes, n_col, x + (size_t)t * (size_t)n_col);
+            assert_near(got + at, want + at, 1, bound);
+        }
+    }
+    assert_same(got, two, (size_t)n * (size_t)n_row);
+    assert_same(got, c, (size_t)n * (size_t)n_row);
+    mem_free(w);
+    mem_free(x);
+    mem_free(b);
+    mem_free(want);
+    mem_free(got);
+    mem_free(two);
+    mem_free(c);
+}
+
+static void test_matmul(void **state) {
+    (void)state;
+    static const int tokens[] = {1, 2, 3, 6, 13};
+    struct rng g;
+    rng_seed(&g, 1);
+    for (int i = 0; i < BLOCKS_TYPES; i++) {
+        unsigned block = dtype_info(blocks_types[i])->block;
+        int64_t odd = block == 256 ? 768 : block == 32 ? 352 : 203;
+        for (size_t n = 0; n < sizeof tokens / sizeof tokens[0]; n++) {
+            matmul_case(&g, blocks_types[i], 37, odd, tokens[n]);
+        }
+        matmul_case(&g, blocks_types[i], 2, 256, 7);
+    }
+}
+
+/* ---- a layer's worth of operations --------------------------------------------------------------
+ */
+
+enum { D = 64, HEADS = 6, KV = 2, DH = 16, FF = 96, EXPERTS = 5, USED = 2, VOCAB = 17 };
+
+struct layer {
+    struct rig r;
+    kern_weight emb, norm, wq, wk, wv, wo, bq, freq, gate, up, down, route, egate, eup, edown;
+    kern_ref x, h, q, k, v, a, g, u, logit, sel, eg, eu, ed, y;
+};
+
+struct layer_data {
+    uint8_t *mat[12][EXPERTS];
+    float *norm, *bias, *freq;
+};
+
+static uint8_t *layer_mat(struct rng *g, enum dtype type, int64_t n_row, int64_t n_col) {
+    uint8_t *p = mem_alloc(blocks_size(type, n_row, n_col), 1);
+    blocks_fill(g, type, BLOCKS_RANDOM, n_row, n_col, p);
+    return p;
+}
+
+/* The same numbers for every device of a test. */
+static void data_init(struct layer_data *m, enum dtype type) {
+    static const int shape[12][2] = {{VOCAB, D},      {HEADS * DH, D}, {KV * DH, D}, {KV * DH, D},
+                                     {D, HEADS * DH}, {FF, D},         {FF, D},      {D, FF},
+                                     {EXPERTS, D},    {FF, D},         {FF, D},      {D, FF}};
+    struct rng g;
+    rng_seed(&g, 7);
+    memset(m, 0, sizeof *m);
+    for (int i = 0; i < 12; i++) {
+        for (int e = 0; e < (i < 9 ? 1 : EXPERTS); e++) {
+            m->mat[i][e] = layer_mat(&g, type, shape[i][0], shape[i][1]);
+        }
+    }
+    m->norm = floats(&g, D, 2.0f);
+    m->bias = floats(&g, HEADS * DH, 0.5f);
+    m->freq = floats(&g, DH / 2, 1.0f);
+}
+
+static void data_fini(struct layer_data *m) {
+    for (int i = 0; i < 12; i++) {
+        for (int e = 0; e < EXPERTS; e++) {
+            mem_free(m->mat[i][e]);
+        }
+    }
+    mem_free(m->norm);
+    mem_free(m->bias);
+    mem_free(m->freq);
+}
+
+static kern_weight load_vec(struct rig *r, const float *p, int n) {
+    const void *mat[1] = {p};
+    return rig_load(r, DT_F32, 1, 1, n, mat);
+}
+
+static void layer_open(struct layer *l, const struct layer_data *m, enum dtype type,
+                       const char *name, int n_thread, enum dtype kv_type) {
+    struct rig *r = &l->r;
+    *r = rig_open(name, NULL, n_thread, MAX_TOK);
+#define LOAD(i, n_mat, row, col) rig_load(r, type, n_mat, row, col, (const void *const *)m->mat[i])
+    l->emb = LOAD(0, 1, VOCAB, D);
+    l->wq = LOAD(1, 1, HEADS * DH, D);
+    l->wk = LOAD(2, 1, KV * DH, D);
+    l->wv = LOAD(3, 1, KV * DH, D);
+    l->wo = LOAD(4, 1, D, HEADS * DH);
+    l->gate = LOAD(5, 1, FF, D);
+    l->up = LOAD(6, 1, FF, D);
+    l->down = LOAD(7, 1, D, FF);
+    l->route = LOAD(8, 1, EXPERTS, D);
+    l->egate = LOAD(9, EXPERTS, FF, D);
+    l->eup = LOAD(10, EXPERTS, FF, D);
+    l->edown = LOAD(11, EXPERTS, D, FF);
+    l->norm = load_vec(r, m->norm, D);
+    l->bq = load_vec(r, m->bias, HEADS * DH);
+    l->freq = load_vec(r, m->freq, DH / 2);
+    struct err e = {0};
+    assert_int_equal(r->k->ready(r->d, &e), ERR_OK);
+    struct kern_kv kv = {1, KV, DH, PAGE_TOK, N_PAGE, kv_type};
+    assert_int_equal(r->k->kv_open(r->d, &kv, &e), ERR_OK);
+    kern_ref *refs[] = {&l->x, &l->h,     &l->q,   &l->k,  &l->v,  &l->a,  &l->g,
+                        &l->u, &l->logit, &l->sel, &l->eg, &l->eu, &l->ed, &l->y};
+    for (size_t i = 0; i < sizeof refs / sizeof refs[0]; i++) {
+        *refs[i] = rig_alloc(r, MAX_TOK * USED * FF * 2, NULL);
+    }
+}
+
+/* One layer over a step; the result is in x: embed, attention, ffn, experts. */
+static void layer_run(struct layer *l, const struct step *s, int window, bool halves) {
+    const struct kern *k = l->r.k;
+    struct kern_dev *d = l->r.d;
+    struct kern_rope rope = {HEADS, DH, DH - 4, halves, l->freq, 1.25f};
+    k->begin(d, s);
+    k->embed(d, l->x, l->emb);
+    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, D, 1e-5f);
+    kern_qkv(k, d, &(struct kern_qkv){l->h, l->q, l->k, l->v, l->wq, l->wk, l->wv, l->bq, 0, 0});
+    k->rope(d, l->q, &rope);
+    rope.n_head = KV;
+    k->rope(d, l->k, &rope);
+    k->kv_store(d, 0, l->k, l->v);
+    k->attend(d, l->a, l->q, &(struct kern_attend){0, HEADS, KV, DH, 0.25f, window});
+    k->matmul(d, l->x, l->a, l->wo, 0, ROWS_TOK, true);
+    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, D, 1e-5f);
+    kern_ffn(k, d,
+             &(struct kern_ffn){l->h, l->x, l->g, l->u, l->gate, l->up, l->down, FF,
+                                window > 0 ? ACT_GELU : ACT_SILU});
+    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, D, 1e-5f);
+    kern_moe(k, d,
+             &(struct kern_moe){l->h, l->x, l->logit, l->sel, l->eg, l->eu, l->ed, l->route,
+                                l->egate, l->eup, l->edown, EXPERTS, USED, D, FF, ACT_SILU});
+    k->add(d, l->x, l->h, D);
+    k->gather(d, l->y, l->x, D);
+    run_end(&l->r);
+}
+
+static void layer_read(struct layer *l, kern_ref ref, float *out, int n) {
+    l->r.k->read(l->r.d, ref, out, (size_t)n * D);
+}
+
+/* Float weights: cpu must be as close to plain as two orders of f32 sums are. */
+static void test_layer_against_plain(void **state) {
+    (void)state;
+    struct layer_data m;
+    struct layer a, b;
+    static float ya[MAX_TOK * D], yb[MAX_TOK * D];
+    data_init(&m, DT_F32);
+    for (int window = 0; window < 20; window += 9) {
+        layer_open(&a, &m, DT_F32, "plain", 2, DT_F32);
+        layer_open(&b, &m, DT_F32, "cpu", 2, DT_F32);
+        struct steps t;
+        for (int round = 0; round < 3; round++) { /* three sequences, grown in turn */
+            steps_init(&t, 3);
+            steps_add(&t, 0, round * 9, 9);
+            steps_add(&t, 1, round * 20, 20);
+            steps_add(&t, 2, round, 1);
+            t.s.n_out = 2;
+            t.out[0] = 3;
+            t.out[1] = 29;
+            layer_run(&a, &t.s, window, window == 9);
+            layer_run(&b, &t.s, window, window == 9);
+            layer_read(&a, a.x, ya, t.s.n_tok);
+            layer_read(&b, b.x, yb, t.s.n_tok);
+            assert_near(ya, yb, (size_t)t.s.n_tok * D, 2e-4f);
+            layer_read(&b, b.y, ya, 2);
+            assert_same(ya, yb + 3 * D, D);
+            assert_same(ya + D, yb + 29 * D, D);
+        }
+        rig_close(&a.r);
+        rig_close(&b.r);
+    }
+    data_fini(&m);
+}
+
+enum { LONG = 50, SHORT = 21 };
+
+/* Two sequences, in steps as `chunk` says: 0 is all at once, n is n tokens of each at a time. */
+static void layer_chunks(const struct layer_data *m, enum dtype type, int n_thread, int chunk,
+                         int window, float *out) {
+    struct layer l;
+    layer_open(&l, m, type, "cpu", n_thread, DT_F16);
+    static float y[MAX_TOK * D];
+    int done[2] = {0, 0}, len[2] = {LONG, SHORT};
+    if (chunk == 0) {
+        chunk = LONG;
+        len[1] = MAX_TOK - LONG;
+    }
+    while (done[0] < len[0] || done[1] < len[1]) {
+        struct steps t;
+        steps_init(&t, 2);
+        int n[2];
+        for (int i = 0; i < 2; i++) {
+            n[i] = len[i] - done[i] < chunk ? len[i] - done[i] : chunk;
+            steps_add(&t, i, done[i], n[i]);
+        }
+        layer_run(&l, &t.s, window, true);
+        layer_read(&l, l.x, y, t.s.n_tok);
+        memcpy(out + done[0] * D, y, (size_t)n[0] * D * sizeof *y);
+        memcpy(out + (LONG + done[1]) * D, y + n[0] * D, (size_t)n[1] * D * sizeof *y);
+        done[0] += n[0];
+        done[1] += n[1];
+    }
+    rig_close(&l.r);
+}
+
+/* Threads, chunks and batches leave no trace in the bits. */
+static void test_layer_same_bits(void **state) {
+    (void)state;
+    static float one[(LONG + SHORT) * D], other[(LONG + SHORT) * D];
+    enum dtype types[] = {DT_F32, DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_IQ4_NL, DT_F16};
+    static const int chunks[] = {7, 3, 2, 13, 32};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        struct layer_data m;
+        data_init(&m, types[i]);
+        for (int window = 0; window < 20; window += 11) {
+            memset(one, 0, sizeof one);
+            layer_chunks(&m, types[i], 1, 1, window, one);
+            for (size_t c = 0; c < sizeof chunks / sizeof chunks[0]; c++) {
+                layer_chunks(&m, types[i], 2, chunks[c], window, other);
+                assert_same(one, other, (LONG + SHORT) * D);
+            }
+            layer_chunks(&m, types[i], 2, 0, window, other);
+            assert_same(one, other, (MAX_TOK)*D);
+        }
+        data_fini(&m);
+    }
+}
+
+/* ---- pages, cancelling, losing the file
+ * ------------------------------------------------------------ */
+
+static void test_pages(void **state) {
+    (void)state;
+    static const char *const names[] = {"cpu", "plain"};
+    for (int i = 0; i < 2; i++) {
+        struct rig r = rig_open(names[i], NULL, 1, 4);
+        struct kern_kv kv = {2, 1, 4, 2, 3, DT_F16};
+        struct err e = {0};
+        uint8_t in[2 * 2 * 1 * 2 * 4 * 2], out[sizeof in];
+        assert_int_equal(kern_kv_page_bytes(&kv), sizeof in);
+        assert_int_equal(r.k->kv_open(r.d, &kv, &e), ERR_OK);
+        for (size_t j = 0; j < sizeof in; j++) {
+            in[j] = (uint8_t)(j * 5);
+        }
+        r.k->kv_write_page(r.d, 1, in);
+        r.k->kv_copy_page(r.d, 2, 1);
+        r.k->kv_read_page(r.d, 2, out);
+        assert_memory_equal(in, out, sizeof in);
+        rig_close(&r);
+    }
+}
+
+static void test_end_says_what_went_wrong(void **state) {
+    (void)state;
+    static const char *const names[] = {"cpu", "plain"};
+    for (int i = 0; i < 2; i++) {
+        struct rig r = rig_open(names[i], NULL, 2, 4);
+        float w[4 * 8] = {0};
+        const void *mat[1] = {w};
+        volatile int lost = 0, cancel = 1;
+        struct kern_tensor t = {"blk.0.test", DT_F32, 1, 4, 8, mat, &lost};
+        struct err e = {0};
+        kern_weight weight;
+        assert_int_equal(r.k->load(r.d, &t, &weight, &e), ERR_OK);
+        assert_int_equal(r.k->ready(r.d, &e), ERR_OK);
+        kern_ref x = rig_alloc(&r, 32, NULL), y = rig_alloc(&r, 16, NULL);
+        struct steps s;
+        steps_rows(&s, 4);
+        s.s.cancel = &cancel;
+        r.k->begin(r.d, &s.s);
+        r.k->matmul(r.d, y, x, weight, 0, ROWS_TOK, false);
+        assert_int_equal(r.k->end(r.d, &e), ERR_CANCELLED);
+        err_clear(&e);
+        s.s.cancel = NULL;
+        lost = 1;
+        r.k->begin(r.d, &s.s);
+        r.k->matmul(r.d, y, x, weight, 0, ROWS_TOK, false);
+        assert_int_equal(r.k->end(r.d, &e), ERR_IO);
+        assert_non_null(strstr(e.where, "blk.0.test"));
+        rig_close(&r);
+    }
+}
+
+/* Activations that are not finite must reach the result, whatever the weights. */
+static void test_not_finite_is_seen(void **state) {
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    struct rng g;
+    rng_seed(&g, 3);
+    for (int i = 0; i < BLOCKS_TYPES; i++) {
+        enum dtype type = blocks_types[i];
+        uint8_t *w = mem_alloc(blocks_size(type, 3, 256), 1);
+        blocks_fill(&g, type, BLOCKS_RANDOM, 3, 256, w);
+        for (int n = 1; n < 8; n += 6) {
+            float *x = floats(&g, (size_t)n * 256, 1.0f), zero[3] = {0};
+            x[(n - 1) * 256 + 77] = bad[i % 3];
+            float *y = matmul_on("cpu", NULL, 1, type, w, 3, 256, x, n, zero);
+            for (int k = 0; k < n * 3; k++) {
+                assert_int_equal(isfinite(y[k]) != 0, k / 3 != n - 1);
+            }
+            mem_free(x);
+            mem_free(y);
+        }
+        mem_free(w);
+    }
+}
+
+static void test_names(void **state) {
+    (void)state;
+    struct kern_dev *d = NULL;
+    struct kern_opts o = {.n_thread = 1, .max_tok = 1, .max_out = 1, .level = "avx1024"};
+    struct err e = {0};
+    assert_null(kern_find("abacus"));
+    assert_ptr_equal(kern_find("cpu"), kern_list[0]);
+    assert_int_equal(kern_find("cpu")->open(&d, &o, &e), ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.what, "avx1024"));
+    assert_null(d);
+    kern_find("cpu")->close(NULL);
+    kern_find("plain")->close(NULL);
+}
+
+static void test_nothing_is_left(void **state) {
+    (void)state;
+    assert_int_equal(mem_live(), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_layer_against_plain),
+        cmocka_unit_test(test_layer_same_bits),
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_end_says_what_went_wrong),
+        cmocka_unit_test(test_not_finite_is_seen),
+        cmocka_unit_test(test_nothing_is_left),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
