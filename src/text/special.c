@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 enum { ROOT = 0 };
 
@@ -53,8 +54,10 @@ static int word_order(const void *va, const void *vb) {
     return a->id < b->id ? -1 : 1;
 }
 
+/* A piece that is not UTF-8 matches nothing: it would cut the text within a character. */
 static bool is_special(const struct vocab *v, uint32_t id) {
-    return v->at[id] < v->at[id + 1] && (vocab_hidden(v, id) || v->kind[id] == PIECE_USER);
+    struct str p = vocab_at(v, id);
+    return p.n && (vocab_hidden(v, id) || v->kind[id] == PIECE_USER) && utf8_valid(p.p, p.n);
 }
 
 /* The special pieces, sorted by their reversed spelling; *bytes: how many bytes they have. */
