@@ -36,8 +36,7 @@ void line_edit_fini(struct line_edit *le) {
 }
 
 void line_edit_remember(struct line_edit *le, struct str line) {
-    if (line.n == 0 ||
-        (le->n_history > 0 && str_is(line, le->history[le->n_history - 1]))) {
+    if (line.n == 0 || (le->n_history > 0 && str_is(line, le->history[le->n_history - 1]))) {
         return;
     }
     if (!le->history) {
@@ -170,8 +169,8 @@ static void edit_recall(struct line_edit *le, size_t entry) {
         buf_reset(&le->draft);
         buf_put(&le->draft, le->text.p, le->text.len);
     }
-    struct str s = entry == le->n_history ? str_of(le->draft.p, le->draft.len)
-                                          : str_c(le->history[entry]);
+    struct str s =
+        entry == le->n_history ? str_of(le->draft.p, le->draft.len) : str_c(le->history[entry]);
     buf_reset(&le->text);
     buf_put(&le->text, s.p, s.n);
     le->recalled = entry;
@@ -207,12 +206,11 @@ static void key_escape(struct line_edit *le) {
         const char *seq;
         char what;
     } keys[] = {
-        {"[A", 'A'},    {"OA", 'A'},    {"[B", 'B'},    {"OB", 'B'},    {"[C", 'C'},
-        {"OC", 'C'},    {"[D", 'D'},    {"OD", 'D'},    {"[H", 'H'},    {"OH", 'H'},
-        {"[1~", 'H'},   {"[7~", 'H'},   {"[F", 'F'},    {"OF", 'F'},    {"[4~", 'F'},
-        {"[8~", 'F'},   {"[3~", 'X'},   {"[1;5C", 'f'}, {"[1;3C", 'f'}, {"f", 'f'},
-        {"[1;5D", 'b'}, {"[1;3D", 'b'}, {"b", 'b'},     {"\x7f", 'w'},  {"\r", 'n'},
-        {"\n", 'n'},    {"[200~", 'P'},
+        {"[A", 'A'},    {"OA", 'A'}, {"[B", 'B'},    {"OB", 'B'},    {"[C", 'C'},  {"OC", 'C'},
+        {"[D", 'D'},    {"OD", 'D'}, {"[H", 'H'},    {"OH", 'H'},    {"[1~", 'H'}, {"[7~", 'H'},
+        {"[F", 'F'},    {"OF", 'F'}, {"[4~", 'F'},   {"[8~", 'F'},   {"[3~", 'X'}, {"[1;5C", 'f'},
+        {"[1;3C", 'f'}, {"f", 'f'},  {"[1;5D", 'b'}, {"[1;3D", 'b'}, {"b", 'b'},   {"\x7f", 'w'},
+        {"\r", 'n'},    {"\n", 'n'}, {"[200~", 'P'},
     };
     char what = 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {

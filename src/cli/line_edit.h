@@ -23,29 +23,30 @@ enum edit_event {
 };
 
 struct line_edit {
-    struct buf text;          /* UTF-8, lines parted by '\n' */
-    size_t at;                /* byte offset of the cursor */
+    struct buf text; /* UTF-8, lines parted by '\n' */
+    size_t at;       /* byte offset of the cursor */
     bool had_text;
 
-    char **history;           /* [n_history] zero-terminated, oldest first */
+    char **history; /* [n_history] zero-terminated, oldest first */
     size_t n_history;
-    size_t recalled;          /* the entry being shown; n_history: the draft itself */
-    struct buf draft;         /* what was typed before the history was entered */
+    size_t recalled;  /* the entry being shown; n_history: the draft itself */
+    struct buf draft; /* what was typed before the history was entered */
 
-    char key[16];             /* the beginning of an escape or UTF-8 sequence */
+    char key[16]; /* the beginning of an escape or UTF-8 sequence */
     size_t n_key;
-    bool pasting;             /* between ESC[200~ and ESC[201~ */
+    bool pasting; /* between ESC[200~ and ESC[201~ */
 
-    int drawn_row;            /* the cursor's row below the top of what was drawn last */
+    int drawn_row; /* the cursor's row below the top of what was drawn last */
 
-    char in[1024];            /* read but not used yet: typed ahead */
+    char in[1024]; /* read but not used yet: typed ahead */
     size_t in_at, n_in;
 };
 
 void line_edit_init(struct line_edit *le);
 void line_edit_fini(struct line_edit *le);
 
-/* Remembers a line; the oldest is forgotten after LINE_EDIT_HISTORY. Out of memory: not remembered. */
+/* Remembers a line; the oldest is forgotten after LINE_EDIT_HISTORY. Out of memory: not remembered.
+ */
 #define LINE_EDIT_HISTORY 500
 void line_edit_remember(struct line_edit *le, struct str line);
 

@@ -105,7 +105,8 @@ static void draw(struct line_edit *le, struct screen *s, bool last) {
     buf_fini(&out);
 }
 
-/* ---- helpers ---------------------------------------------------------------------------------- */
+/* ---- helpers ----------------------------------------------------------------------------------
+ */
 
 static enum edit_event type(struct line_edit *le, const char *keys) {
     size_t used;
@@ -128,13 +129,14 @@ static void check(const char *keys, const char *want, size_t at) {
     line_edit_fini(&le);
 }
 
-#define UP "\x1b[A"
-#define DOWN "\x1b[B"
-#define RIGHT "\x1b[C"
-#define LEFT "\x1b[D"
+#define UP       "\x1b[A"
+#define DOWN     "\x1b[B"
+#define RIGHT    "\x1b[C"
+#define LEFT     "\x1b[D"
 #define PASTE(s) "\x1b[200~" s "\x1b[201~"
 
-/* ---- tests ------------------------------------------------------------------------------------ */
+/* ---- tests ------------------------------------------------------------------------------------
+ */
 
 static void test_editing(void **state) {
     (void)state;
@@ -153,7 +155,9 @@ static void test_editing(void **state) {
     check("one two" LEFT LEFT LEFT "\x15", "two", 0);
     check("abc\x01\x04\x1b[3~", "c", 0);
     check("one two\x1b[1;5D\x1b[1;5D!", "!one two", 1);
-    check("one two\x01\x1b" "f!", "one! two", 4);
+    check("one two\x01\x1b"
+          "f!",
+          "one! two", 4);
     check(LEFT RIGHT UP DOWN "\x7f\x04", "", 0);
 }
 
@@ -252,7 +256,8 @@ static void test_drawing(void **state) {
     assert_int_equal(s.col, 4);
 
     /* 2 + 18 characters fill the row: the cursor waits on the next. */
-    type(&le, "\x05" "defghijklmnopqr");
+    type(&le, "\x05"
+              "defghijklmnopqr");
     draw(&le, &s, false);
     assert_row(&s, 0, "> abcdefghijklmnopqr");
     assert_int_equal(s.row, 1);
@@ -273,7 +278,8 @@ static void test_drawing(void **state) {
     assert_row(&s, 0, "> 12345678901234567");
     assert_row(&s, 1, "\xE6\x97\xA5");
     assert_int_equal(s.col, 2);
-    type(&le, "\x15" "e\xCC\x81\tx\ny");
+    type(&le, "\x15"
+              "e\xCC\x81\tx\ny");
     draw(&le, &s, false);
     assert_row(&s, 0, "> e\xCC\x81    x");
     assert_row(&s, 1, "  y");
@@ -336,7 +342,8 @@ static void test_noise(void **state) {
     uint32_t x = 1;
     line_edit_init(&le);
     for (int i = 0; i < 20000; i++) {
-        static const char pick[] = "ab\t\n\x1b[ABCD~123OH\x7f\x01\x05\x0b\x15\x17\xE6\x97\xA5\xCC\x81";
+        static const char pick[] =
+            "ab\t\n\x1b[ABCD~123OH\x7f\x01\x05\x0b\x15\x17\xE6\x97\xA5\xCC\x81";
         size_t used;
         x = x * 1664525u + 1013904223u;
         char c = x >> 31 ? (char)(x >> 16) : pick[(x >> 16) % (sizeof pick - 1)];

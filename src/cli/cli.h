@@ -1,0 +1,95 @@
+/* cli.h: what every verb is given, and how it speaks.
+ *
+ * Owns the two streams: results go to standard output through cli_put, everything else to standard
+ * error through cli_note and cli_fail. Owns the exit codes. Refuses flags: those are config's.
+ * Invariant: once a write to standard output has failed, nothing more is written there, and the
+ * program does not end with 0.
+ */
+#ifndef IGN_CLI_CLI_H
+#define IGN_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "cli/interrupt.h"
+#include "config/knobs.h"
+#include "ign.h"
+
+enum exit_code {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,   /* I/O, broken model, device */
+    EXIT_USAGE = 2,    /* wrong use, value out of range */
+    EXIT_NOFIT = 3,    /* refused before loading */
+    EXIT_NOTFOUND = 4, /* model or file */
+    EXIT_INTERRUPTED = 130
+};
+
+struct cli;
+
+struct verb {
+    struct knob_verb args;
+    int (*run)(struct cli *c); /* an exit code */
+};
+
+/* Lifetime: the process. */
+struct cli {
+    const struct verb *verb;
+    struct knobs *k;
+    struct interrupt *intr; /* NULL for a verb that is done at once */
+    bool json, quiet, verbose;
+    bool color; /* escape sequences are welcome on standard error */
+    bool out_terminal, err_terminal;
+    struct buf out;         /* bytes for standard output, not written yet */
+    enum err_code out_code; /* the first failure of a write */
+    struct err out_err;
+};
+
+/* The verbs, in the order of help, NULL at the end; and one by name, or NULL. */
+extern const struct verb *const cli_verbs[];
+const struct verb *cli_find(const char *name);
+
+/* ---- standard output ------------------------------------------------------------------------ */
+
+void cli_put(struct cli *c, const void *p, size_t n);
+void cli_puts(struct cli *c, const char *z);
+void cli_printf(struct cli *c, const char *fmt, ...) IGN_PRINTF(2, 3);
+/* Text that a model or a file has made: on a terminal its control characters are shown as ^X
+ * instead of being obeyed; elsewhere it goes out byte for byte. */
+void cli_put_text(struct cli *c, const char *p, size_t n);
+/* Writes what has been put. ERR_IO if this or any earlier write failed. */
+enum err_code cli_flush(struct cli *c);
+/* A whole document and a newline; `w` is started on c->out by json_begin. */
+void cli_json_begin(struct cli *c, struct json_writer *w);
+void cli_json_end(struct cli *c, struct json_writer *w);
+
+/* ---- standard error ------------------------------------------------------------------------- */
+
+/* A line for the person who waits; not with --quiet. */
+void cli_note(struct cli *c, const char *fmt, ...) IGN_PRINTF(2, 3);
+/* The error's line, with --json also its document; returns the exit code. */
+int cli_fail(struct cli *c, const struct err *e);
+/* As cli_fail, for what came out of ign.h. */
+int cli_fail_ign(struct cli *c, const ign_error *e);
+/* As cli_fail, for an error that a model file or a template has caused: a value out of range in
+ * there is a broken file, not wrong use of the program. */
+int cli_fail_data(struct cli *c, struct err *e);
+int cli_fail_data_ign(struct cli *c, ign_error *e);
+
+/* ---- input ---------------------------------------------------------------------------------- */
+
+/* All bytes of a file, or of standard input for "-", at most `max`, appended to `b` (whose own
+ * maximum must be larger). ERR_LIMIT, ERR_IO, ERR_NOTFOUND. */
+enum err_code cli_read(const char *path, size_t max, struct buf *b, struct err *e);
+/* Ids in `text`: decimal numbers with blanks or commas between; ERR_USAGE names the bad one. */
+enum err_code cli_parse_ids(struct str text, struct buf *ids, struct err *e);
+/* --ids TEXT of the verb, or standard input. int32_t values in `ids`. */
+enum err_code cli_read_ids(struct cli *c, struct buf *ids, struct err *e);
+
+/* "1.5 GiB" in out [n]. */
+const char *cli_bytes(uint64_t bytes, char *out, size_t n);
+
+#endif

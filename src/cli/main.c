@@ -1,0 +1,121 @@
+/* main.c: from argv to a verb, and from its result to an exit code.
+ *
+ * Owns the table of verbs, the signal's counter, and the last word on standard output: what could
+ * not be written there turns success into failure. Refuses to know what any verb does.
+ */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "cli/cli.h"
+#include "cli/verbs.h"
+
+const struct verb *const cli_verbs[] = {
+    &verb_generate,   &verb_chat,     &verb_inspect, &verb_tokenize,
+    &verb_detokenize, &verb_template, &verb_logits,  &verb_perplexity,
+    &verb_help,       &verb_version,  NULL,
+};
+
+static volatile int signals;
+
+const struct verb *cli_find(const char *name) {
+    for (size_t i = 0; cli_verbs[i]; i++) {
+        if (strcmp(cli_verbs[i]->args.name, name) == 0) {
+            return cli_verbs[i];
+        }
+    }
+    return NULL;
+}
+
+static int fail_no_verb(struct cli *c, const char *word) {
+    const char *names[sizeof cli_verbs / sizeof *cli_verbs];
+    struct err e = {0};
+    size_t n = 0;
+    for (; cli_verbs[n]; n++) {
+        names[n] = cli_verbs[n]->args.name;
+    }
+    const char *near = word ? knobs_nearest(word, names, n) : NULL;
+    if (word) {
+        err_set(&e, ERR_USAGE, "there is no verb '%s'", word);
+    } else {
+        err_set(&e, ERR_USAGE, "no verb was given");
+    }
+    if (near) {
+        err_hint(&e, "did you mean '%s'? 'ign help' lists the verbs", near);
+    } else {
+        err_hint(&e, "'ign help' lists the verbs");
+    }
+    return cli_fail(c, &e);
+}
+
+/* --color, NO_COLOR (no-color.org) and what standard error is. */
+static bool color_wanted(const struct knobs *k) {
+    const char *color = knobs_str(k, "color");
+    if (strcmp(color, "auto") == 0) {
+        return os_is_terminal(2) && !knobs_env("NO_COLOR");
+    }
+    return strcmp(color, "always") == 0;
+}
+
+static int verb_run(struct cli *c, int argc, char *const *argv) {
+    struct err e = {0};
+    int code;
+    if (knobs_read(&c->k, &c->verb->args, argc, argv, &e)) {
+        return cli_fail(c, &e);
+    }
+    c->json = knobs_bool(c->k, "json");
+    c->quiet = knobs_bool(c->k, "quiet");
+    c->verbose = knobs_bool(c->k, "verbose");
+    c->color = color_wanted(c->k);
+    log_set_level(c->quiet ? LOG_ERROR : c->verbose ? LOG_DEBUG : LOG_WARN);
+    if (knobs_help_wanted(c->k)) {
+        struct buf page;
+        buf_init(&page, 1 << 20);
+        knobs_help(&page, &c->verb->args);
+        cli_put(c, page.p, page.len);
+        buf_fini(&page);
+        return EXIT_DONE;
+    }
+    os_signals_catch(&signals);
+    if (interrupt_create(&c->intr, &signals, c->json, &e)) {
+        return cli_fail(c, &e);
+    }
+    code = c->verb->run(c);
+    interrupt_free(c->intr);
+    return code;
+}
+
+/* argv after `ign`, or after `ign module llm-infrastructure`. */
+static int words_run(struct cli *c, int argc, char *const *argv) {
+    if (argc >= 2 && strcmp(argv[0], "module") == 0 && strcmp(argv[1], "llm-infrastructure") == 0) {
+        argc -= 2;
+        argv += 2;
+    }
+    if (argc == 0) {
+        return fail_no_verb(c, NULL);
+    }
+    const char *word = argv[0];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        word = "help";
+    } else if (strcmp(word, "--version") == 0) {
+        word = "version";
+    }
+    c->verb = cli_find(word);
+    return c->verb ? verb_run(c, argc - 1, argv + 1) : fail_no_verb(c, argv[0]);
+}
+
+int main(int argc, char **argv) {
+    struct cli c = {.out_terminal = os_is_terminal(1), .err_terminal = os_is_terminal(2)};
+    buf_init(&c.out, (size_t)1 << 40);
+    c.json = knobs_json_wanted(argc, argv);
+    int skip = argc > 0 ? 1 : 0;
+    int code = words_run(&c, argc - skip, argv + skip);
+    if (cli_flush(&c) && code == EXIT_DONE) {
+        c.json = false;
+        code = cli_fail(&c, &c.out_err);
+    }
+    knobs_free(c.k);
+    buf_fini(&c.out);
+    return code;
+}

@@ -1,0 +1,130 @@
+/* open_model.c: flags to options, names to files.
+ *
+ * Owns the user's data folder and the check of --context against the file, which is cheap to make
+ * before anything is loaded. Invariant: on an error nothing stays open.
+ */
+#include "cli/open_model.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/config.h"
+#include "model/vocab_load.h"
+#include "store/store.h"
+
+/* ---- paths ------------------------------------------------------------------------------------
+ */
+
+/* --store, else ign/models in the data folder that the XDG base directory specification names;
+ * NULL where there is no home. */
+static const char *store_folder(struct cli *c, struct buf *b) {
+    const char *given = knobs_str(c->k, "store");
+    const char *data = knobs_env("XDG_DATA_HOME"), *home = knobs_env("HOME");
+    if (given) {
+        return given;
+    }
+    if (data && data[0] == '/') {
+        buf_printf(b, "%s/ign/models", data);
+    } else if (home) {
+        buf_printf(b, "%s/.local/share/ign/models", home);
+    }
+    return b->len > 0 && !b->failed ? b->p : NULL;
+}
+
+enum err_code model_path_find(struct cli *c, const char *name, char **path, struct err *e) {
+    struct buf b;
+    buf_init(&b, 65536);
+    enum err_code rc = store_resolve(store_folder(c, &b), name, path, e);
+    buf_fini(&b);
+    return rc;
+}
+
+/* ---- a tokenizer --------------------------------------------------------------------------------
+ */
+
+int text_model_open(struct cli *c, struct text_model *t) {
+    struct err e = {0};
+    char *path = NULL;
+    *t = (struct text_model){0};
+    if (model_path_find(c, knobs_str(c->k, "model"), &path, &e)) {
+        return cli_fail(c, &e);
+    }
+    if (gguf_open(&t->file, path, knobs_bool(c->k, "no-mmap"), &e) ||
+        vocab_load(&t->vocab, t->file, &e) || tokenizer_create(&t->tok, t->vocab, &e)) {
+        text_model_close(t);
+        mem_free(path);
+        return cli_fail_data(c, &e);
+    }
+    mem_free(path);
+    return EXIT_DONE;
+}
+
+void text_model_close(struct text_model *t) {
+    tokenizer_free(t->tok);
+    vocab_free(t->vocab);
+    gguf_close(t->file);
+    *t = (struct text_model){0};
+}
+
+/* ---- a model
+ * -------------------------------------------------------------------------------------- */
+
+/* A context that was asked for must not be longer than what the model was trained for. */
+static int check_context(struct cli *c, const char *path) {
+    struct err e = {0};
+    struct gguf *g = NULL;
+    struct config cfg = {0};
+    int64_t asked = knobs_int(c->k, "context");
+    int code = EXIT_DONE;
+    if (gguf_open(&g, path, false, &e) || (g->n_tensor > 0 && config_read(&cfg, g, &e))) {
+        code = cli_fail_data(c, &e);
+    } else if (g->n_tensor > 0 && asked > cfg.n_ctx) {
+        err_set(&e, ERR_RANGE, "a context of %lld is more than the model's %d", (long long)asked,
+                cfg.n_ctx);
+        err_where(&e, "--context");
+        err_hint(&e, "take at most %d, or leave --context out", cfg.n_ctx);
+        code = cli_fail(c, &e);
+    }
+    gguf_close(g);
+    return code;
+}
+
+static ign_model_options options_of(struct cli *c, int context) {
+    struct knobs *k = c->k;
+    if (context == 0 && knobs_given(k, "context")) {
+        context = (int)knobs_int(k, "context");
+    }
+    return (ign_model_options){
+        .device = knobs_str(k, "device"),
+        .cpu_level = knobs_str(k, "cpu"),
+        .threads = (int)knobs_int(k, "threads"),
+        .context = context,
+        .batch = (int)knobs_int(k, "batch"),
+        .kv_f32 = strcmp(knobs_str(k, "kv-type"), "f32") == 0,
+        .no_mmap = knobs_bool(k, "no-mmap"),
+        .mlock = knobs_bool(k, "mlock"),
+        .clock = c->verb->args.groups & KNOB_TEMPLATE ? knobs_int(k, "clock") : 0,
+    };
+}
+
+int engine_model_open(struct cli *c, int context, ign_model **m) {
+    struct err e = {0};
+    ign_error why = {0};
+    char *path = NULL;
+    int code = EXIT_DONE;
+    *m = NULL;
+    if (model_path_find(c, knobs_str(c->k, "model"), &path, &e)) {
+        return cli_fail(c, &e);
+    }
+    if (knobs_given(c->k, "context")) {
+        code = check_context(c, path);
+    }
+    if (code == EXIT_DONE) {
+        ign_model_options o = options_of(c, context);
+        if (ign_model_open(m, path, &o, &why)) {
+            code = cli_fail_data_ign(c, &why);
+        }
+    }
+    mem_free(path);
+    return code;
+}

@@ -1,0 +1,36 @@
+/* open_model.h: from --model to something that can be asked.
+ *
+ * Owns the two ways of opening: the tokenizer of a file alone, and a model that computes, with the
+ * options of the command line. Refuses to choose for the user: what does not fit or is not there
+ * is an error with a hint.
+ */
+#ifndef IGN_CLI_OPEN_MODEL_H
+#define IGN_CLI_OPEN_MODEL_H
+
+#include "cli/cli.h"
+#include "format/gguf.h"
+#include "text/tokenizer.h"
+#include "text/vocab.h"
+
+/* Path (mem_free) of `name`: a path, a name in the store (--store, else the user's data folder), or
+ * with NULL the demo model. */
+enum err_code model_path_find(struct cli *c, const char *name, char **path, struct err *e);
+
+/* A file's tokenizer: enough for text and ids. Its weights are not looked at, and need not be
+ * there. */
+struct text_model {
+    struct gguf *file;
+    struct vocab *vocab;
+    struct tokenizer *tok;
+};
+
+/* With --model. Returns an exit code, the error printed. */
+int text_model_open(struct cli *c, struct text_model *t);
+void text_model_close(struct text_model *t); /* a half-opened one is fine */
+
+/* Opens --model with the flags of the machine; prints its sizes before it loads (the log does) and
+ * ends the program on Ctrl-C meanwhile. `context`: positions, 0 for --context or its default.
+ * Returns an exit code, the error printed. */
+int engine_model_open(struct cli *c, int context, ign_model **m);
+
+#endif

@@ -1,0 +1,13 @@
+/* verbs.h: the verbs, each with a file of its own.
+ *
+ * Owns the list of what main.c can run.
+ */
+#ifndef IGN_CLI_VERBS_H
+#define IGN_CLI_VERBS_H
+
+#include "cli/cli.h"
+
+extern const struct verb verb_generate, verb_chat, verb_inspect, verb_tokenize, verb_detokenize,
+    verb_template, verb_logits, verb_perplexity, verb_help, verb_version;
+
+#endif
