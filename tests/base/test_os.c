@@ -369,6 +369,7 @@ static void test_signals(void **state) {
         if (os_read_fd(fd[0], &c, 1, &n, -1, &e) != ERR_CANCELLED || count != 1) {
             _exit(2);
         }
+        waitpid(child, NULL, 0); /* it has the pipe open too */
         close(fd[0]);
         err_clear(&e);
         if (os_write_fd(fd[1], "x", 1, &e) != ERR_IO) {
