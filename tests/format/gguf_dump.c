@@ -3,6 +3,7 @@
  *     gguf_dump FILE
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "format/gguf.h"
@@ -13,6 +14,12 @@ static void put_value(struct json_writer *w, const struct gguf_kv *kv, uint64_t 
     case GGUF_BOOL: json_put_bool(w, gguf_int_at(kv, i) != 0); break;
     case GGUF_F32:
     case GGUF_F64: json_put_real(w, gguf_f64_at(kv, i)); break;
+    case GGUF_U64: {
+        uint64_t v; /* gguf_int_at stops at INT64_MAX */
+        memcpy(&v, kv->data + 8 * i, sizeof v);
+        json_put_uint(w, v);
+        break;
+    }
     default: json_put_int(w, gguf_int_at(kv, i)); break;
     }
 }

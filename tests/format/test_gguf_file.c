@@ -442,6 +442,31 @@ static void test_a35_truncated_part(void **state) {
     builder_fini(&b);
 }
 
+/* Every allocation on the way to an open split set fails once; only a torture build can do that. */
+static void test_allocation_failures(void **state) {
+    (void)state;
+    enum err_code rc = ERR_NOMEM;
+    if (!mem_fail_at(0)) {
+        skip();
+    }
+    write_set();
+    int fds = open_descriptors();
+    for (size_t fail = 1; rc; fail++) {
+        struct gguf *g;
+        struct err e = {0};
+        size_t live = mem_live();
+        mem_fail_at(fail);
+        rc = gguf_open(&g, part_name(0, N_PART), fail % 2, &e);
+        mem_fail_at(0);
+        assert_true(rc == ERR_OK || (rc == ERR_NOMEM && e.code == rc && !g));
+        gguf_close(g);
+        assert_int_equal(mem_live(), live);
+        assert_int_equal(open_descriptors(), fds);
+        assert_true(fail < 1000);
+    }
+    remove_set();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mapped_and_copied),        cmocka_unit_test(test_a01_empty_file),
@@ -452,6 +477,7 @@ int main(void) {
         cmocka_unit_test(test_a32_other_than_the_first), cmocka_unit_test(test_a32_split_count),
         cmocka_unit_test(test_a32_parts_of_two_models),  cmocka_unit_test(test_a32_broken_part),
         cmocka_unit_test(test_a35_truncated_part),       cmocka_unit_test(test_a34_endless_header),
+        cmocka_unit_test(test_allocation_failures),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
