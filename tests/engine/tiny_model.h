@@ -95,10 +95,14 @@ static inline void tiny_vocab(struct builder *b) {
     builder_kv_array_head(b, "tokenizer.ggml.tokens", BT_STRING, TINY_VOCAB);
     for (int i = 0; i < TINY_VOCAB; i++) {
         char spelled[4];
-        const char *z = i < TINY_BYTE ? control[i] : i < TINY_MERGED ? spelled : NULL;
-        z = z ? z : merged[i - TINY_MERGED];
-        int n = i >= TINY_BYTE && i < TINY_MERGED ? tiny_spell(i - TINY_BYTE, spelled)
-                                                  : (int)strlen(z);
+        const char *z = spelled;
+        int n = 0;
+        if (i >= TINY_BYTE && i < TINY_MERGED) {
+            n = tiny_spell(i - TINY_BYTE, spelled);
+        } else {
+            z = i < TINY_BYTE ? control[i] : merged[i - TINY_MERGED];
+            n = (int)strlen(z);
+        }
         builder_append_str(&b->kv, z, (size_t)n);
         kind[i] = i < TINY_BYTE ? 3 : 1;
     }
