@@ -88,12 +88,16 @@ static enum err_code open_map(struct gguf *g, const char *path, bool copy, struc
     return rc;
 }
 
-static enum err_code check_lost(const struct os_map *m, const char *path, struct err *e) {
+/* Parses a map into an empty *g. What could not be read is an error of the disk, not of the
+ * format, whatever the parser made of the zeros in its place. */
+static enum err_code parse_map(struct gguf *g, const struct os_map *m, struct err *e) {
+    enum err_code rc = gguf_parse_part(g, m->data, m->size, e);
     if (!m->lost) {
-        return ERR_OK;
+        return rc;
     }
+    err_clear(e);
     err_set(e, ERR_IO, "the file could not be read to its end: it changed, or the disk fails");
-    err_where(e, "%s", path);
+    err_where(e, "%s", g->path);
     return ERR_IO;
 }
 
@@ -206,8 +210,7 @@ static enum err_code open_part(struct gguf *g, unsigned no, unsigned count, bool
         err_hint(e, "all %u parts of the model must be in one folder", count);
         goto done;
     }
-    const struct os_map *m = &g->part[no];
-    if ((rc = gguf_parse(&part, path, m->data, m->size, e)) || (rc = check_lost(m, path, e)) ||
+    if ((rc = gguf_create(&part, path, e)) || (rc = parse_map(part, &g->part[no], e)) ||
         (rc = check_part(g, part, no, count, e))) {
         goto done;
     }
@@ -256,9 +259,8 @@ enum err_code gguf_open(struct gguf **out, const char *path, bool copy, struct e
         rc = err_set(e, ERR_NOMEM, "out of memory opening %s", path);
         goto fail;
     }
-    if ((rc = open_map(g, path, copy, e)) ||
-        (rc = gguf_parse_part(g, g->part[0].data, g->part[0].size, e)) ||
-        (rc = check_lost(&g->part[0], path, e)) || (rc = open_rest(g, copy, e))) {
+    if ((rc = open_map(g, path, copy, e)) || (rc = parse_map(g, &g->part[0], e)) ||
+        (rc = open_rest(g, copy, e))) {
         goto fail;
     }
     *out = g;

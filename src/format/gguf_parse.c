@@ -111,20 +111,16 @@ static enum err_code read_name(struct cursor *c, const char *field, size_t max, 
     return ERR_OK;
 }
 
-/* Room for one more item in an array of *cap. Grows by doubling what has really been read, and
- * never by a number that the file declares. */
-static bool grow(void **items, size_t n, size_t *cap, size_t size) {
+/* `items` [n] with room for one more, moved if it must be; NULL when out of memory. Grows by
+ * doubling what has really been read, and never by a number that the file declares. */
+static void *grow(void *items, size_t n, size_t *cap, size_t size) {
     if (n < *cap) {
-        return true;
+        return items;
     }
     size_t want = *cap ? 2 * *cap : 64;
-    void *p = mem_realloc(*items, want, size);
-    if (!p) {
-        return false;
-    }
-    *items = p;
-    *cap = want;
-    return true;
+    void *p = mem_realloc(items, want, size);
+    *cap = p ? want : *cap;
+    return p;
 }
 
 static enum err_code fail_memory(const struct cursor *c, const char *what) {
@@ -152,13 +148,9 @@ static const struct lookalike {
     {"\x1f\x8b", 2, ERR_FORMAT, "a gzip archive", "unpack it first (gunzip)"},
     {"PK\x03\x04", 4, ERR_FORMAT, "a zip archive or a PyTorch file", "unpack it, or get a GGUF"},
     {"BZh", 3, ERR_FORMAT, "a bzip2 archive", "unpack it first (bunzip2)"},
-    {"\xfd"
-     "7zXZ",
-     5, ERR_FORMAT, "an xz archive", "unpack it first (unxz)"},
+    {"\xfd\x37zXZ", 5, ERR_FORMAT, "an xz archive", "unpack it first (unxz)"},
     {"\x28\xb5\x2f\xfd", 4, ERR_FORMAT, "a zstd archive", "unpack it first (unzstd)"},
-    {"\x7f"
-     "ELF",
-     4, ERR_FORMAT, "an ELF program", NULL},
+    {"\x7f\x45LF", 4, ERR_FORMAT, "an ELF program", NULL},
     {"MZ", 2, ERR_FORMAT, "a Windows program", NULL},
     {"%PDF", 4, ERR_FORMAT, "a PDF document", NULL},
     {"<", 1, ERR_FORMAT, "a web page", "the download gave an error page: look into the file"},
@@ -202,7 +194,8 @@ static enum err_code check_version(const struct cursor *c, uint64_t version) {
         return gguf_fail(c->e, ERR_UNSUPPORTED, c->g, 4, "version", "get the little-endian file",
                          "a big-endian GGUF file");
     }
-    return gguf_fail(c->e, version ? ERR_UNSUPPORTED : ERR_FORMAT, c->g, 4, "version", NULL,
+    return gguf_fail(c->e, version ? ERR_UNSUPPORTED : ERR_FORMAT, c->g, 4, "version",
+                     version ? "get the model in version 3, or a newer ign" : NULL,
                      "GGUF version %llu; 2 and 3 are known", (unsigned long long)version);
 }
 
@@ -324,10 +317,12 @@ static enum err_code read_kvs(struct cursor *c, uint64_t n) {
     struct gguf *g = c->g;
     size_t cap = 0;
     for (uint64_t i = 0; i < n; i++) {
-        if (!grow((void **)&g->kv, g->n_kv, &cap, sizeof *g->kv)) {
+        struct gguf_kv *kv = grow(g->kv, g->n_kv, &cap, sizeof *kv);
+        if (!kv) {
             return fail_memory(c, "keys");
         }
-        enum err_code rc = read_kv(c, &g->kv[g->n_kv]);
+        g->kv = kv;
+        enum err_code rc = read_kv(c, &kv[g->n_kv]);
         if (rc) {
             return rc;
         }
@@ -460,10 +455,12 @@ static enum err_code read_tensors(struct cursor *c, uint64_t n) {
     struct gguf *g = c->g;
     size_t cap = 0;
     for (uint64_t i = 0; i < n; i++) {
-        if (!grow((void **)&g->tensor, g->n_tensor, &cap, sizeof *g->tensor)) {
+        struct gguf_tensor *t = grow(g->tensor, g->n_tensor, &cap, sizeof *t);
+        if (!t) {
             return fail_memory(c, "tensor directory");
         }
-        enum err_code rc = read_tensor(c, &g->tensor[g->n_tensor]);
+        g->tensor = t;
+        enum err_code rc = read_tensor(c, &t[g->n_tensor]);
         if (rc) {
             return rc;
         }
