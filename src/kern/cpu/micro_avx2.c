@@ -1,4 +1,1305 @@
+/* micro_avx2.c: the micro-kernels for processors with AVX2, FMA and F16C.
+ *
+ * Owns instructions, not arithmetic: micro.h and micro_c.c define every result to the bit, and
+ * kern_check compares. Refuses to be called where the processor lacks any of the three.
+ * Only static functions and micro_init_avx2; this file alone is compiled with -mavx2 -mfma -mf16c.
+ *
+ * Quantized weights come out of memory as 32 bytes a block in one of two kinds: unsigned (up to
+ * 63, with an offset that is taken off as offset * sum of activations), or signed bytes. Every
+ * kernel is one inline function over the type as a constant; a new format is one case in
+ * block_bytes and one in group_scales.
+ */
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
 #include "kern/cpu/micro.h"
+#include "quant/quant.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- what a format is ------------------------------------------------------------------ */
+
+INLINE int fmt_bytes(int type) { /* of a block of 32, or of a super-block */
+    switch (type) {
+    case DT_Q4_0: return sizeof(struct block_q4_0);
+    case DT_Q4_1: return sizeof(struct block_q4_1);
+    case DT_Q5_0: return sizeof(struct block_q5_0);
+    case DT_Q5_1: return sizeof(struct block_q5_1);
+    case DT_Q8_0: return sizeof(struct block_q8_0);
+    case DT_IQ4_NL: return sizeof(struct block_iq4_nl);
+    case DT_Q2_K: return sizeof(struct block_q2_k);
+    case DT_Q3_K: return sizeof(struct block_q3_k);
+    case DT_Q4_K: return sizeof(struct block_q4_k);
+    case DT_Q5_K: return sizeof(struct block_q5_k);
+    case DT_Q6_K: return sizeof(struct block_q6_k);
+    case DT_Q8_K: return sizeof(struct block_q8_k);
+    default: return sizeof(struct block_iq4_xs);
+    }
+}
+
+INLINE bool fmt_small(int type) { /* blocks of 32 with a scale each */
+    return type == DT_Q4_0 || type == DT_Q4_1 || type == DT_Q5_0 || type == DT_Q5_1 ||
+           type == DT_Q8_0 || type == DT_IQ4_NL;
+}
+
+INLINE bool fmt_signed(int type) { /* bytes are signed; else unsigned with fmt_offset */
+    return type == DT_Q8_0 || type == DT_Q8_K || type == DT_IQ4_NL || type == DT_IQ4_XS;
+}
+
+INLINE int fmt_offset(int type) { /* value = byte - offset, a power of two or 0 */
+    return type == DT_Q4_0   ? 8
+           : type == DT_Q5_0 ? 16
+           : type == DT_Q3_K ? 4
+           : type == DT_Q6_K ? 32
+                             : 0;
+}
+
+INLINE int fmt_bits(int type) { /* of an unsigned byte */
+    return type == DT_Q6_K ? 6 : type == DT_Q5_0 || type == DT_Q5_1 || type == DT_Q5_K ? 5 : 4;
+}
+
+INLINE int fmt_mins(int type) {
+    return type == DT_Q2_K                                                            ? 2
+           : type == DT_Q4_1 || type == DT_Q5_1 || type == DT_Q4_K || type == DT_Q5_K ? 1
+                                                                                      : 0;
+}
+
+/* Columns that one integer scale inside a super-block covers: 16, 32; 0 without such scales. */
+INLINE int fmt_scaled(int type) {
+    return type == DT_Q2_K || type == DT_Q3_K || type == DT_Q6_K     ? 16
+           : type == DT_Q4_K || type == DT_Q5_K || type == DT_IQ4_XS ? 32
+                                                                     : 0;
+}
+
+/* ---- bytes of a block --------------------------------------------------------------------- */
+
+INLINE __m256i load256(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+INLINE __m128i load128(const void *p) {
+    return _mm_loadu_si128((const __m128i *)p);
+}
+
+/* 16 bytes to 32: low nibbles, then high nibbles. */
+INLINE __m256i nibbles(const uint8_t *q) {
+    __m128i x = load128(q);
+    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_srli_epi16(x, 4), 1);
+    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
+
+/* 16 in every byte whose bit of h is set. */
+INLINE __m256i fifth_bits(const uint8_t *h) {
+    int32_t word;
+    memcpy(&word, h, sizeof word);
+    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                            2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
+    __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(word), spread), bit);
+    return _mm256_and_si256(_mm256_cmpeq_epi8(x, bit), _mm256_set1_epi8(16));
+}
+
+/* Bits of each byte moved left by n (right if negative), those of `mask` kept. Shifts are by 16
+ * bits, so the mask must leave out what crosses a byte. */
+INLINE __m256i shift_mask(__m256i x, int n, int mask) {
+    x = n > 0 ? _mm256_slli_epi16(x, n) : n < 0 ? _mm256_srli_epi16(x, -n) : x;
+    return _mm256_and_si256(x, _mm256_set1_epi8((char)mask));
+}
+
+/* Block j of the group that starts at g: 32 bytes in the order of the columns. */
+INLINE __m256i block_bytes(int type, const uint8_t *g, int j) {
+    const uint8_t *b = fmt_small(type) ? g + j * fmt_bytes(type) : g;
+    switch (type) {
+    case DT_Q4_0: return nibbles(((const struct block_q4_0 *)b)->q);
+    case DT_Q4_1: return nibbles(((const struct block_q4_1 *)b)->q);
+    case DT_Q5_0: {
+        const struct block_q5_0 *s = (const struct block_q5_0 *)b;
+        return _mm256_or_si256(nibbles(s->q), fifth_bits(s->h));
+    }
+    case DT_Q5_1: {
+        const struct block_q5_1 *s = (const struct block_q5_1 *)b;
+        return _mm256_or_si256(nibbles(s->q), fifth_bits(s->h));
+    }
+    case DT_Q8_0: return load256(((const struct block_q8_0 *)b)->q);
+    case DT_Q2_K:
+        return shift_mask(load256(((const struct block_q2_k *)b)->q + j / 4 * 32), -(j % 4 * 2), 3);
+    case DT_Q3_K: {
+        const struct block_q3_k *s = (const struct block_q3_k *)b;
+        return _mm256_or_si256(shift_mask(load256(s->q + j / 4 * 32), -(j % 4 * 2), 3),
+                               shift_mask(load256(s->h), 2 - j, 4));
+    }
+    case DT_Q4_K:
+        return shift_mask(load256(((const struct block_q4_k *)b)->q + j / 2 * 32), -(j % 2 * 4),
+                          15);
+    case DT_Q5_K: {
+        const struct block_q5_k *s = (const struct block_q5_k *)b;
+        return _mm256_or_si256(shift_mask(load256(s->q + j / 2 * 32), -(j % 2 * 4), 15),
+                               shift_mask(load256(s->h), 4 - j, 16));
+    }
+    case DT_Q6_K: {
+        const struct block_q6_k *s = (const struct block_q6_k *)b;
+        __m256i low = load256(s->ql + j / 4 * 64 + j % 2 * 32);
+        return _mm256_or_si256(shift_mask(low, -(j % 4 / 2 * 4), 15),
+                               shift_mask(load256(s->qh + j / 4 * 32), 4 - j % 4 * 2, 48));
+    }
+    case DT_Q8_K: return load256(((const struct block_q8_k *)b)->q + j * 32);
+    default: {
+        const uint8_t *q = type == DT_IQ4_NL ? ((const struct block_iq4_nl *)b)->q
+                                             : ((const struct block_iq4_xs *)b)->q + j * 16;
+        __m256i table = _mm256_broadcastsi128_si256(load128(quant_iq4_values));
+        return _mm256_shuffle_epi8(table, nibbles(q));
+    }
+    }
+}
+
+/* ---- scales of a group ---------------------------------------------------------------------- */
+
+/* The f16 at byte `at` of each of the eight blocks of a group. */
+INLINE __m256 small_halves(int type, const uint8_t *g, int at) {
+    uint16_t h[8];
+    for (int j = 0; j < 8; j++) {
+        memcpy(&h[j], g + j * fmt_bytes(type) + at, sizeof h[j]);
+    }
+    return _mm256_cvtph_ps(_mm_setr_epi16((short)h[0], (short)h[1], (short)h[2], (short)h[3],
+                                          (short)h[4], (short)h[5], (short)h[6], (short)h[7]));
+}
+
+INLINE __m256 half1(f16_t h) {
+    return _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
+}
+
+/* Six-bit scales and minimums of Q4_K and Q5_K, a byte each. */
+INLINE void k4_scales(const uint8_t sc[12], __m128i *scale, __m128i *min) {
+    uint32_t a, b, c;
+    memcpy(&a, sc, 4);
+    memcpy(&b, sc + 4, 4);
+    memcpy(&c, sc + 8, 4);
+    uint64_t s0 = a & 0x3f3f3f3fu, s1 = (c & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u);
+    uint64_t m0 = b & 0x3f3f3f3fu, m1 = (c >> 4 & 0x0f0f0f0fu) | (b >> 2 & 0x30303030u);
+    *scale = _mm_cvtsi64_si128((long long)(s0 | s1 << 32));
+    *min = _mm_cvtsi64_si128((long long)(m0 | m1 << 32));
+}
+
+INLINE __m128i q3_scales(const uint8_t sc[12]) {
+    uint32_t a, b, t;
+    memcpy(&a, sc, 4);
+    memcpy(&b, sc + 4, 4);
+    memcpy(&t, sc + 8, 4);
+    const uint32_t low = 0x0f0f0f0fu, high = 0x30303030u;
+    __m128i x =
+        _mm_setr_epi32((int)((a & low) | (t << 4 & high)), (int)((b & low) | (t << 2 & high)),
+                       (int)((a >> 4 & low) | (t & high)), (int)((b >> 4 & low) | (t >> 2 & high)));
+    return _mm_sub_epi8(x, _mm_set1_epi8(32));
+}
+
+/* A group's scales. d, min: per block. sc: int32 per block where a scale covers 32 columns; where
+ * it covers 16, sc16 has them as bytes [block][half], min16 Q2_K's minimums likewise. */
+struct scales {
+    __m256 d, min;
+    __m256i sc;
+    __m128i sc16, min16;
+};
+
+INLINE struct scales group_scales(int type, const uint8_t *g) {
+    struct scales s;
+    __m128i sc, min;
+    s.min = _mm256_setzero_ps();
+    s.sc = _mm256_setzero_si256();
+    s.sc16 = s.min16 = _mm_setzero_si128();
+    switch (type) {
+    case DT_Q4_K: {
+        const struct block_q4_k *b = (const struct block_q4_k *)g;
+        k4_scales(b->sc, &sc, &min);
+        s.d = half1(b->d);
+        s.sc = _mm256_cvtepu8_epi32(sc);
+        s.min =
+            _mm256_mul_ps(half1(b->dmin ^ 0x8000), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(min)));
+        break;
+    }
+    case DT_Q5_K: {
+        const struct block_q5_k *b = (const struct block_q5_k *)g;
+        k4_scales(b->sc, &sc, &min);
+        s.d = half1(b->d);
+        s.sc = _mm256_cvtepu8_epi32(sc);
+        s.min =
+            _mm256_mul_ps(half1(b->dmin ^ 0x8000), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(min)));
+        break;
+    }
+    case DT_IQ4_XS: {
+        const struct block_iq4_xs *b = (const struct block_iq4_xs *)g;
+        int32_t low;
+        memcpy(&low, b->sc_l, sizeof low);
+        __m256i l = _mm256_srlv_epi32(_mm256_set1_epi32(low),
+                                      _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+        __m256i h = _mm256_srlv_epi32(_mm256_set1_epi32(b->sc_h << 4),
+                                      _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
+        l = _mm256_and_si256(l, _mm256_set1_epi32(15));
+        h = _mm256_and_si256(h, _mm256_set1_epi32(48));
+        s.sc = _mm256_sub_epi32(_mm256_or_si256(l, h), _mm256_set1_epi32(32));
+        s.d = half1(b->d);
+        break;
+    }
+    case DT_Q2_K: {
+        const struct block_q2_k *b = (const struct block_q2_k *)g;
+        __m128i x = load128(b->sc);
+        s.d = half1(b->d);
+        s.min = half1(b->dmin ^ 0x8000);
+        s.sc16 = _mm_and_si128(x, _mm_set1_epi8(15));
+        s.min16 = _mm_and_si128(_mm_srli_epi16(x, 4), _mm_set1_epi8(15));
+        break;
+    }
+    case DT_Q3_K:
+        s.d = half1(((const struct block_q3_k *)g)->d);
+        s.sc16 = q3_scales(((const struct block_q3_k *)g)->sc);
+        break;
+    case DT_Q6_K:
+        s.d = half1(((const struct block_q6_k *)g)->d);
+        s.sc16 = load128(((const struct block_q6_k *)g)->sc);
+        break;
+    case DT_Q8_K: s.d = _mm256_broadcast_ss(&((const struct block_q8_k *)g)->d); break;
+    default:
+        s.d = small_halves(type, g, 0);
+        if (fmt_mins(type) == 1) {
+            s.min = small_halves(type, g, 2);
+        }
+    }
+    return s;
+}
+
+/* ---- activations -------------------------------------------------------------------------- */
+
+INLINE uint32_t max_bits(__m256i v) {
+    __m128i m = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0x4e));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(m);
+}
+
+INLINE __m256i round_half(const float *x, __m256 inv, __m256i *second) {
+    const __m256i low = _mm256_set1_epi32(-127), high = _mm256_set1_epi32(127);
+    __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inv));
+    __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inv));
+    *second = _mm256_max_epi32(_mm256_min_epi32(b, high), low);
+    return _mm256_max_epi32(_mm256_min_epi32(a, high), low);
+}
+
+/* The full block at x; equal to micro_c.c's quantize_block. */
+INLINE void quantize_block(const float *x, int b, struct act_group *g) {
+    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+    __m256i a[4];
+    for (int i = 0; i < 4; i++) {
+        a[i] = _mm256_and_si256(load256(x + 8 * i), mask);
+    }
+    uint32_t top[2] = {max_bits(_mm256_max_epu32(a[0], a[1])),
+                       max_bits(_mm256_max_epu32(a[2], a[3]))};
+    uint32_t bits = top[0] > top[1] ? top[0] : top[1];
+    float max = f32_from_bits(bits);
+    bool finite = bits < 0x7f800000u, zero = !finite || max < 1e-30f;
+    int mul[2] = {1, 1}, sum[2] = {0, 0};
+    __m256i q = _mm256_setzero_si256();
+    if (!zero) {
+        __m256i v[4];
+        for (int h = 0; h < 2; h++) {
+            mul[h] = (int)ceilf(f32_from_bits(top[h]) * 127.0f / max);
+            mul[h] = mul[h] < 1 ? 1 : mul[h] > 127 ? 127 : mul[h];
+            __m256 inv = _mm256_set1_ps(16129.0f / (max * (float)mul[h]));
+            v[2 * h] = round_half(x + 16 * h, inv, &v[2 * h + 1]);
+        }
+        __m256i w0 = _mm256_packs_epi32(v[0], v[1]), w1 = _mm256_packs_epi32(v[2], v[3]);
+        q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(w0, w1),
+                                        _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        /* sums of each half: bytes in pairs, then in fours, then across the 128-bit lane */
+        __m256i s =
+            _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q), _mm256_set1_epi16(1));
+        s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0x4e));
+        s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0xb1));
+        sum[0] = _mm256_extract_epi32(s, 0);
+        sum[1] = _mm256_extract_epi32(s, 4);
+    }
+    _mm256_storeu_si256((__m256i *)(g->q + b * MICRO_BLOCK), q);
+    float total = 0;
+    for (int h = 0; h < 2; h++) {
+        g->mul[micro_half(b, h)] = mul[h];
+        g->sum[micro_half(b, h)] = sum[h];
+        total += (float)(mul[h] * sum[h]);
+    }
+    g->d[b] = !finite ? NAN : zero ? 0.0f : max / 16129.0f;
+    g->s[b] = g->d[b] * total;
+}
+
+static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
+    for (int64_t b = 0; b < micro_groups(n) * MICRO_GROUP; b++) {
+        int64_t left = n - b * MICRO_BLOCK;
+        struct act_group *g = out + b / MICRO_GROUP;
+        if (left >= MICRO_BLOCK) {
+            quantize_block(x + b * MICRO_BLOCK, (int)(b % MICRO_GROUP), g);
+        } else {
+            float part[MICRO_BLOCK] = {0};
+            for (int64_t i = 0; i < left; i++) {
+                part[i] = x[b * MICRO_BLOCK + i];
+            }
+            quantize_block(part, (int)(b % MICRO_GROUP), g);
+        }
+    }
+}
+
+/* ---- matrix times vector, quantized ------------------------------------------------------------
+ */
+
+INLINE __m256i block_dot(int type, const uint8_t *g, const int8_t *q, int j) {
+    __m256i w = block_bytes(type, g, j), x = load256(q + j * MICRO_BLOCK);
+    if (fmt_signed(type)) {
+        return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    }
+    return _mm256_maddubs_epi16(w, x);
+}
+
+/* Sums of the halves of blocks j..j+3, int32 in the order of micro_half. The first additions are
+ * done in int16 where the products leave room: 4 of 63 * 127 * 2 do not, 2 do; 4 of 31 * 127 * 2
+ * do. */
+INLINE __m256i four_dots(int type, const uint8_t *g, const int8_t *q, int j) {
+    const __m256i one = _mm256_set1_epi16(1);
+    __m256i a = block_dot(type, g, q, j), b = block_dot(type, g, q, j + 1);
+    __m256i c = block_dot(type, g, q, j + 2), d = block_dot(type, g, q, j + 3);
+    if (fmt_signed(type)) {
+        a = _mm256_hadd_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(b, one));
+        c = _mm256_hadd_epi32(_mm256_madd_epi16(c, one), _mm256_madd_epi16(d, one));
+        return _mm256_hadd_epi32(a, c);
+    }
+    a = _mm256_hadd_epi16(a, b);
+    c = _mm256_hadd_epi16(c, d);
+    if (fmt_bits(type) == 6) {
+        return _mm256_hadd_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(c, one));
+    }
+    return _mm256_madd_epi16(_mm256_hadd_epi16(a, c), one);
+}
+
+/* [half 0 of 4 | half 1 of 4] twice, to [half h of 8]. */
+INLINE __m256i halves(__m256i a, __m256i b, int h) {
+    return h ? _mm256_permute2x128_si256(a, b, 0x31) : _mm256_permute2x128_si256(a, b, 0x20);
+}
+
+/* Adds the products of one group to the eight lanes. `half` says that blocks 4..7 are not there. */
+INLINE __m256 group_add(int type, const uint8_t *g, const struct act_group *x, bool half,
+                        __m256 acc) {
+    struct scales s = group_scales(type, g);
+    __m256i mul[2] = {load256(x->mul), load256(x->mul + 8)};
+    __m256i dot[2] = {four_dots(type, g, x->q, 0), _mm256_setzero_si256()};
+    if (!half) {
+        dot[1] = four_dots(type, g, x->q, 4);
+    }
+    if (fmt_scaled(type) == 16) {
+        const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+        __m128i sc = _mm_shuffle_epi8(s.sc16, order);
+        mul[0] = _mm256_mullo_epi32(mul[0], _mm256_cvtepi8_epi32(sc));
+        mul[1] = _mm256_mullo_epi32(mul[1], _mm256_cvtepi8_epi32(_mm_srli_si128(sc, 8)));
+    }
+    for (int i = 0; i < 2; i++) {
+        if (fmt_offset(type) != 0) {
+            int bits = __builtin_ctz((unsigned)fmt_offset(type));
+            dot[i] = _mm256_sub_epi32(dot[i], _mm256_slli_epi32(load256(x->sum + 8 * i), bits));
+        }
+        dot[i] = _mm256_mullo_epi32(dot[i], mul[i]);
+    }
+    __m256i sum = _mm256_add_epi32(halves(dot[0], dot[1], 0), halves(dot[0], dot[1], 1));
+    if (fmt_scaled(type) == 32) {
+        sum = _mm256_mullo_epi32(sum, s.sc);
+    }
+    __m256 xd = _mm256_loadu_ps(x->d);
+    acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(s.d, xd), acc);
+    if (fmt_mins(type) == 1) {
+        acc = _mm256_fmadd_ps(s.min, _mm256_loadu_ps(x->s), acc);
+    } else if (fmt_mins(type) == 2) {
+        const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+        __m128i min = _mm_shuffle_epi8(s.min16, order);
+        __m256i a = _mm256_mullo_epi32(load256(x->mul), load256(x->sum));
+        __m256i b = _mm256_mullo_epi32(load256(x->mul + 8), load256(x->sum + 8));
+        for (int h = 0; h < 2; h++) {
+            __m256 xs = _mm256_mul_ps(xd, _mm256_cvtepi32_ps(halves(a, b, h)));
+            __m256 m = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(h ? _mm_srli_si128(min, 8) : min));
+            acc = _mm256_fmadd_ps(_mm256_mul_ps(s.min, m), xs, acc);
+        }
+    }
+    return acc;
+}
+
+/* The order of micro_sum8. */
+INLINE float sum8(__m256 v) {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
+                   const struct act_group *x, int64_t n_col, float *y) {
+    int64_t n_group = n_col / 256;
+    int left = fmt_small(type) ? (int)(n_col % 256) / MICRO_BLOCK : 0;
+    int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    for (int r = 0; r < n_row; r++, w += row_bytes) {
+        const uint8_t *g = w;
+        __m256 acc = _mm256_setzero_ps();
+        for (int64_t i = 0; i < n_group; i++, g += step) {
+            acc = group_add(type, g, x + i, false, acc);
+        }
+        if (left > 0) { /* the blocks that are missing are zeros: they add nothing */
+            uint8_t part[8 * sizeof(struct block_q8_0)] = {0};
+            memcpy(part, g, (size_t)(left * fmt_bytes(type)));
+            acc = left > 4 ? group_add(type, part, x + n_group, false, acc)
+                           : group_add(type, part, x + n_group, true, acc);
+        }
+        y[r] = sum8(acc);
+    }
+}
+
+/* ---- panels and tiles, quantized
+ * ------------------------------------------------------------------
+ *
+ * A panel of unsigned bytes holds for each block: the bytes as [8][row][4], where the four are
+ * columns 2g, 2g + 1 of half 0 and of half 1; integer scales as int16 [row][half] where the format
+ * has them; d [row]; minimums [row]. A tile holds for each block: activations as [8][token][4] in
+ * the same order; multipliers as int16 [token][half]; d [token]; then s for each minimum, or for
+ * each accumulation what the offset takes off, as int16 [token][half].
+ *
+ * A 16-bit lane thus sums the products of one row and one half: 16 of at most 15 * 127 fit; of
+ * 5 bits 8 fit, of 6 bits 4. One multiply-add with scale * multiplier ends such an accumulation.
+ *
+ * Signed bytes go through int16: a panel holds the weights (times the integer scale, if any) as
+ * [16][row][2] and d [row], a tile activations times multiplier as [16][token][2] and d [token].
+ */
+
+INLINE int fmt_sums(int type) { /* accumulations in a block */
+    return fmt_bits(type) == 6 ? 4 : fmt_bits(type) == 5 ? 2 : 1;
+}
+
+INLINE int fmt_extra(int type) { /* dwords a token after d in a tile */
+    return fmt_offset(type) != 0 ? fmt_sums(type) : fmt_mins(type);
+}
+
+INLINE int panel_block(int type) {
+    return fmt_signed(type) ? 1024 + 64
+                            : 512 + (fmt_scaled(type) ? 64 : 0) + 64 + 64 * fmt_mins(type);
+}
+
+INLINE int tile_block(int type) {
+    return 4 * MICRO_TOKS * (fmt_signed(type) ? 16 + 1 : 8 + 2 + fmt_extra(type));
+}
+
+INLINE void transpose8(__m256i v[8]) {
+    __m256i a[8], b[8];
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        b[4 * i] = _mm256_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 1] = _mm256_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 2] = _mm256_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
+        b[4 * i + 3] = _mm256_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
+        v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
+    }
+}
+
+INLINE void store256(void *p, __m256i v) {
+    _mm256_storeu_si256((__m256i *)p, v);
+}
+
+/* v[row] to panel places `step` bytes apart, as [..][row]. */
+INLINE void store_rows(uint8_t *to, int step, int n, __m256i v[8]) {
+    transpose8(v);
+    for (int i = 0; i < n; i++) {
+        store256(to + i * step, v[i]);
+    }
+}
+
+/* Scales of `n` blocks of eight rows: each becomes a column of eight. */
+INLINE void unpack_scales(int type, const uint8_t *const g[8], int n, uint8_t *to) {
+    const int step = panel_block(type);
+    __m256i d[8], f[8], m[2][8];
+    for (int r = 0; r < 8; r++) {
+        struct scales s = group_scales(type, g[r]);
+        d[r] = _mm256_castps_si256(s.d);
+        m[0][r] = _mm256_castps_si256(s.min);
+        f[r] = _mm256_or_si256(s.sc, _mm256_slli_epi32(s.sc, 16));
+        if (fmt_scaled(type) == 16) {
+            f[r] = _mm256_cvtepi8_epi16(s.sc16);
+        }
+        if (fmt_mins(type) == 2) {
+            __m256i x = _mm256_cvtepu8_epi16(s.min16);
+            __m256i even = _mm256_and_si256(x, _mm256_set1_epi32(0xffff));
+            __m256i odd = _mm256_srli_epi32(x, 16);
+            m[0][r] = _mm256_castps_si256(_mm256_mul_ps(s.min, _mm256_cvtepi32_ps(even)));
+            m[1][r] = _mm256_castps_si256(_mm256_mul_ps(s.min, _mm256_cvtepi32_ps(odd)));
+        }
+    }
+    if (fmt_signed(type)) {
+        store_rows(to + 1024, step, n, d);
+        return;
+    }
+    uint8_t *at = to + 512;
+    if (fmt_scaled(type)) {
+        store_rows(at, step, n, f);
+        at += 64;
+    }
+    store_rows(at, step, n, d);
+    for (int i = 0; i < fmt_mins(type); i++) {
+        store_rows(at + 64 + 64 * i, step, n, m[i]);
+    }
+}
+
+/* The bytes of block j of eight rows. */
+INLINE void unpack_block(int type, const uint8_t *const g[8], int j, uint8_t *to) {
+    const __m256i words = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0,
+                                           1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    __m256i v[8], u[8];
+    for (int r = 0; r < 8; r++) {
+        __m256i b = block_bytes(type, g[r], j);
+        if (!fmt_signed(type)) { /* halves side by side, two columns of each in a dword */
+            v[r] = _mm256_shuffle_epi8(_mm256_permute4x64_epi64(b, 0xd8), words);
+            continue;
+        }
+        v[r] = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(b));
+        u[r] = _mm256_cvtepi8_epi16(_mm256_extracti128_si256(b, 1));
+        if (fmt_scaled(type)) {
+            int32_t sc[8];
+            store256(sc, group_scales(type, g[r]).sc);
+            v[r] = _mm256_mullo_epi16(v[r], _mm256_set1_epi16((short)sc[j]));
+            u[r] = _mm256_mullo_epi16(u[r], _mm256_set1_epi16((short)sc[j]));
+        }
+    }
+    store_rows(to, 64, 8, v);
+    if (fmt_signed(type)) {
+        store_rows(to + 512, 64, 8, u);
+    }
+}
+
+INLINE void unpack_q(int type, const uint8_t *const row[MICRO_ROWS], int64_t n_col, uint8_t *to) {
+    const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    for (int64_t b = 0; b < n_col / MICRO_BLOCK; b += 8, to += 8 * panel_block(type)) {
+        int n = n_col / MICRO_BLOCK - b < 8 ? (int)(n_col / MICRO_BLOCK - b) : 8;
+        for (int half = 0; half < 2; half++) {
+            uint8_t part[8][8 * sizeof(struct block_q8_0)];
+            const uint8_t *g[8];
+            for (int r = 0; r < 8; r++) {
+                g[r] = row[half * 8 + r] + b / 8 * step;
+                if (n < 8) { /* never read past a row's end */
+                    memset(part[r], 0, sizeof part[r]);
+                    memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
+                    g[r] = part[r];
+                }
+            }
+            unpack_scales(type, g, n, to + half * 32);
+#pragma GCC unroll 8
+            for (int j = 0; j < 8; j++) {
+                if (j < n) {
+                    unpack_block(type, g, j, to + half * 32 + j * panel_block(type));
+                }
+            }
+        }
+    }
+}
+
+/* One block of one token into its column of a tile: to[i * MICRO_TOKS]. */
+INLINE void column_signed(const struct act_group *x, int j, int32_t *to) {
+    __m256i q = load256(x->q + j * MICRO_BLOCK);
+    int32_t v[16];
+    for (int h = 0; h < 2; h++) {
+        __m128i part = h ? _mm256_extracti128_si256(q, 1) : _mm256_castsi256_si128(q);
+        __m256i mul = _mm256_set1_epi16((short)x->mul[micro_half(j, h)]);
+        store256(v + 8 * h, _mm256_mullo_epi16(_mm256_cvtepi8_epi16(part), mul));
+    }
+    for (int i = 0; i < 16; i++) {
+        to[i * MICRO_TOKS] = v[i];
+    }
+    memcpy(&to[16 * MICRO_TOKS], &x->d[j], sizeof x->d[j]);
+}
+
+INLINE int32_t pair16(int low, int high) {
+    return (int32_t)((uint32_t)(low & 0xffff) | (uint32_t)high << 16);
+}
+
+INLINE void column_unsigned(int type, const struct act_group *x, int j, int32_t *to) {
+    __m256i q = load256(x->q + j * MICRO_BLOCK);
+    __m128i low = _mm256_castsi256_si128(q), high = _mm256_extracti128_si256(q, 1);
+    int h0 = micro_half(j, 0), h1 = micro_half(j, 1);
+    int32_t v[8];
+    _mm_storeu_si128((__m128i *)v, _mm_unpacklo_epi16(low, high));
+    _mm_storeu_si128((__m128i *)(v + 4), _mm_unpackhi_epi16(low, high));
+    for (int i = 0; i < 8; i++) {
+        to[i * MICRO_TOKS] = v[i];
+    }
+    to[8 * MICRO_TOKS] = pair16(x->mul[h0], x->mul[h1]);
+    memcpy(&to[9 * MICRO_TOKS], &x->d[j], sizeof x->d[j]);
+    to += 10 * MICRO_TOKS;
+    if (fmt_mins(type) == 1) {
+        memcpy(to, &x->s[j], sizeof x->s[j]);
+    } else if (fmt_mins(type) == 2) {
+        float s[2] = {x->d[j] * (float)(x->mul[h0] * x->sum[h0]),
+                      x->d[j] * (float)(x->mul[h1] * x->sum[h1])};
+        memcpy(to, &s[0], sizeof s[0]);
+        memcpy(to + MICRO_TOKS, &s[1], sizeof s[1]);
+    } else if (fmt_offset(type) != 0) {
+        int16_t pair[16]; /* sums of columns 2g, 2g + 1 */
+        store256(pair, _mm256_maddubs_epi16(_mm256_set1_epi8(1), q));
+        int each = 8 / fmt_sums(type);
+        for (int a = 0; a < fmt_sums(type); a++) {
+            int sum[2] = {0, 0};
+            for (int g = a * each; g < (a + 1) * each; g++) {
+                sum[0] += pair[g];
+                sum[1] += pair[8 + g];
+            }
+            to[a * MICRO_TOKS] = pair16(-fmt_offset(type) * sum[0], -fmt_offset(type) * sum[1]);
+        }
+    }
+}
+
+INLINE void pack_q(int type, const void *const x[MICRO_TOKS], int n_tok, int64_t n_col,
+                   uint8_t *tile) {
+    static const struct act_group zero; /* tokens that the tile does not have */
+    for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++, tile += tile_block(type)) {
+        for (int t = 0; t < MICRO_TOKS; t++) {
+            const struct act_group *g = t < n_tok ? (const struct act_group *)x[t] + b / 8 : &zero;
+            int32_t *to = (int32_t *)(void *)tile + t;
+            if (fmt_signed(type)) {
+                column_signed(g, (int)(b % 8), to);
+            } else {
+                column_unsigned(type, g, (int)(b % 8), to);
+            }
+        }
+    }
+}
+
+INLINE __m256i dword(const uint8_t *tile, int i, int t) {
+    int32_t v;
+    memcpy(&v, tile + 4 * (i * MICRO_TOKS + t), sizeof v);
+    return _mm256_set1_epi32(v);
+}
+
+INLINE __m256 dword_ps(const uint8_t *tile, int i, int t) {
+    return _mm256_castsi256_ps(dword(tile, i, t));
+}
+
+/* Integer products of one block of unsigned bytes: sum[token][rows 0..7, 8..15]. */
+INLINE void block_unsigned(int type, int n_tok, const uint8_t *w, const uint8_t *x,
+                           __m256i sum[][2]) {
+    const int sums = fmt_sums(type), each = 8 / sums;
+#pragma GCC unroll 4
+    for (int a = 0; a < sums; a++) {
+        __m256i acc[MICRO_TOKS][2];
+#pragma GCC unroll 8
+        for (int g = a * each; g < (a + 1) * each; g++) {
+            __m256i w0 = load256(w + g * 64), w1 = load256(w + g * 64 + 32);
+#pragma GCC unroll 6
+            for (int t = 0; t < n_tok; t++) {
+                __m256i q = dword(x, g, t);
+                __m256i p0 = _mm256_maddubs_epi16(w0, q), p1 = _mm256_maddubs_epi16(w1, q);
+                if (g > a * each) {
+                    acc[t][0] = _mm256_add_epi16(acc[t][0], p0);
+                    acc[t][1] = _mm256_add_epi16(acc[t][1], p1);
+                } else if (fmt_offset(type) != 0) {
+                    __m256i c = dword(x, 10 + a, t);
+                    acc[t][0] = _mm256_add_epi16(c, p0);
+                    acc[t][1] = _mm256_add_epi16(c, p1);
+                } else {
+                    acc[t][0] = p0;
+                    acc[t][1] = p1;
+                }
+            }
+        }
+#pragma GCC unroll 6
+        for (int t = 0; t < n_tok; t++) {
+            __m256i mul = dword(x, 8, t);
+            for (int i = 0; i < 2; i++) {
+                __m256i f =
+                    fmt_scaled(type) ? _mm256_mullo_epi16(load256(w + 512 + 32 * i), mul) : mul;
+                __m256i p = _mm256_madd_epi16(acc[t][i], f);
+                sum[t][i] = a > 0 ? _mm256_add_epi32(sum[t][i], p) : p;
+            }
+        }
+    }
+}
+
+/* The same of signed weights in int16. */
+INLINE void block_signed(int n_tok, const uint8_t *w, const uint8_t *x, __m256i sum[][2]) {
+#pragma GCC unroll 6
+    for (int t = 0; t < n_tok; t++) {
+        sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < 16; g++) {
+        __m256i w0 = load256(w + g * 64), w1 = load256(w + g * 64 + 32);
+#pragma GCC unroll 6
+        for (int t = 0; t < n_tok; t++) {
+            __m256i q = dword(x, g, t);
+            sum[t][0] = _mm256_add_epi32(sum[t][0], _mm256_madd_epi16(w0, q));
+            sum[t][1] = _mm256_add_epi32(sum[t][1], _mm256_madd_epi16(w1, q));
+        }
+    }
+}
+
+INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
+                   float lane[8][2 * MICRO_TOKS][8]) {
+    for (int64_t b = 0; b < n_block; b++, w += panel_block(type), x += tile_block(type)) {
+        __m256i sum[MICRO_TOKS][2];
+        const uint8_t *wd = w + (fmt_signed(type) ? 1024 : fmt_scaled(type) ? 576 : 512);
+        if (fmt_signed(type)) {
+            block_signed(n_tok, w, x, sum);
+        } else {
+            block_unsigned(type, n_tok, w, x, sum);
+        }
+#pragma GCC unroll 6
+        for (int t = 0; t < n_tok; t++) {
+            __m256 d = dword_ps(x, fmt_signed(type) ? 16 : 9, t);
+            for (int i = 0; i < 2; i++) {
+                float *to = lane[b % 8][2 * t + i];
+                __m256 acc = _mm256_fmadd_ps(
+                    _mm256_cvtepi32_ps(sum[t][i]),
+                    _mm256_mul_ps(_mm256_loadu_ps((const float *)(const void *)wd + 8 * i), d),
+                    _mm256_loadu_ps(to));
+                for (int m = 0; m < fmt_mins(type); m++) {
+                    const float *min = (const float *)(const void *)(wd + 64 + 64 * m) + 8 * i;
+                    acc = _mm256_fmadd_ps(_mm256_loadu_ps(min), dword_ps(x, 10 + m, t), acc);
+                }
+                _mm256_storeu_ps(to, acc);
+            }
+        }
+    }
+}
+
+INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
+                   float *y) {
+    float lane[8][2 * MICRO_TOKS][8] __attribute__((aligned(32)));
+    int64_t n = n_col / MICRO_BLOCK;
+    memset(lane, 0, sizeof lane);
+    if (n_tok <= 2) {
+        tile_n(type, 2, panel, tile, n, lane);
+    } else if (n_tok <= 4) {
+        tile_n(type, 4, panel, tile, n, lane);
+    } else {
+        tile_n(type, 6, panel, tile, n, lane);
+    }
+    for (int i = 0; i < 2 * n_tok; i++) {
+        __m256 l[8];
+        for (int j = 0; j < 8; j++) {
+            l[j] = _mm256_load_ps(lane[j][i]);
+        }
+        __m256 even = _mm256_add_ps(_mm256_add_ps(l[0], l[4]), _mm256_add_ps(l[2], l[6]));
+        __m256 odd = _mm256_add_ps(_mm256_add_ps(l[1], l[5]), _mm256_add_ps(l[3], l[7]));
+        _mm256_storeu_ps(y + 8 * i, _mm256_add_ps(even, odd));
+    }
+}
+
+#define FORMAT_Q(name, type)                                                                       \
+    static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
+                            int64_t n_col, float *y) {                                             \
+        gemv_q(type, w, row_bytes, n_row, x, n_col, y);                                            \
+    }                                                                                              \
+    static void unpack_##name(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel) {  \
+        unpack_q(type, row, n_col, panel);                                                         \
+    }                                                                                              \
+    static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
+                            float *y) {                                                            \
+        tile_q(type, panel, tile, n_tok, n_col, y);                                                \
+    }
+
+FORMAT_Q(q4_0, DT_Q4_0)
+FORMAT_Q(q4_1, DT_Q4_1)
+FORMAT_Q(q5_0, DT_Q5_0)
+FORMAT_Q(q5_1, DT_Q5_1)
+FORMAT_Q(q8_0, DT_Q8_0)
+FORMAT_Q(q2_k, DT_Q2_K)
+FORMAT_Q(q3_k, DT_Q3_K)
+FORMAT_Q(q4_k, DT_Q4_K)
+FORMAT_Q(q5_k, DT_Q5_K)
+FORMAT_Q(q6_k, DT_Q6_K)
+FORMAT_Q(q8_k, DT_Q8_K)
+FORMAT_Q(iq4_nl, DT_IQ4_NL)
+FORMAT_Q(iq4_xs, DT_IQ4_XS)
+
+/* Formats that differ neither in offset and accumulations nor in minimums share tiles. */
+#define PACK_Q(name, type)                                                                         \
+    static void pack_##name(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col,             \
+                            void *tile) {                                                          \
+        pack_q(type, x, n_tok, n_col, tile);                                                       \
+    }
+
+PACK_Q(q4_0, DT_Q4_0)
+PACK_Q(q5_0, DT_Q5_0)
+PACK_Q(q2_k, DT_Q2_K)
+PACK_Q(q3_k, DT_Q3_K)
+PACK_Q(q6_k, DT_Q6_K)
+PACK_Q(min, DT_Q4_K)
+PACK_Q(signed, DT_Q8_0)
+
+/* ---- float weights
+ * ------------------------------------------------------------------------------- */
+
+INLINE int float_bytes(int type) {
+    return type == DT_F32 ? 4 : 2;
+}
+
+INLINE __m256 load_float(int type, const uint8_t *p) {
+    switch (type) {
+    case DT_F32: return _mm256_loadu_ps((const float *)(const void *)p);
+    case DT_F16: return _mm256_cvtph_ps(load128(p));
+    default: return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
+    }
+}
+
+/* The last n < 8 elements of a row, zeros after them. */
+INLINE __m256 load_tail(int type, const uint8_t *p, int n) {
+    uint8_t part[32] = {0};
+    memcpy(part, p, (size_t)(n * float_bytes(type)));
+    return load_float(type, part);
+}
+
+INLINE void gemv_rows(int type, int rows, const uint8_t *w, size_t row_bytes, const float *x,
+                      int64_t n_col, float *y) {
+    __m256 acc[4];
+    int64_t i = 0;
+    for (int r = 0; r < rows; r++) {
+        acc[r] = _mm256_setzero_ps();
+    }
+    for (; i + 8 <= n_col; i += 8) {
+        __m256 v = _mm256_loadu_ps(x + i);
+        for (int r = 0; r < rows; r++) {
+            const uint8_t *p = w + (size_t)r * row_bytes + i * float_bytes(type);
+            acc[r] = _mm256_fmadd_ps(load_float(type, p), v, acc[r]);
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        if (i < n_col) {
+            const uint8_t *p = w + (size_t)r * row_bytes + i * float_bytes(type);
+            acc[r] = _mm256_fmadd_ps(load_tail(type, p, (int)(n_col - i)), _mm256_loadu_ps(x + i),
+                                     acc[r]);
+        }
+        y[r] = sum8(acc[r]);
+    }
+}
+
+INLINE void gemv_f(int type, const uint8_t *w, size_t row_bytes, int n_row, const float *x,
+                   int64_t n_col, float *y) {
+    int r = 0;
+    for (; r + 4 <= n_row; r += 4) {
+        gemv_rows(type, 4, w + (size_t)r * row_bytes, row_bytes, x, n_col, y + r);
+    }
+    for (; r < n_row; r++) {
+        gemv_rows(type, 1, w + (size_t)r * row_bytes, row_bytes, x, n_col, y + r);
+    }
+}
+
+INLINE void unpack_f(int type, const uint8_t *const row[MICRO_ROWS], int64_t n_col, float *panel) {
+    for (int r = 0; r < MICRO_ROWS; r++) {
+        int64_t i = 0;
+        for (; i + 8 <= n_col; i += 8, panel += 8) {
+            _mm256_storeu_ps(panel, load_float(type, row[r] + i * float_bytes(type)));
+        }
+        if (i < n_col) {
+            _mm256_storeu_ps(panel,
+                             load_tail(type, row[r] + i * float_bytes(type), (int)(n_col - i)));
+            panel += 8;
+        }
+    }
+}
+
+/* The order of micro_sum8, for four sums at once. */
+INLINE __m128 sum8x4(const __m256 v[4]) {
+    __m128 x[4];
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm_add_ps(_mm256_castps256_ps128(v[i]), _mm256_extractf128_ps(v[i], 1));
+    }
+    __m128 a = _mm_add_ps(_mm_movelh_ps(x[0], x[1]), _mm_movehl_ps(x[1], x[0]));
+    __m128 b = _mm_add_ps(_mm_movelh_ps(x[2], x[3]), _mm_movehl_ps(x[3], x[2]));
+    return _mm_add_ps(_mm_shuffle_ps(a, b, 0x88), _mm_shuffle_ps(a, b, 0xdd));
+}
+
+/* Products of n_a <= 3 rows and 4 rows of `dim` floats (a multiple of 8): out[i] has the four. */
+INLINE void dots_x4(int n_a, const float *a, int64_t a_step, const float *b, int64_t b_step,
+                    int64_t dim, __m128 *out) {
+    __m256 acc[3][4];
+    for (int i = 0; i < n_a; i++) {
+        for (int k = 0; k < 4; k++) {
+            acc[i][k] = _mm256_setzero_ps();
+        }
+    }
+    for (int64_t c = 0; c < dim; c += 8) {
+        __m256 v[3];
+        for (int i = 0; i < n_a; i++) {
+            v[i] = _mm256_loadu_ps(a + i * a_step + c);
+        }
+        for (int k = 0; k < 4; k++) {
+            __m256 u = _mm256_loadu_ps(b + k * b_step + c);
+            for (int i = 0; i < n_a; i++) {
+                acc[i][k] = _mm256_fmadd_ps(u, v[i], acc[i][k]);
+            }
+        }
+    }
+    for (int i = 0; i < n_a; i++) {
+        out[i] = sum8x4(acc[i]);
+    }
+}
+
+static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+    const int64_t step = micro_pad8(n_col);
+    const float *w = panel, *x = tile;
+    for (int t = 0; t < n_tok; t += 3) {
+        int n = n_tok - t < 3 ? n_tok - t : 3;
+        for (int r = 0; r < MICRO_ROWS; r += 4) {
+            __m128 out[3];
+            if (n == 3) {
+                dots_x4(3, x + t * step, step, w + r * step, step, step, out);
+            } else if (n == 2) {
+                dots_x4(2, x + t * step, step, w + r * step, step, step, out);
+            } else {
+                dots_x4(1, x + t * step, step, w + r * step, step, step, out);
+            }
+            for (int i = 0; i < n; i++) {
+                _mm_storeu_ps(y + (t + i) * MICRO_ROWS + r, out[i]);
+            }
+        }
+    }
+}
+
+#define FORMAT_F(name, type)                                                                       \
+    static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
+                            int64_t n_col, float *y) {                                             \
+        gemv_f(type, w, row_bytes, n_row, x, n_col, y);                                            \
+    }                                                                                              \
+    static void unpack_##name(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel) {  \
+        unpack_f(type, row, n_col, panel);                                                         \
+    }
+
+FORMAT_F(f32, DT_F32)
+FORMAT_F(f16, DT_F16)
+FORMAT_F(bf16, DT_BF16)
+
+/* ---- rows
+ * ------------------------------------------------------------------------------------------ */
+
+/* All ones in the first n < 8 lanes. */
+INLINE __m256i first_lanes(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static void rmsnorm_avx2(const float *x, const float *w, int n, float eps, float *y) {
+    __m256 acc = _mm256_setzero_ps();
+    __m256i tail = first_lanes(n % 8);
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_loadu_ps(x + i);
+        acc = _mm256_fmadd_ps(v, v, acc);
+    }
+    if (i < n) {
+        __m256 v = _mm256_maskload_ps(x + i, tail);
+        acc = _mm256_fmadd_ps(v, v, acc);
+    }
+    float mean = sum8(acc) / (float)n;
+    __m256 scale = _mm256_set1_ps(1.0f / sqrtf(mean + eps));
+    for (i = 0; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), scale);
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(v, _mm256_loadu_ps(w + i)));
+    }
+    if (i < n) {
+        __m256 v = _mm256_mul_ps(_mm256_maskload_ps(x + i, tail), scale);
+        _mm256_maskstore_ps(y + i, tail, _mm256_mul_ps(v, _mm256_maskload_ps(w + i, tail)));
+    }
+}
+
+/* micro_exp, eight at once. */
+INLINE __m256 exp8(__m256 x) {
+    __m256 low = _mm256_cmp_ps(x, _mm256_set1_ps(-87.0f), _CMP_LT_OQ);
+    x = _mm256_min_ps(_mm256_set1_ps(88.5f), x); /* this order keeps NaN */
+    __m256 k = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)),
+                               _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256 r = _mm256_fmadd_ps(k, _mm256_set1_ps(-0.693145752f), x);
+    r = _mm256_fmadd_ps(k, _mm256_set1_ps(-1.42860677e-6f), r);
+    __m256 p = _mm256_set1_ps(1.0f / 5040);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 720));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 120));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 24));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 6));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+    __m256i ki = _mm256_cvtps_epi32(k);
+    __m256i k0 = _mm256_srai_epi32(_mm256_add_epi32(ki, _mm256_srli_epi32(ki, 31)), 1);
+    __m256i k1 = _mm256_sub_epi32(ki, k0), bias = _mm256_set1_epi32(127);
+    __m256 e0 = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(k0, bias), 23));
+    __m256 e1 = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(k1, bias), 23));
+    return _mm256_andnot_ps(low, _mm256_mul_ps(_mm256_mul_ps(p, e0), e1));
+}
+
+INLINE __m256 activate(__m256 x, enum kern_act act) {
+    const __m256 one = _mm256_set1_ps(1.0f);
+    if (act == ACT_SILU) {
+        __m256 minus = _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));
+        return _mm256_div_ps(x, _mm256_add_ps(one, exp8(minus)));
+    }
+    __m256 cube = _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(0.044715f), x), x);
+    __m256 u = _mm256_mul_ps(_mm256_set1_ps(0.797884561f), _mm256_fmadd_ps(cube, x, x));
+    __m256 e = _mm256_add_ps(exp8(_mm256_mul_ps(_mm256_set1_ps(2.0f), u)), one);
+    __m256 t = _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2.0f), e));
+    return _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(0.5f), x), _mm256_add_ps(one, t));
+}
+
+static void act_mul_avx2(float *gate, const float *up, int n, enum kern_act act) {
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 g = activate(_mm256_loadu_ps(gate + i), act);
+        _mm256_storeu_ps(gate + i, _mm256_mul_ps(g, _mm256_loadu_ps(up + i)));
+    }
+    if (i < n) {
+        __m256i m = first_lanes(n - i);
+        __m256 g = activate(_mm256_maskload_ps(gate + i, m), act);
+        _mm256_maskstore_ps(gate + i, m, _mm256_mul_ps(g, _mm256_maskload_ps(up + i, m)));
+    }
+}
+
+static void add_avx2(float *y, const float *x, int n) {
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(x + i)));
+    }
+    for (; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+static void axpy_avx2(float *y, float a, const float *x, int n) {
+    __m256 v = _mm256_set1_ps(a);
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(v, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+    }
+    for (; i < n; i++) {
+        y[i] = fmaf(a, x[i], y[i]);
+    }
+}
+
+static void rotate_avx2(float *head, const float *cos, const float *sin, int half) {
+    int i = 0;
+    for (; i + 8 <= half; i += 8) {
+        __m256 u = _mm256_loadu_ps(head + i), v = _mm256_loadu_ps(head + i + half);
+        __m256 c = _mm256_loadu_ps(cos + i), s = _mm256_loadu_ps(sin + i);
+        _mm256_storeu_ps(head + i, _mm256_fmsub_ps(u, c, _mm256_mul_ps(v, s)));
+        _mm256_storeu_ps(head + i + half, _mm256_fmadd_ps(u, s, _mm256_mul_ps(v, c)));
+    }
+    for (; i < half; i++) {
+        float u = head[i], v = head[i + half];
+        head[i] = fmaf(u, cos[i], -(v * sin[i]));
+        head[i + half] = fmaf(u, sin[i], v * cos[i]);
+    }
+}
+
+static void rotate_pairs_avx2(float *head, const float *cos, const float *sin, int half) {
+    int i = 0;
+    for (; i + 4 <= half; i += 4) {
+        __m128 c = _mm_loadu_ps(cos + i), s = _mm_loadu_ps(sin + i);
+        __m256 cs = _mm256_set_m128(_mm_unpackhi_ps(c, s), _mm_unpacklo_ps(c, s));
+        __m256 sc = _mm256_set_m128(_mm_unpackhi_ps(s, c), _mm_unpacklo_ps(s, c));
+        __m256 x = _mm256_loadu_ps(head + 2 * i);
+        __m256 v = _mm256_mul_ps(_mm256_movehdup_ps(x), sc);
+        _mm256_storeu_ps(head + 2 * i, _mm256_fmaddsub_ps(_mm256_moveldup_ps(x), cs, v));
+    }
+    for (; i < half; i++) {
+        float u = head[2 * i], v = head[2 * i + 1];
+        head[2 * i] = fmaf(u, cos[i], -(v * sin[i]));
+        head[2 * i + 1] = fmaf(u, sin[i], v * cos[i]);
+    }
+}
+
+static void f32_to_f16_avx2(const float *x, f16_t *y, int n) {
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm_storeu_si128((__m128i *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), 0));
+    }
+    for (; i < n; i++) {
+        y[i] = f16_from_f32(x[i]);
+    }
+}
+
+static void f16_to_f32_avx2(const f16_t *x, float *y, int n) {
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, _mm256_cvtph_ps(load128(x + i)));
+    }
+    for (; i < n; i++) {
+        y[i] = f32_from_f16(x[i]);
+    }
+}
+
+/* ---- attention
+ * ------------------------------------------------------------------------------------- */
+
+INLINE void scores_rows(int n, const float *q, const float *k, int n_pos, int dim, float scale,
+                        float *s, int s_step) {
+    int p = 0;
+    for (; p + 4 <= n_pos; p += 4) {
+        __m128 out[3];
+        dots_x4(n, q, dim, k + p * dim, dim, dim, out);
+        for (int i = 0; i < n; i++) {
+            _mm_storeu_ps(s + i * s_step + p, _mm_mul_ps(_mm_set1_ps(scale), out[i]));
+        }
+    }
+    for (; p < n_pos; p++) {
+        for (int i = 0; i < n; i++) {
+            __m256 acc = _mm256_setzero_ps();
+            for (int c = 0; c < dim; c += 8) {
+                acc = _mm256_fmadd_ps(_mm256_loadu_ps(q + i * dim + c),
+                                      _mm256_loadu_ps(k + p * dim + c), acc);
+            }
+            s[i * s_step + p] = scale * sum8(acc);
+        }
+    }
+}
+
+static void scores_avx2(const float *q, int n_q, const float *k, int n_pos, int dim, float scale,
+                        float *s, int s_step) {
+    int i = 0;
+    for (; i + 3 <= n_q; i += 3) {
+        scores_rows(3, q + i * dim, k, n_pos, dim, scale, s + i * s_step, s_step);
+    }
+    if (n_q - i == 2) {
+        scores_rows(2, q + i * dim, k, n_pos, dim, scale, s + i * s_step, s_step);
+    } else if (n_q - i == 1) {
+        scores_rows(1, q + i * dim, k, n_pos, dim, scale, s + i * s_step, s_step);
+    }
+}
+
+static float exp_sum_avx2(float *x, int n, float top) {
+    __m256 sum = _mm256_setzero_ps(), t = _mm256_set1_ps(top);
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 e = exp8(_mm256_sub_ps(_mm256_loadu_ps(x + i), t));
+        _mm256_storeu_ps(x + i, e);
+        sum = _mm256_add_ps(sum, e);
+    }
+    if (i < n) {
+        __m256i m = first_lanes(n - i);
+        __m256 e = exp8(_mm256_sub_ps(_mm256_maskload_ps(x + i, m), t));
+        _mm256_maskstore_ps(x + i, m, e);
+        sum = _mm256_add_ps(sum, _mm256_and_ps(e, _mm256_castsi256_ps(m)));
+    }
+    return sum8(sum);
+}
+
+static float max_avx2(const float *x, int n) {
+    float m = x[0];
+    int i = 0;
+    if (n >= 8) {
+        __m256 v = _mm256_loadu_ps(x);
+        for (i = 8; i + 8 <= n; i += 8) {
+            v = _mm256_max_ps(_mm256_loadu_ps(x + i), v);
+        }
+        __m128 h = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+        h = _mm_max_ps(h, _mm_movehl_ps(h, h));
+        m = _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
+    }
+    for (; i < n; i++) {
+        m = x[i] > m ? x[i] : m;
+    }
+    return m;
+}
+
+/* n_q <= 3 rows of y, 8 * n_v columns. */
+INLINE void mix_block(int n_q, int n_v, float *y, int y_step, const float *keep, const float *s,
+                      int s_step, const float *v, int n_pos, int dim) {
+    __m256 acc[3][4];
+    for (int i = 0; i < n_q; i++) {
+        for (int c = 0; c < n_v; c++) {
+            acc[i][c] =
+                _mm256_mul_ps(_mm256_loadu_ps(y + i * y_step + 8 * c), _mm256_set1_ps(keep[i]));
+        }
+    }
+    for (int p = 0; p < n_pos; p++, v += dim) {
+        __m256 w[3];
+        for (int i = 0; i < n_q; i++) {
+            w[i] = _mm256_broadcast_ss(s + i * s_step + p);
+        }
+        for (int c = 0; c < n_v; c++) {
+            __m256 u = _mm256_loadu_ps(v + 8 * c);
+            for (int i = 0; i < n_q; i++) {
+                acc[i][c] = _mm256_fmadd_ps(w[i], u, acc[i][c]);
+            }
+        }
+    }
+    for (int i = 0; i < n_q; i++) {
+        for (int c = 0; c < n_v; c++) {
+            _mm256_storeu_ps(y + i * y_step + 8 * c, acc[i][c]);
+        }
+    }
+}
+
+INLINE void mix_rows(int n_q, float *y, int y_step, const float *keep, const float *s, int s_step,
+                     const float *v, int n_pos, int dim) {
+    int c = 0;
+    for (; c + 32 <= dim; c += 32) {
+        mix_block(n_q, 4, y + c, y_step, keep, s, s_step, v + c, n_pos, dim);
+    }
+    for (; c < dim; c += 8) {
+        mix_block(n_q, 1, y + c, y_step, keep, s, s_step, v + c, n_pos, dim);
+    }
+}
+
+static void mix_avx2(float *y, int y_step, int n_q, const float *keep, const float *s, int s_step,
+                     const float *v, int n_pos, int dim) {
+    int i = 0;
+    for (; i + 3 <= n_q; i += 3) {
+        mix_rows(3, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
+    }
+    for (; i < n_q; i++) {
+        mix_rows(1, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
+    }
+}
+
+/* ---- the table
+ * ------------------------------------------------------------------------------------- */
+
+#define ENTRY_Q(name, type, packing)                                                               \
+    (struct micro_format) {                                                                        \
+        MICRO_ACT_Q8, gemv_##name, unpack_##name, pack_##packing, tile_##name,                     \
+            (size_t)(8 * panel_block(type)), (size_t)(8 * tile_block(type))                        \
+    }
+
 void micro_init_avx2(struct micro *m) {
     m->name = "avx2";
+    m->gemm_min = 4;
+    m->fmt[DT_Q4_0] = ENTRY_Q(q4_0, DT_Q4_0, q4_0);
+    m->fmt[DT_Q4_1] = ENTRY_Q(q4_1, DT_Q4_1, min);
+    m->fmt[DT_Q5_0] = ENTRY_Q(q5_0, DT_Q5_0, q5_0);
+    m->fmt[DT_Q5_1] = ENTRY_Q(q5_1, DT_Q5_1, min);
+    m->fmt[DT_Q8_0] = ENTRY_Q(q8_0, DT_Q8_0, signed);
+    m->fmt[DT_Q2_K] = ENTRY_Q(q2_k, DT_Q2_K, q2_k);
+    m->fmt[DT_Q3_K] = ENTRY_Q(q3_k, DT_Q3_K, q3_k);
+    m->fmt[DT_Q4_K] = ENTRY_Q(q4_k, DT_Q4_K, min);
+    m->fmt[DT_Q5_K] = ENTRY_Q(q5_k, DT_Q5_K, min);
+    m->fmt[DT_Q6_K] = ENTRY_Q(q6_k, DT_Q6_K, q6_k);
+    m->fmt[DT_Q8_K] = ENTRY_Q(q8_k, DT_Q8_K, signed);
+    m->fmt[DT_IQ4_NL] = ENTRY_Q(iq4_nl, DT_IQ4_NL, signed);
+    m->fmt[DT_IQ4_XS] = ENTRY_Q(iq4_xs, DT_IQ4_XS, signed);
+    m->fmt[DT_F32].gemv = gemv_f32;
+    m->fmt[DT_F32].unpack = unpack_f32;
+    m->fmt[DT_F32].tile = tile_f;
+    m->fmt[DT_F16].gemv = gemv_f16;
+    m->fmt[DT_F16].unpack = unpack_f16;
+    m->fmt[DT_F16].tile = tile_f;
+    m->fmt[DT_BF16].gemv = gemv_bf16;
+    m->fmt[DT_BF16].unpack = unpack_bf16;
+    m->fmt[DT_BF16].tile = tile_f;
+    m->quantize = quantize_avx2;
+    m->rmsnorm = rmsnorm_avx2;
+    m->act_mul = act_mul_avx2;
+    m->add = add_avx2;
+    m->axpy = axpy_avx2;
+    m->rotate = rotate_avx2;
+    m->rotate_pairs = rotate_pairs_avx2;
+    m->f32_to_f16 = f32_to_f16_avx2;
+    m->f16_to_f32 = f16_to_f32_avx2;
+    m->scores = scores_avx2;
+    m->exp_sum = exp_sum_avx2;
+    m->max = max_avx2;
+    m->mix = mix_avx2;
 }
