@@ -31,6 +31,10 @@ enum err_code cli_flush(struct cli *c) {
     return c->out_code;
 }
 
+void cli_drop(struct cli *c) {
+    buf_reset(&c->out);
+}
+
 void cli_put(struct cli *c, const void *p, size_t n) {
     if (c->out_code) {
         return;
@@ -120,7 +124,7 @@ static int exit_of(enum err_code code) {
 /* {"error":{"code","message","hint"}}, in place of a result that will not come. */
 static void fail_json(struct cli *c, enum err_code code, struct str message, struct str hint) {
     struct json_writer w;
-    buf_reset(&c->out);
+    cli_drop(c);
     cli_json_begin(c, &w);
     json_key(&w, "error");
     json_open(&w, '{');

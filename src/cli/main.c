@@ -68,15 +68,7 @@ static int verb_run(struct cli *c, int argc, char *const *argv) {
     c->quiet = knobs_bool(c->k, "quiet");
     c->verbose = knobs_bool(c->k, "verbose");
     c->color = color_wanted(c->k);
-    log_set_level(c->quiet ? LOG_ERROR : c->verbose ? LOG_DEBUG : LOG_WARN);
-    if (knobs_help_wanted(c->k)) {
-        struct buf page;
-        buf_init(&page, 1 << 20);
-        knobs_help(&page, &c->verb->args);
-        cli_put(c, page.p, page.len);
-        buf_fini(&page);
-        return EXIT_DONE;
-    }
+    log_set_level(c->quiet ? LOG_ERROR : c->verbose ? LOG_DEBUG : LOG_INFO);
     os_signals_catch(&signals);
     if (interrupt_create(&c->intr, &signals, c->json, &e)) {
         return cli_fail(c, &e);
@@ -84,6 +76,33 @@ static int verb_run(struct cli *c, int argc, char *const *argv) {
     code = c->verb->run(c);
     interrupt_free(c->intr);
     return code;
+}
+
+static bool word_given(int argc, char *const *argv, const char *word) {
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `ign VERB --help` is `ign help VERB`, `ign VERB --version` is `ign version`. */
+static int verb_or_about_it(struct cli *c, int argc, char *const *argv) {
+    char json[] = "--json", *words[2];
+    int n = 0;
+    bool help = word_given(argc, argv, "--help") || word_given(argc, argv, "-h");
+    if (!help && !word_given(argc, argv, "--version")) {
+        return verb_run(c, argc, argv);
+    }
+    if (help) {
+        words[n++] = (char *)(uintptr_t)c->verb->args.name;
+    }
+    if (c->json) { /* so far, from knobs_json_wanted */
+        words[n++] = json;
+    }
+    c->verb = help ? &verb_help : &verb_version;
+    return verb_run(c, n, words);
 }
 
 /* argv after `ign`, or after `ign module llm-infrastructure`. */
@@ -102,7 +121,7 @@ static int words_run(struct cli *c, int argc, char *const *argv) {
         word = "version";
     }
     c->verb = cli_find(word);
-    return c->verb ? verb_run(c, argc - 1, argv + 1) : fail_no_verb(c, argv[0]);
+    return c->verb ? verb_or_about_it(c, argc - 1, argv + 1) : fail_no_verb(c, argv[0]);
 }
 
 int main(int argc, char **argv) {

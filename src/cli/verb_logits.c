@@ -174,6 +174,7 @@ static int compute(struct logits *g, ign_model *m, ign_session *s, const struct 
     const char *path = knobs_str(c->k, "output");
     if (code == EXIT_DONE && path &&
         os_write_file(path, g->raw, g->n_tok * g->n_vocab * sizeof *g->raw, &e)) {
+        cli_drop(c);
         code = cli_fail(c, &e);
     }
     answer_fini(&a);
