@@ -177,12 +177,13 @@ def scalars():
 
 
 def _assigned():
-    """The characters of the program's Unicode version: its library's, if that is here."""
+    """The characters that both Python and the program's library, if it is here, know."""
+    known = [c for c in scalars() if unicodedata.category(c) != "Cn"]
     try:
         lib = ctypes.CDLL("libutf8proc.so.2")
     except OSError:
-        return [c for c in scalars() if unicodedata.category(c) != "Cn"]
-    return [c for c in scalars() if lib.utf8proc_category(ord(c))]
+        return known
+    return [c for c in known if lib.utf8proc_category(ord(c))]
 
 
 def newer_marks():
@@ -190,8 +191,7 @@ def newer_marks():
     know: it leaves one where canonical order puts a mark of class 1 before it."""
     from tokenizers import normalizers
     nfc = normalizers.NFC()
-    marks = [c for c in scalars() if unicodedata.combining(c) > 1 or
-             (unicodedata.category(c) == "Cn" and nfc.normalize_str("a" + c + "\u0334")[1:2] == c)]
+    marks = [c for c in scalars() if unicodedata.combining(c) > 1]
     return {c for c in marks if nfc.normalize_str("a" + c + "\u0334") == "a" + c + "\u0334"}
 
 
