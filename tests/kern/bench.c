@@ -1,0 +1,219 @@
+/* bench.c: see bench.h. Weights come from a buffer larger than the caches for matrix-vector rates
+ * (GB/s against what plain reading gives), and from a panel in cache for matrix-matrix rates
+ * (GMAC/s against integer products in registers).
+ */
+#include "bench.h"
+
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "blocks.h"
+#include "kern/cpu/micro.h"
+
+enum { BIG = 192 << 20, COLS = 4096 };
+
+static double best_of(double (*fn)(void *), void *arg) {
+    double best = 0;
+    for (int i = 0; i < 5; i++) {
+        double rate = fn(arg);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+/* ---- ceilings
+ * ------------------------------------------------------------------------------------ */
+
+static double ceiling_read(void *arg) {
+    const uint64_t *p = arg;
+    uint64_t sum[8] = {0};
+    double start = os_now();
+    for (size_t i = 0; i < BIG / sizeof *p; i += 8) {
+        for (int j = 0; j < 8; j++) {
+            sum[j] += p[i + j];
+        }
+    }
+    double seconds = os_now() - start;
+    volatile uint64_t keep = sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+    (void)keep;
+    return BIG / seconds * 1e-9;
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* Products of 4 bits by 8: eight multiply-adds of bytes summed in 16 bits, then one that widens. */
+__attribute__((target("avx2"))) static double ceiling_int8(void *arg) {
+    enum { ROUNDS = 4000000, CHAINS = 10 };
+    __m256i acc[CHAINS], w = _mm256_set1_epi8(3), x = _mm256_set1_epi8((char)(intptr_t)arg);
+    for (int i = 0; i < CHAINS; i++) {
+        acc[i] = _mm256_setzero_si256();
+    }
+    double start = os_now();
+    for (int n = 0; n < ROUNDS / 9; n++) {
+        for (int k = 0; k < 8; k++) {
+            for (int i = 0; i < CHAINS; i++) {
+                acc[i] = _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(w, x));
+                __asm__("" : "+x"(acc[i]), "+x"(x));
+            }
+        }
+        for (int i = 0; i < CHAINS; i++) {
+            acc[i] = _mm256_madd_epi16(acc[i], w);
+        }
+    }
+    double seconds = os_now() - start;
+    __asm__ volatile("" : : "x"(acc[0]), "x"(acc[CHAINS - 1]));
+    return (double)(ROUNDS / 9) * 8 * CHAINS * 32 / seconds * 1e-9;
+}
+
+__attribute__((target("avx2,fma"))) static double ceiling_f32(void *arg) {
+    enum { ROUNDS = 4000000, CHAINS = 10 };
+    __m256 acc[CHAINS], w = _mm256_set1_ps(0.5f), x = _mm256_set1_ps((float)(intptr_t)arg);
+    for (int i = 0; i < CHAINS; i++) {
+        acc[i] = _mm256_setzero_ps();
+    }
+    double start = os_now();
+    for (int n = 0; n < ROUNDS; n++) {
+        for (int i = 0; i < CHAINS; i++) {
+            acc[i] = _mm256_fmadd_ps(w, x, acc[i]);
+            __asm__("" : "+x"(acc[i]));
+        }
+    }
+    double seconds = os_now() - start;
+    return (double)ROUNDS * CHAINS * 8 / seconds * 1e-9;
+}
+#else
+static double ceiling_int8(void *arg) {
+    (void)arg;
+    return NAN;
+}
+#define ceiling_f32 ceiling_int8
+#endif
+
+/* ---- kernels
+ * -------------------------------------------------------------------------------------- */
+
+struct bench_case {
+    const struct micro_format *f;
+    size_t row_bytes;
+    int n_row;
+    const uint8_t *w;
+    uint8_t *x, *panel, *tile;
+    float *y;
+};
+
+static double rate_gemv(void *arg) {
+    const struct bench_case *c = arg;
+    double start = os_now();
+    c->f->gemv(c->w, c->row_bytes, c->n_row, c->x, COLS, c->y);
+    return (double)c->row_bytes * c->n_row / (os_now() - start) * 1e-9;
+}
+
+static double rate_tile(void *arg) {
+    const struct bench_case *c = arg;
+    int n = 60;
+    double start = os_now();
+    for (int i = 0; i < n; i++) {
+        c->f->tile(c->panel, c->tile, MICRO_TOKS, COLS, c->y);
+    }
+    return (double)n * MICRO_TOKS * MICRO_ROWS * COLS / (os_now() - start) * 1e-9;
+}
+
+/* One panel unpacked for 512 tokens: the whole cost of a product. */
+static double rate_panel(void *arg) {
+    const struct bench_case *c = arg;
+    const uint8_t *row[MICRO_ROWS];
+    int n = 3, tiles = (512 + MICRO_TOKS - 1) / MICRO_TOKS;
+    double start = os_now();
+    for (int i = 0; i < n; i++) {
+        for (int r = 0; r < MICRO_ROWS; r++) {
+            row[r] = c->w + (size_t)(i * MICRO_ROWS + r) * c->row_bytes;
+        }
+        c->f->unpack(row, COLS, c->panel);
+        for (int t = 0; t < tiles; t++) {
+            c->f->tile(c->panel, c->tile, MICRO_TOKS, COLS, c->y);
+        }
+    }
+    return (double)n * tiles * MICRO_TOKS * MICRO_ROWS * COLS / (os_now() - start) * 1e-9;
+}
+
+static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
+                         const double top[3]) {
+    struct bench_case c = {.f = &m->fmt[type], .row_bytes = blocks_size(type, 1, COLS), .w = big};
+    struct rng g;
+    const void *x[MICRO_TOKS];
+    bool q8 = c.f->act == MICRO_ACT_Q8, slow = strcmp(m->name, "c") == 0;
+    double peak = q8 ? top[1] : top[2];
+    float in[COLS];
+    c.n_row = (int)((slow ? BIG / 64 : BIG) / c.row_bytes);
+    c.x = mem_aligned(micro_act_bytes(c.f->act, COLS));
+    c.panel = mem_aligned(micro_groups(COLS) * c.f->panel_bytes);
+    c.tile = mem_aligned(micro_groups(COLS) * c.f->tile_bytes);
+    c.y = mem_aligned(((size_t)c.n_row + MICRO_TOKS * MICRO_ROWS) * sizeof *c.y);
+    rng_seed(&g, 1);
+    for (int i = 0; i < COLS; i++) {
+        in[i] = blocks_uniform(&g, -1, 1);
+    }
+    if (q8) {
+        m->quantize(in, COLS, (struct act_group *)c.x);
+    } else {
+        memcpy(c.x, in, sizeof in);
+    }
+    for (int t = 0; t < MICRO_TOKS; t++) {
+        x[t] = c.x;
+    }
+    blocks_fill(&g, type, BLOCKS_RANDOM, 64, COLS, big);
+    size_t made = 64 * c.row_bytes; /* the rest repeats these rows */
+    for (size_t at = made; at < (size_t)c.n_row * c.row_bytes; at += made) {
+        size_t left = (size_t)c.n_row * c.row_bytes - at;
+        memcpy(big + at, big, left < made ? left : made);
+    }
+    const uint8_t *row[MICRO_ROWS];
+    for (int r = 0; r < MICRO_ROWS; r++) {
+        row[r] = big + (size_t)r * c.row_bytes;
+    }
+    c.f->unpack(row, COLS, c.panel);
+    c.f->pack(x, MICRO_TOKS, COLS, c.tile);
+    double gemv = best_of(rate_gemv, &c), tile = best_of(rate_tile, &c);
+    double panel = slow ? tile : best_of(rate_panel, &c);
+    printf("%-5s %-7s gemv %6.2f GB/s %3.0f %%   tile %6.1f GMAC/s %3.0f %%   unpacked for 512 "
+           "%6.1f %3.0f %%\n",
+           m->name, dtype_info(type)->name, gemv, 100 * gemv / top[0], tile, 100 * tile / peak,
+           panel, 100 * panel / peak);
+    mem_free(c.x);
+    mem_free(c.panel);
+    mem_free(c.tile);
+    mem_free(c.y);
+}
+
+void bench_all(const char *function) {
+    static const char *const levels[] = {"c", "avx2"};
+    uint8_t *big = mem_aligned(BIG);
+    if (big == NULL) {
+        printf("not enough memory to measure\n");
+        return;
+    }
+    memset(big, 1, BIG);
+    char name[96];
+    os_cpu_name(name, sizeof name);
+    double top[3] = {best_of(ceiling_read, big), best_of(ceiling_int8, big), NAN};
+    top[2] = best_of(ceiling_f32, big);
+    printf("%s, one thread: read %.1f GB/s, int8 with 16-bit sums %.1f GMAC/s, f32 %.1f GMAC/s\n",
+           name, top[0], top[1], top[2]);
+    for (size_t l = 0; l < sizeof levels / sizeof levels[0]; l++) {
+        struct micro m;
+        struct err e = {0};
+        if (micro_choose(&m, levels[l], &e) != ERR_OK) {
+            continue;
+        }
+        for (int i = 0; i < BLOCKS_TYPES; i++) {
+            char row[64];
+            snprintf(row, sizeof row, "matrix_%s_%s", dtype_info(blocks_types[i])->name, m.name);
+            if (function == NULL || strstr(row, function) != NULL) {
+                bench_format(&m, blocks_types[i], big, top);
+            }
+        }
+    }
+    mem_free(big);
+}

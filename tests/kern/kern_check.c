@@ -1,0 +1,516 @@
+/* kern_check.c: every micro-kernel of every level against C, C against exact arithmetic, and all
+ * of them against the clock.
+ *
+ *   kern_check [--function=TEXT] [--seed=N] [--bench]
+ *
+ * Owns buffers that end (or begin) at an unreadable page, so that one byte too many is a fault.
+ * Levels must equal C to the bit: what they share is integers and a fixed order of float sums.
+ * C must lie within a bound derived from the sum of |w x|. --bench prints each kernel's rate beside
+ * the ceilings measured in the same run. Ends with the number of checks and exits 1 if any failed.
+ */
+#include <inttypes.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "bench.h"
+#include "blocks.h"
+#include "kern/cpu/micro.h"
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+static struct {
+    long passed, failed;
+    const char *function; /* only those whose name contains this */
+    uint64_t seed;
+    struct rng rng;
+    struct micro c, isa;
+} run;
+
+static void check(bool ok, const char *function, const char *format, const char *what) {
+    if (ok) {
+        run.passed++;
+        return;
+    }
+    run.failed++;
+    printf("FAILED %s %s (%s): %s, seed %" PRIu64 "\n", function, format, run.isa.name, what,
+           run.seed);
+}
+
+static bool wanted(const char *function, const char *format) {
+    char name[64];
+    snprintf(name, sizeof name, "%s_%s", function, format);
+    return run.function == NULL || strstr(name, run.function) != NULL;
+}
+
+static int64_t any(int64_t low, int64_t high) {
+    return low + (int64_t)(rng_next(&run.rng) % (uint64_t)(high - low + 1));
+}
+
+/* ---- guarded memory ---------------------------------------------------------------------------
+ */
+
+enum { GUARD_MAX = 64 };
+
+static struct {
+    void *page;
+    size_t bytes;
+} guarded[GUARD_MAX];
+static int n_guarded;
+
+/* n bytes between two unreadable pages, touching the one behind (or, by chance, before). */
+static void *guard(size_t n) {
+    size_t page = os_page_size(), inner = (n + page - 1) / page * page;
+    uint8_t *p = os_pages(inner + 2 * page);
+    if (p == NULL || n_guarded == GUARD_MAX) {
+        fprintf(stderr, "out of memory\n");
+        exit(2);
+    }
+    os_pages_protect(p, page, false);
+    os_pages_protect(p + page + inner, page, false);
+    guarded[n_guarded].page = p;
+    guarded[n_guarded++].bytes = inner + 2 * page;
+    memset(p + page, 0xa5, inner);
+    return p + page + (n % 4 == 0 && any(0, 3) == 0 ? 0 : inner - n);
+}
+
+static void guard_drop(void) {
+    while (n_guarded > 0) {
+        n_guarded--;
+        size_t page = os_page_size();
+        os_pages_protect(guarded[n_guarded].page, page, true);
+        os_pages_free(guarded[n_guarded].page, guarded[n_guarded].bytes);
+    }
+}
+
+static float *guard_floats(int64_t n) {
+    return guard((size_t)n * sizeof(float));
+}
+
+/* ---- comparing ---------------------------------------------------------------------------------
+ */
+
+static bool same_float(float a, float b) {
+    return f32_bits(a) == f32_bits(b) || (isnan(a) && isnan(b)) || (a == 0 && b == 0);
+}
+
+static bool same_floats(const float *a, const float *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (!same_float(a[i], b[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- activations
+ * ---------------------------------------------------------------------------------- */
+
+enum act_kind {
+    ACT_PLAIN,
+    ACT_TOP,
+    ACT_BOTTOM,
+    ACT_STRIPES,
+    ACT_ZERO,
+    ACT_OUTLIER,
+    ACT_TINY,
+    ACT_BROKEN,
+    ACT_KINDS
+};
+
+static void activations(float *x, int64_t n, enum act_kind kind) {
+    static const float broken[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f};
+    for (int64_t i = 0; i < n; i++) {
+        float v = blocks_uniform(&run.rng, -3, 3);
+        x[i] = kind == ACT_TOP       ? 1.75f
+               : kind == ACT_BOTTOM  ? -1.75f
+               : kind == ACT_STRIPES ? (i % 2 ? 1.5f : -1.5f)
+               : kind == ACT_ZERO    ? 0.0f
+               : kind == ACT_OUTLIER ? (any(0, 40) == 0 ? v * 5000 : v)
+               : kind == ACT_TINY    ? v * 1e-31f
+                                     : v;
+    }
+    if (kind == ACT_BROKEN) {
+        x[any(0, n - 1)] = broken[any(0, 4)];
+    }
+}
+
+static bool same_groups(const struct act_group *a, const struct act_group *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++, a++, b++) {
+        if (memcmp(a->q, b->q, sizeof a->q) != 0 || memcmp(a->mul, b->mul, sizeof a->mul) != 0 ||
+            memcmp(a->sum, b->sum, sizeof a->sum) != 0 || !same_floats(a->d, b->d, 8) ||
+            !same_floats(a->s, b->s, 8)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The value that an activation has after rounding to int8. */
+static double act_value(const struct act_group *g, int64_t i) {
+    const struct act_group *o = g + i / 256;
+    int b = (int)(i % 256 / 32), h = (int)(i % 32 / 16);
+    return (double)o->d[b] * o->mul[micro_half(b, h)] * o->q[i % 256];
+}
+
+static bool groups_are_close(const float *x, const struct act_group *g, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const struct act_group *o = g + i / 256;
+        int b = (int)(i % 256 / 32), h = (int)(i % 32 / 16);
+        double step = (double)o->d[b] * o->mul[micro_half(b, h)];
+        if (!(fabs(act_value(g, i) - (double)x[i]) <= 0.50001 * step + 1e-30)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_quantize(void) {
+    for (int round = 0; round < 200; round++) {
+        int64_t n = any(1, 700), n_group = micro_groups(n);
+        enum act_kind kind = (enum act_kind)(round % ACT_KINDS);
+        float *x = guard_floats(n);
+        struct act_group *a = guard((size_t)n_group * sizeof *a);
+        struct act_group *b = guard((size_t)n_group * sizeof *b);
+        activations(x, n, kind);
+        run.c.quantize(x, n, a);
+        run.isa.quantize(x, n, b);
+        check(same_groups(a, b, n_group), "quantize", "f32", "differs from C");
+        if (kind != ACT_BROKEN) {
+            check(groups_are_close(x, a, n), "quantize", "f32",
+                  "C is off by more than half a step");
+        }
+        guard_drop();
+    }
+}
+
+/* ---- matrices
+ * ------------------------------------------------------------------------------------------ */
+
+struct mat_case {
+    enum dtype type;
+    enum blocks_kind wkind;
+    enum act_kind xkind;
+    int64_t n_col;
+    int n_row, n_tok;
+    size_t row_bytes;
+    uint8_t *w;
+    const void *x[MICRO_TOKS]; /* prepared rows */
+};
+
+static void case_init(struct mat_case *m, enum dtype type, int round) {
+    const struct micro_format *f = &run.c.fmt[type];
+    int64_t block = dtype_info(type)->block;
+    memset(m, 0, sizeof *m);
+    m->type = type;
+    m->n_col = block * any(1, block == 1 ? 600 : block == 32 ? 40 : 6);
+    m->n_row = (int)any(1, MICRO_ROWS);
+    m->n_tok = (int)any(1, MICRO_TOKS);
+    m->wkind = block == 1 ? BLOCKS_RANDOM : (enum blocks_kind)(round % 5);
+    m->xkind = (enum act_kind)(round / 5 % ACT_KINDS);
+    m->row_bytes = blocks_size(type, 1, m->n_col);
+    m->w = guard(m->row_bytes * (size_t)m->n_row);
+    blocks_fill(&run.rng, type, m->wkind, m->n_row, m->n_col, m->w);
+    for (int t = 0; t < m->n_tok; t++) {
+        size_t bytes = micro_act_bytes(f->act, m->n_col);
+        float *x = guard_floats(m->n_col), *to = guard(bytes);
+        activations(x, m->n_col, m->xkind);
+        if (f->act == MICRO_ACT_Q8) {
+            run.c.quantize(x, m->n_col, (struct act_group *)to);
+        } else {
+            memset(to, 0, bytes);
+            memcpy(to, x, (size_t)m->n_col * sizeof *x);
+        }
+        m->x[t] = to;
+    }
+}
+
+/* C against the sum in double of decoded weights times rounded activations. */
+static bool gemv_is_close(const struct mat_case *m, const float *y) {
+    bool ok = true;
+    float *w = mem_alloc((size_t)m->n_col, sizeof *w);
+    for (int r = 0; r < m->n_row; r++) {
+        double sum = 0, bound = 0;
+        quant_decode(m->type, m->w + (size_t)r * m->row_bytes, w, (size_t)m->n_col);
+        for (int64_t i = 0; i < m->n_col; i++) {
+            double x = run.c.fmt[m->type].act == MICRO_ACT_Q8 ? act_value(m->x[0], i)
+                                                              : (double)((const float *)m->x[0])[i];
+            sum += w[i] * x;
+            /* a product with a minimum is the difference of two, each up to 64 times as large */
+            bound += fabs(w[i] * x) + 0.125 * fabs(x);
+        }
+        bool finite = isfinite(sum) && isfinite(bound * 1e3) && fabs(bound) < 1e30;
+        ok = ok && (!finite || fabs(sum - (double)y[r]) <= 4e-6 * bound + 1e-30);
+    }
+    mem_free(w);
+    return ok;
+}
+
+static void check_matrix(enum dtype type) {
+    const char *name = dtype_info(type)->name;
+    for (int round = 0; round < 5 * ACT_KINDS; round++) {
+        struct mat_case m;
+        float yc[MICRO_TOKS][MICRO_ROWS];
+        case_init(&m, type, round);
+        const struct micro_format *both[2] = {&run.c.fmt[type], &run.isa.fmt[type]};
+        float *y = guard_floats(m.n_row);
+        for (int t = 0; t < m.n_tok; t++) {
+            both[0]->gemv(m.w, m.row_bytes, m.n_row, m.x[t], m.n_col, yc[t]);
+            both[1]->gemv(m.w, m.row_bytes, m.n_row, m.x[t], m.n_col, y);
+            check(same_floats(yc[t], y, m.n_row), "gemv", name, "differs from C");
+        }
+        if (m.xkind != ACT_BROKEN && m.wkind != BLOCKS_WILD) {
+            check(gemv_is_close(&m, yc[0]), "gemv", name, "C is further from the truth than f32");
+        }
+        const uint8_t *row[MICRO_ROWS];
+        for (int r = 0; r < MICRO_ROWS; r++) {
+            row[r] = m.w + (size_t)(r < m.n_row ? r : m.n_row - 1) * m.row_bytes;
+        }
+        for (int i = 0; i < 2; i++) {
+            const struct micro_format *f = both[i];
+            size_t n_group = (size_t)micro_groups(m.n_col);
+            void *panel = guard(n_group * f->panel_bytes), *tile = guard(n_group * f->tile_bytes);
+            float *out = guard_floats(m.n_tok * MICRO_ROWS);
+            f->unpack(row, m.n_col, panel);
+            f->pack(m.x, m.n_tok, m.n_col, tile);
+            f->tile(panel, tile, m.n_tok, m.n_col, out);
+            bool ok = true;
+            for (int t = 0; t < m.n_tok; t++) {
+                ok = ok && same_floats(yc[t], out + t * MICRO_ROWS, m.n_row);
+            }
+            check(ok, i == 0 ? "tile of C" : "tile", name, "differs from matrix-vector");
+        }
+        guard_drop();
+    }
+}
+
+/* ---- rows
+ * ---------------------------------------------------------------------------------------------- */
+
+static void fill(float *x, int64_t n, float top) {
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = blocks_uniform(&run.rng, -top, top);
+    }
+}
+
+static float *copy(const float *x, int64_t n) {
+    float *y = guard_floats(n);
+    memcpy(y, x, (size_t)n * sizeof *y);
+    return y;
+}
+
+static void check_rmsnorm(void) {
+    for (int n = 1; n < 80; n++) {
+        float *x = guard_floats(n), *w = guard_floats(n), *a = guard_floats(n);
+        fill(x, n, 4);
+        fill(w, n, 2);
+        float *b = copy(x, n);
+        run.c.rmsnorm(x, w, n, 1e-5f, a);
+        run.isa.rmsnorm(b, w, n, 1e-5f, b); /* in place */
+        check(same_floats(a, b, n), "rmsnorm", "f32", "differs from C");
+        double sum = 0;
+        for (int i = 0; i < n; i++) {
+            sum += (double)x[i] * x[i];
+        }
+        bool ok = true;
+        for (int i = 0; i < n; i++) {
+            double want = x[i] / sqrt(sum / n + 1e-5) * w[i];
+            ok = ok && fabs(want - (double)a[i]) <= 1e-6 * fabs(want) + 1e-30;
+        }
+        check(ok, "rmsnorm", "f32", "C is inexact");
+        guard_drop();
+    }
+}
+
+static void check_exp(void) {
+    double worst = 0;
+    for (int i = 0; i < 2000000; i++) {
+        float x = -87.0f + 175.0f * (float)i / 2000000;
+        double want = exp((double)x);
+        double error = fabs((double)micro_exp(x) - want) / want;
+        worst = error > worst ? error : worst;
+    }
+    check(worst < 2e-7, "exp", "f32", "relative error of 2e-7 exceeded");
+    check(micro_exp(-INFINITY) == 0 && micro_exp(-100) == 0 && isnan(micro_exp(NAN)) &&
+              micro_exp(0) == 1 && micro_exp(INFINITY) > 2e38f,
+          "exp", "f32", "special values");
+}
+
+static void check_elementwise(void) {
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 0, -0.0f, 90, -90, 1e30f, -1e30f, 88.6f};
+    for (int n = 1; n < 60; n++) {
+        float *x = guard_floats(n), *u = guard_floats(n);
+        fill(x, n, n % 2 ? 5 : 120);
+        fill(u, n, 3);
+        if (n % 4 == 0) {
+            x[any(0, n - 1)] = odd[any(0, 9)];
+        }
+        for (enum kern_act act = ACT_SILU; act <= ACT_GELU; act++) {
+            float *a = copy(x, n), *b = copy(x, n);
+            run.c.act_mul(a, u, n, act);
+            run.isa.act_mul(b, u, n, act);
+            check(same_floats(a, b, n), "act_mul", act == ACT_SILU ? "silu" : "gelu",
+                  "differs from C");
+            bool ok = true;
+            for (int i = 0; i < n; i++) {
+                double v = x[i], t = tanh(0.7978845608028654 * (v + 0.044715 * v * v * v));
+                double want = u[i] * (act == ACT_SILU ? v / (1 + exp(-v)) : 0.5 * v * (1 + t));
+                double size = fabs(v * (double)u[i]);
+                ok = ok && (!(size < 1e6) || fabs(want - (double)a[i]) <= 4e-6 * size + 1e-30);
+            }
+            check(ok, "act_mul", act == ACT_SILU ? "silu" : "gelu", "C is inexact");
+        }
+        float *a = copy(x, n), *b = copy(x, n);
+        run.c.add(a, u, n);
+        run.isa.add(b, u, n);
+        check(same_floats(a, b, n), "add", "f32", "differs from C");
+        run.c.axpy(a, 0.3f, u, n);
+        run.isa.axpy(b, 0.3f, u, n);
+        check(same_floats(a, b, n), "axpy", "f32", "differs from C");
+        a = copy(x, n);
+        check(same_float(run.c.max(a, n), run.isa.max(a, n)) || n % 4 == 0, "max", "f32",
+              "differs from C");
+        b = copy(x, n);
+        float sa = run.c.exp_sum(a, n, 1.5f), sb = run.isa.exp_sum(b, n, 1.5f);
+        check(same_float(sa, sb) && same_floats(a, b, n), "exp_sum", "f32", "differs from C");
+        guard_drop();
+    }
+}
+
+static void check_rotate(void) {
+    for (int half = 1; half < 40; half++) {
+        float *x = guard_floats(2 * half), *c = guard_floats(half), *s = guard_floats(half);
+        fill(x, 2 * half, 4);
+        for (int i = 0; i < half; i++) {
+            float angle = blocks_uniform(&run.rng, -9, 9);
+            c[i] = cosf(angle);
+            s[i] = sinf(angle);
+        }
+        float *a = copy(x, 2 * half), *b = copy(x, 2 * half);
+        run.c.rotate(a, c, s, half);
+        run.isa.rotate(b, c, s, half);
+        check(same_floats(a, b, 2 * half), "rotate", "halves", "differs from C");
+        a = copy(x, 2 * half);
+        b = copy(x, 2 * half);
+        run.c.rotate_pairs(a, c, s, half);
+        run.isa.rotate_pairs(b, c, s, half);
+        check(same_floats(a, b, 2 * half), "rotate", "pairs", "differs from C");
+        bool ok = true;
+        for (int i = 0; i < half; i++) { /* a rotation keeps lengths */
+            double before = hypot((double)x[2 * i], (double)x[2 * i + 1]);
+            double after = hypot((double)a[2 * i], (double)a[2 * i + 1]);
+            ok = ok && fabs(before - after) <= 1e-6 * before;
+        }
+        check(ok, "rotate", "pairs", "changes lengths");
+        guard_drop();
+    }
+}
+
+static void check_half(void) {
+    for (int n = 1; n < 50; n++) {
+        float *x = guard_floats(n), *fa = guard_floats(n), *fb = guard_floats(n);
+        f16_t *a = guard((size_t)n * 2), *b = guard((size_t)n * 2);
+        for (int i = 0; i < n; i++) {
+            x[i] = f32_from_bits((uint32_t)rng_next(&run.rng));
+            x[i] = isnan(x[i]) ? 1e-7f : any(0, 1) ? x[i] : blocks_uniform(&run.rng, -70000, 70000);
+        }
+        run.c.f32_to_f16(x, a, n);
+        run.isa.f32_to_f16(x, b, n);
+        check(memcmp(a, b, (size_t)n * 2) == 0, "f32_to_f16", "f16", "differs from C");
+        for (int i = 0; i < n; i++) {
+            a[i] = (f16_t)rng_next(&run.rng);
+        }
+        run.c.f16_to_f32(a, fa, n);
+        run.isa.f16_to_f32(a, fb, n);
+        check(same_floats(fa, fb, n), "f16_to_f32", "f16", "differs from C");
+        guard_drop();
+    }
+}
+
+static void check_attention(void) {
+    for (int round = 0; round < 150; round++) {
+        int n_q = (int)any(1, 9), n_pos = (int)any(1, 33), dim = 8 * (int)any(1, 17);
+        int step = n_pos + (int)any(0, 5);
+        float *q = guard_floats(n_q * dim), *k = guard_floats(n_pos * dim);
+        float *a = guard_floats(n_q * step), *b = guard_floats(n_q * step);
+        float *keep = guard_floats(n_q);
+        fill(q, n_q * dim, 2);
+        fill(k, n_pos * dim, 2);
+        fill(keep, n_q, 1);
+        fill(a, n_q * step, 1);
+        memcpy(b, a, (size_t)(n_q * step) * sizeof *a);
+        run.c.scores(q, n_q, k, n_pos, dim, 0.125f, a, step);
+        run.isa.scores(q, n_q, k, n_pos, dim, 0.125f, b, step);
+        check(same_floats(a, b, n_q * step), "scores", "f32", "differs from C");
+        bool ok = true;
+        for (int i = 0; i < n_q * n_pos; i++) {
+            const float *u = q + i / n_pos * dim, *v = k + i % n_pos * dim;
+            double sum = 0, size = 0;
+            for (int j = 0; j < dim; j++) {
+                sum += (double)u[j] * v[j];
+                size += fabs((double)u[j] * v[j]);
+            }
+            ok = ok && fabs(0.125 * sum - (double)a[i / n_pos * step + i % n_pos]) <= 1e-6 * size;
+        }
+        check(ok, "scores", "f32", "C is inexact");
+        float *ya = guard_floats(n_q * dim);
+        fill(ya, n_q * dim, 1);
+        float *yb = copy(ya, n_q * dim);
+        run.c.mix(ya, dim, n_q, keep, a, step, k, n_pos, dim);
+        run.isa.mix(yb, dim, n_q, keep, a, step, k, n_pos, dim);
+        check(same_floats(ya, yb, n_q * dim), "mix", "f32", "differs from C");
+        guard_drop();
+    }
+}
+
+static void check_level(const char *level) {
+    static const struct {
+        const char *name;
+        void (*fn)(void);
+    } rows[] = {
+        {"quantize", check_quantize},       {"rmsnorm", check_rmsnorm}, {"exp", check_exp},
+        {"elementwise", check_elementwise}, {"rotate", check_rotate},   {"half", check_half},
+        {"attention", check_attention}};
+    struct err e = {0};
+    rng_seed(&run.rng, run.seed);
+    if (micro_choose(&run.c, "c", &e) != ERR_OK || micro_choose(&run.isa, level, &e) != ERR_OK) {
+        printf("%s: not on this processor\n", level);
+        return;
+    }
+    long before = run.passed + run.failed;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (wanted(rows[i].name, "f32")) {
+            rows[i].fn();
+        }
+    }
+    for (int i = 0; i < BLOCKS_TYPES; i++) {
+        if (wanted("matrix", dtype_info(blocks_types[i])->name)) {
+            check_matrix(blocks_types[i]);
+        }
+    }
+    printf("%s: %ld checks\n", level, run.passed + run.failed - before);
+}
+
+int main(int argc, char **argv) {
+    bool bench = false;
+    run.seed = os_random_seed();
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--function=", 11) == 0) {
+            run.function = argv[i] + 11;
+        } else if (strncmp(argv[i], "--seed=", 7) == 0) {
+            run.seed = strtoull(argv[i] + 7, NULL, 10);
+        } else if (strcmp(argv[i], "--bench") == 0) {
+            bench = true;
+        } else {
+            fprintf(stderr, "usage: kern_check [--function=TEXT] [--seed=N] [--bench]\n");
+            return 2;
+        }
+    }
+    check_level("c");
+    check_level("avx2");
+    printf("%ld checks passed, %ld failed (seed %" PRIu64 ")\n", run.passed, run.failed, run.seed);
+    if (bench) {
+        bench_all(run.function);
+    }
+    return run.failed > 0 ? 1 : 0;
+}
