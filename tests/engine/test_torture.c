@@ -9,22 +9,27 @@
 struct run {
     const char *model, *state;
     ign_status status; /* the first error */
+    ign_error e;
     struct answer a;
 };
 
+/* Whether it is time to give up; a status that is an error has a text. */
 static bool failed(struct run *r, ign_status status) {
     if (status != IGN_OK && r->status == IGN_OK) {
         r->status = status;
+        assert_int_equal(r->e.code, status);
+        assert_true(r->e.text[0] != '\0');
     }
     return r->status != IGN_OK;
 }
 
 static void step_until_done(struct run *r, ign_model *m) {
     int busy = 1;
-    while (busy > 0 && !failed(r, ign_step(m, &busy, NULL))) {
+    while (busy > 0 && !failed(r, ign_step(m, &busy, &r->e))) {
     }
-    if (r->a.stop == IGN_STOP_ERROR) {
-        failed(r, r->a.error.code);
+    if (r->status == IGN_OK && r->a.stop == IGN_STOP_ERROR) {
+        r->e = r->a.error;
+        failed(r, r->e.code);
     }
 }
 
@@ -36,29 +41,26 @@ static void generate(struct run *r) {
     ign_session *s = NULL, *copy = NULL;
     int32_t *ids = NULL;
     size_t n = 0;
-    ign_error e = {0};
-    if (failed(r, ign_model_open(&m, r->model, &o, &e)) ||
-        failed(r, ign_encode_chat(m, chat, NULL, &ids, &n, &e)) ||
-        failed(r, ign_session_create(m, 0, NULL, &s, &e))) {
+    ign_error *e = &r->e;
+    if (failed(r, ign_model_open(&m, r->model, &o, e)) ||
+        failed(r, ign_encode_chat(m, chat, NULL, &ids, &n, e)) ||
+        failed(r, ign_session_create(m, 0, NULL, &s, e))) {
         goto done;
     }
     ign_request q = rig_request(ids, n, 5, &r->a);
     q.stop = stop;
     q.n_stop = 2;
-    if (failed(r, ign_session_submit(s, &q, &e))) {
+    if (failed(r, ign_session_submit(s, &q, e))) {
         goto done;
     }
     step_until_done(r, m);
-    if (r->status != IGN_OK || failed(r, ign_session_fork(s, &copy, &e)) ||
-        failed(r, ign_session_save(s, r->state, &e)) ||
-        failed(r, ign_session_load(copy, r->state, &e)) ||
-        failed(r, ign_session_set_sampling(copy, NULL, &e))) {
+    if (r->status != IGN_OK || failed(r, ign_session_fork(s, &copy, e)) ||
+        failed(r, ign_session_save(s, r->state, e)) ||
+        failed(r, ign_session_load(copy, r->state, e)) ||
+        failed(r, ign_session_set_sampling(copy, NULL, e))) {
         goto done;
     }
 done:
-    if (r->status != IGN_OK && e.code != IGN_OK) {
-        assert_true(e.text[0] != '\0');
-    }
     ign_free(ids);
     ign_session_free(copy);
     ign_session_free(s);
@@ -86,7 +88,7 @@ static void test_every_allocation_fails(void **state) {
             break;
         }
         if (r.status != IGN_NOMEM) {
-            fail_msg("allocation %zu: status %d", n, (int)r.status);
+            fail_msg("allocation %zu: status %d, %s", n, (int)r.status, r.e.text);
         }
     }
     assert_int_equal(r.a.n, 5);
