@@ -85,9 +85,9 @@ static inline int tiny_spell(int byte, char out[4]) {
 static inline void tiny_vocab(struct builder *b) {
     /* U+0120 is how GPT-2 spells a space. */
     static const char *const merged[] = {"he", "\xc4\xa0t",   "\xc4\xa0the", "in",
-                                         "er", "\xc4\xa0" "a", "on",          "an"};
+                                         "er", "\xc4\xa0o", "on",          "an"};
     static const char *const merges[] = {"h e", "\xc4\xa0 t",   "\xc4\xa0t he", "i n",
-                                         "e r", "\xc4\xa0 a", "o n",          "a n"};
+                                         "e r", "\xc4\xa0 o", "o n",          "a n"};
     static const char *const control[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
     int32_t kind[TINY_VOCAB];
     builder_kv_str(b, "tokenizer.ggml.model", "gpt2");
