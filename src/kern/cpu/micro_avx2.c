@@ -18,6 +18,10 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Keeps a sum where it is written: compilers turn long chains of integer additions into trees,
+ * which need more registers than there are. */
+#define KEEP(v) __asm__("" : "+x"(v))
+
 /* ---- what a format is ------------------------------------------------------------------ */
 
 INLINE int fmt_bytes(int type) { /* of a block of 32, or of a super-block */
@@ -458,22 +462,22 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
  * A panel of unsigned bytes holds for each block: the bytes as [8][row][4], where the four are
  * columns 2g, 2g + 1 of half 0 and of half 1; integer scales as int16 [row][half] where the format
  * has them; d [row]; minimums [row]. A tile holds for each block: activations as [8][token][4] in
- * the same order; multipliers as int16 [token][half]; d [token]; then s for each minimum, or for
- * each accumulation what the offset takes off, as int16 [token][half].
+ * the same order; multipliers as int16 [token][half]; d [token]; then s for each minimum, or what
+ * the offset takes off each chain of sums, as int16 [token][half].
  *
  * A 16-bit lane thus sums the products of one row and one half: 16 of at most 15 * 127 fit; of
- * 5 bits 8 fit, of 6 bits 4. One multiply-add with scale * multiplier ends such an accumulation.
+ * 5 bits 8 fit, of 6 bits 4. One multiply-add with scale * multiplier ends such a chain.
  *
  * Signed bytes go through int16: a panel holds the weights (times the integer scale, if any) as
  * [16][row][2] and d [row], a tile activations times multiplier as [16][token][2] and d [token].
  */
 
-INLINE int fmt_sums(int type) { /* accumulations in a block */
-    return fmt_bits(type) == 6 ? 4 : fmt_bits(type) == 5 ? 2 : 1;
+INLINE int fmt_chains(int type) { /* in a block, of sums in 16 bits; 6 bits have their own way */
+    return fmt_bits(type) == 5 ? 2 : 1;
 }
 
 INLINE int fmt_extra(int type) { /* dwords a token after d in a tile */
-    return fmt_offset(type) != 0 ? fmt_sums(type) : fmt_mins(type);
+    return fmt_offset(type) != 0 ? fmt_chains(type) : fmt_mins(type);
 }
 
 INLINE int panel_block(int type) {
@@ -641,17 +645,20 @@ INLINE void column_unsigned(int type, const struct act_group *x, int j, int32_t 
                       x->d[j] * (float)(x->mul[h1] * x->sum[h1])};
         memcpy(to, &s[0], sizeof s[0]);
         memcpy(to + MICRO_TOKS, &s[1], sizeof s[1]);
+    } else if (fmt_bits(type) == 6) { /* half of it: the whole needs 17 bits */
+        int off = -fmt_offset(type) / 2;
+        to[0] = pair16(off * x->sum[h0], off * x->sum[h1]);
     } else if (fmt_offset(type) != 0) {
         int16_t pair[16]; /* sums of columns 2g, 2g + 1 */
         store256(pair, _mm256_maddubs_epi16(_mm256_set1_epi8(1), q));
-        int each = 8 / fmt_sums(type);
-        for (int a = 0; a < fmt_sums(type); a++) {
-            int sum[2] = {0, 0};
+        int off = -fmt_offset(type), each = 8 / fmt_chains(type), sum[2];
+        for (int a = 0; a < fmt_chains(type); a++) {
+            sum[0] = sum[1] = 0;
             for (int g = a * each; g < (a + 1) * each; g++) {
                 sum[0] += pair[g];
                 sum[1] += pair[8 + g];
             }
-            to[a * MICRO_TOKS] = pair16(-fmt_offset(type) * sum[0], -fmt_offset(type) * sum[1]);
+            to[a * MICRO_TOKS] = pair16(off * sum[0], off * sum[1]);
         }
     }
 }
@@ -682,12 +689,12 @@ INLINE __m256 dword_ps(const uint8_t *tile, int i, int t) {
     return _mm256_castsi256_ps(dword(tile, i, t));
 }
 
-/* Integer products of one block of unsigned bytes: sum[token][rows 0..7, 8..15]. */
-INLINE void block_unsigned(int type, int n_tok, const uint8_t *w, const uint8_t *x,
-                           __m256i sum[][2]) {
-    const int sums = fmt_sums(type), each = 8 / sums;
-#pragma GCC unroll 4
-    for (int a = 0; a < sums; a++) {
+/* Integer products of one block of bytes of 4 or 5 bits: sum[token][rows 0..7, 8..15]. */
+INLINE void block_narrow(int type, int n_tok, const uint8_t *w, const uint8_t *x,
+                         __m256i sum[][2]) {
+    const int each = 8 / fmt_chains(type);
+#pragma GCC unroll 2
+    for (int a = 0; a < fmt_chains(type); a++) {
         __m256i acc[MICRO_TOKS][2];
 #pragma GCC unroll 8
         for (int g = a * each; g < (a + 1) * each; g++) {
@@ -696,28 +703,65 @@ INLINE void block_unsigned(int type, int n_tok, const uint8_t *w, const uint8_t 
             for (int t = 0; t < n_tok; t++) {
                 __m256i q = dword(x, g, t);
                 __m256i p0 = _mm256_maddubs_epi16(w0, q), p1 = _mm256_maddubs_epi16(w1, q);
-                if (g > a * each) {
-                    acc[t][0] = _mm256_add_epi16(acc[t][0], p0);
-                    acc[t][1] = _mm256_add_epi16(acc[t][1], p1);
-                } else if (fmt_offset(type) != 0) {
-                    __m256i c = dword(x, 10 + a, t);
-                    acc[t][0] = _mm256_add_epi16(c, p0);
-                    acc[t][1] = _mm256_add_epi16(c, p1);
-                } else {
-                    acc[t][0] = p0;
-                    acc[t][1] = p1;
+                bool first = g == a * each;
+                if (first && fmt_offset(type) != 0) {
+                    acc[t][0] = acc[t][1] = dword(x, 10 + a, t);
+                    first = false;
                 }
+                acc[t][0] = first ? p0 : _mm256_add_epi16(acc[t][0], p0);
+                acc[t][1] = first ? p1 : _mm256_add_epi16(acc[t][1], p1);
+                KEEP(acc[t][0]);
+                KEEP(acc[t][1]);
             }
         }
 #pragma GCC unroll 6
         for (int t = 0; t < n_tok; t++) {
             __m256i mul = dword(x, 8, t);
             for (int i = 0; i < 2; i++) {
-                __m256i f =
-                    fmt_scaled(type) ? _mm256_mullo_epi16(load256(w + 512 + 32 * i), mul) : mul;
+                __m256i f = mul;
+                if (fmt_scaled(type)) {
+                    f = _mm256_mullo_epi16(load256(w + 512 + 32 * i), mul);
+                }
                 __m256i p = _mm256_madd_epi16(acc[t][i], f);
                 sum[t][i] = a > 0 ? _mm256_add_epi32(sum[t][i], p) : p;
             }
+        }
+    }
+}
+
+/* The same for 6 bits, where only two multiply-adds fit in a chain of 16 bits: eight rows at a
+ * time, so that their sums of 32 bits stay in registers. */
+INLINE void block_wide(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256i sum[][2]) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        __m256i f[MICRO_TOKS], acc[MICRO_TOKS];
+        __asm__("" : "+r"(x)); /* or all activations would be kept from the first half */
+#pragma GCC unroll 6
+        for (int t = 0; t < n_tok; t++) {
+            f[t] = dword(x, 8, t);
+            if (fmt_scaled(type)) {
+                f[t] = _mm256_mullo_epi16(load256(w + 512 + 32 * i), f[t]);
+            }
+            acc[t] = _mm256_setzero_si256();
+            if (fmt_offset(type) != 0) { /* half of what comes off: the whole needs 17 bits */
+                acc[t] = _mm256_slli_epi32(_mm256_madd_epi16(dword(x, 10, t), f[t]), 1);
+            }
+            KEEP(acc[t]);
+        }
+#pragma GCC unroll 4
+        for (int g = 0; g < 8; g += 2) {
+            __m256i w0 = load256(w + g * 64 + 32 * i), w1 = load256(w + g * 64 + 64 + 32 * i);
+#pragma GCC unroll 6
+            for (int t = 0; t < n_tok; t++) {
+                __m256i p = _mm256_maddubs_epi16(w0, dword(x, g, t));
+                p = _mm256_add_epi16(p, _mm256_maddubs_epi16(w1, dword(x, g + 1, t)));
+                acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(p, f[t]));
+                KEEP(acc[t]);
+            }
+        }
+#pragma GCC unroll 6
+        for (int t = 0; t < n_tok; t++) {
+            sum[t][i] = acc[t];
         }
     }
 }
@@ -747,8 +791,10 @@ INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int6
         const uint8_t *wd = w + (fmt_signed(type) ? 1024 : fmt_scaled(type) ? 576 : 512);
         if (fmt_signed(type)) {
             block_signed(n_tok, w, x, sum);
+        } else if (fmt_bits(type) == 6) {
+            block_wide(type, n_tok, w, x, sum);
         } else {
-            block_unsigned(type, n_tok, w, x, sum);
+            block_narrow(type, n_tok, w, x, sum);
         }
 #pragma GCC unroll 6
         for (int t = 0; t < n_tok; t++) {
