@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "text/text_hash.h"
 
-enum { CACHE_WORDS_MAX = 8192, BYTES_PER_WORD = 16 };
+enum { CACHE_WORDS_MAX = 32768, BYTES_PER_WORD = 16 };
 
 void encoder_init(struct encoder *x, const struct vocab *v, size_t n, struct ids *out, size_t max) {
     *x = (struct encoder){.v = v, .out = out, .max = max};

@@ -1,7 +1,7 @@
 /* merger.c: two ways to the same merges.
  *
  * Owns the choice: a short word is searched for its best pair again and again, which costs
- * nothing to set up; a long one gets a binary heap over a linked list. An entry of the heap is
+ * nothing to set up; a long one gets a heap over a linked list. An entry of the heap is
  * stale once its left symbol is gone or has another key; a key names one merge, so an equal key
  * means the same merge. Invariant: both ways give the same symbols.
  */
@@ -67,11 +67,13 @@ static void merge_short(struct merger *m, merger_pair pair, const void *ctx, con
 
 /* ---- long words ------------------------------------------------------------------------- */
 
+/* Four children each: half the levels of a binary heap, and siblings share a cache line. */
 static void heap_down(uint64_t *h, size_t n, size_t i) {
     uint64_t v = h[i];
-    for (size_t k = 2 * i + 1; k < n; k = 2 * i + 1) {
-        if (k + 1 < n && h[k + 1] < h[k]) {
-            k++;
+    for (size_t first = 4 * i + 1; first < n; first = 4 * i + 1) {
+        size_t end = first + 4 < n ? first + 4 : n, k = first;
+        for (size_t c = first + 1; c < end; c++) {
+            k = h[c] < h[k] ? c : k;
         }
         if (h[k] >= v) {
             break;
@@ -84,9 +86,9 @@ static void heap_down(uint64_t *h, size_t n, size_t i) {
 
 static void heap_push(struct merger *m, uint64_t v) {
     size_t i = m->n_heap++;
-    while (i && m->heap[(i - 1) / 2] > v) {
-        m->heap[i] = m->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
+    while (i && m->heap[(i - 1) / 4] > v) {
+        m->heap[i] = m->heap[(i - 1) / 4];
+        i = (i - 1) / 4;
     }
     m->heap[i] = v;
 }
@@ -140,7 +142,7 @@ static void merge_heap(struct merger *m, merger_pair pair, const void *ctx, cons
             m->heap[m->n_heap++] = heap_entry(s[i].key, i);
         }
     }
-    for (size_t i = m->n_heap / 2; i-- > 0;) {
+    for (size_t i = (m->n_heap + 2) / 4; i-- > 0;) {
         heap_down(m->heap, m->n_heap, i);
     }
     while (m->n_heap) {

@@ -129,8 +129,13 @@ struct unicode_nfc *unicode_nfc_create(void) {
         }
         nfc_learn(t, cp);
     }
-    for (uint32_t cp = 0x1161; cp <= 0x11C2; cp++) {
-        nfc_mark(t, cp); /* vowels and finals of Hangul combine by arithmetic */
+    /* Vowels and finals of Hangul combine by arithmetic. U+11A7, before the first final, does not:
+     * as a safe starter it begins a span, so utf8proc never sees it after a syllable. */
+    for (uint32_t cp = 0x1161; cp <= 0x1175; cp++) {
+        nfc_mark(t, cp);
+    }
+    for (uint32_t cp = 0x11A8; cp <= 0x11C2; cp++) {
+        nfc_mark(t, cp);
     }
     return t;
 }

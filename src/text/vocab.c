@@ -146,12 +146,17 @@ static enum err_code copy_pieces(struct vocab *v, const struct vocab_spec *s, st
     return ERR_OK;
 }
 
-static uint32_t *slot_of(const struct vocab *v, struct str piece) {
-    size_t i = hash_bytes(piece.p, piece.n, v->key) & v->slot_mask;
-    while (v->slot[i] && !str_eq(vocab_at(v, v->slot[i] - 1), piece)) {
-        i = (i + 1) & v->slot_mask;
+/* The place of a spelling, taken or free: open addressing. Half of the hash is kept beside the id,
+ * so that a spelling that is not there is seldom compared with one that is. */
+static uint64_t *slot_of(const struct vocab *v, struct str piece) {
+    uint64_t hash = hash_bytes(piece.p, piece.n, v->key), half = hash >> 32 << 32;
+    for (size_t i = hash & v->slot_mask;; i = (i + 1) & v->slot_mask) {
+        uint64_t slot = v->slot[i];
+        if (!slot ||
+            ((slot >> 32 << 32) == half && str_eq(vocab_at(v, (uint32_t)slot - 1), piece))) {
+            return &v->slot[i];
+        }
     }
-    return &v->slot[i];
 }
 
 static enum err_code index_pieces(struct vocab *v, struct err *e) {
@@ -168,8 +173,11 @@ static enum err_code index_pieces(struct vocab *v, struct err *e) {
         if (v->at[id] == v->at[id + 1]) {
             continue; /* an empty piece matches nothing */
         }
-        uint32_t *slot = slot_of(v, vocab_at(v, id));
-        *slot = *slot ? *slot : id + 1;
+        struct str piece = vocab_at(v, id);
+        uint64_t *slot = slot_of(v, piece);
+        if (!*slot) {
+            *slot = (hash_bytes(piece.p, piece.n, v->key) >> 32 << 32) | (id + 1);
+        }
     }
     return ERR_OK;
 }
@@ -311,7 +319,7 @@ enum piece_kind vocab_kind(const struct vocab *v, int32_t id) {
 }
 
 int32_t vocab_find(const struct vocab *v, struct str piece) {
-    return piece.n ? (int32_t)*slot_of(v, piece) - 1 : -1;
+    return piece.n ? (int32_t)(uint32_t)*slot_of(v, piece) - 1 : -1;
 }
 
 int32_t vocab_bos(const struct vocab *v) {

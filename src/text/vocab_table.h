@@ -24,7 +24,7 @@ struct vocab {
     uint32_t *at;   /* [n_vocab + 1] where each begins in `text` */
     uint8_t *kind;  /* [n_vocab] enum piece_kind */
     uint32_t *rank; /* [n_vocab] SentencePiece: order of merging, smaller first */
-    uint32_t *slot; /* [slot_mask + 1] id + 1, or 0; open addressing by spelling */
+    uint64_t *slot; /* [slot_mask + 1] half a hash above, id + 1 below; 0: free */
     size_t slot_mask;
     struct vocab_merge *merge; /* [n_merge] best first */
     uint32_t n_merge;
