@@ -1,10 +1,10 @@
 #!/bin/sh
-# test_examples.sh CHAT TWO_MODELS TINY_MODEL_FILE: runs the programs of examples/ on tiny models.
+# test_examples.sh CHAT TWO_MODELS TINY_FILE: runs the programs of examples/ on tiny models.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-"$3" "$dir/a.gguf" 1
-"$3" "$dir/b.gguf" 2
+"$3" "$dir/a.gguf" seed=1 context=4096
+"$3" "$dir/b.gguf" seed=2 context=4096
 
 fail() {
     echo "test_examples: $1" >&2
