@@ -2,12 +2,12 @@
  *
  *     test_golden DEVICE MAX_ABS MAX_KL GREEDY SHARE MODEL.gguf GOLDEN...
  *
- * loads the model on a device, feeds the first SHARE positions of each golden file (0: all) in
- * uneven chunks, and reports the largest absolute logit difference, the mean KL over all positions
- * (the first included) and how many tokens of the greedy continuation are equal. It fails past
- * MAX_ABS or MAX_KL (0: only reported), or where fewer than GREEDY tokens are equal. Exit code 77
- * (skipped) if the model is not there. A program of its own rather than a cmocka group: a person
- * runs it by hand, too (docs/TESTING.md).
+ * (MODEL may begin with "$IGN_TEST_MODEL_DIR/") loads the model on a device, feeds the first SHARE
+ * positions of each golden file (0: all) in uneven chunks, and reports the largest absolute logit
+ * difference, the mean KL over all positions (the first included) and how many tokens of the greedy
+ * continuation are equal. It fails past MAX_ABS or MAX_KL (0: only reported), or where fewer than
+ * GREEDY tokens are equal. Exit code 77 (skipped) if the model is not there. A program of its own
+ * rather than a cmocka group: a person runs it by hand, too (docs/TESTING.md).
  */
 #include <math.h>
 #include <setjmp.h>
@@ -106,6 +106,18 @@ static void logits_are_near_pytorch(void **state) {
     assert_true(greedy >= arg.greedy);
 }
 
+/* The path with the variable replaced; NULL if it is not set. Lives as long as the program. */
+static const char *expand(const char *path) {
+    static const char name[] = "$IGN_TEST_MODEL_DIR";
+    static char whole[4096];
+    const char *folder = getenv(name + 1);
+    if (strncmp(path, name, sizeof name - 1) != 0) {
+        return path;
+    }
+    snprintf(whole, sizeof whole, "%s%s", folder ? folder : "", path + sizeof name - 1);
+    return folder ? whole : NULL;
+}
+
 int main(int argc, char **argv) {
     if (argc < 8) {
         fprintf(stderr, "usage: test_golden DEVICE MAX_ABS MAX_KL GREEDY SHARE MODEL GOLDEN...\n");
@@ -116,11 +128,11 @@ int main(int argc, char **argv) {
     arg.max_kl = atof(argv[3]);
     arg.greedy = atoi(argv[4]);
     arg.share = atoi(argv[5]);
-    arg.model = argv[6];
+    arg.model = expand(argv[6]);
     arg.golden = argv + 7;
     arg.n_golden = argc - 7;
-    if (!os_file_exists(arg.model)) {
-        printf("skipped: %s is not there\n", arg.model);
+    if (!arg.model || !os_file_exists(arg.model)) {
+        printf("skipped: %s is not there\n", argv[6]);
         return SKIPPED;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(logits_are_near_pytorch)};
