@@ -157,7 +157,8 @@ static void decode_q6_k(const struct block_q6_k *b, float *out) {
     for (int i = 0; i < QK_K; i++) {
         int low = nibble(b->ql[i / 128 * 64 + i % 64], i % 128 / 64);
         int high = b->qh[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-        float scale = d * (float)b->sc[i / 16];
+        int sc = b->sc[i / 16];
+        float scale = d * (float)sc;
         out[i] = scale * (float)((low | high << 4) - 32);
     }
 }
