@@ -155,10 +155,10 @@ static void decode_q5_k(const struct block_q5_k *b, float *out) {
 static void decode_q6_k(const struct block_q6_k *b, float *out) {
     float d = f32_from_f16(b->d);
     for (int i = 0; i < QK_K; i++) {
+        int j = i / 16;
         int low = nibble(b->ql[i / 128 * 64 + i % 64], i % 128 / 64);
         int high = b->qh[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-        int sc = b->sc[i / 16];
-        float scale = d * (float)sc;
+        float scale = d * (float)b->sc[j];
         out[i] = scale * (float)((low | high << 4) - 32);
     }
 }
