@@ -12,7 +12,7 @@
 #include "base/dtype.h"
 #include "base/half.h"
 
-#define QK 32    /* elements in a legacy block */
+#define QK   32  /* elements in a legacy block */
 #define QK_K 256 /* elements in a super-block */
 
 /* clang-format off */

@@ -146,9 +146,9 @@ static void test_wrong_types(void **state) {
     builder_kv_f32s(&b, "floats", (float[]){1, 2}, 2);
     struct gguf *g = expect_taken(&b, &bytes);
     struct {
-        enum err_code rc;
         const char *text;
         struct err e;
+        enum err_code rc;
     } t[8] = {
         {.text = "key 'str' is of type string, not an integer"},
         {.text = "key 'floats' is of type array of f32, not an integer"},

@@ -55,7 +55,7 @@ static void test_a03_truncated_at_every_byte(void **state) {
 static void test_a04_other_magic(void **state) {
     (void)state;
     static const char *const old[] = {"GGML", "lmgg", "GGMF", "fmgg", "GGJT", "tjgg", "algg"};
-    char file[64] = {0};
+    uint8_t file[64] = {0};
     for (size_t i = 0; i < sizeof old / sizeof old[0]; i++) {
         memcpy(file, old[i], 4);
         expect_refused(file, sizeof file, ERR_UNSUPPORTED, "old GG");
