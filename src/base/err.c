@@ -63,7 +63,8 @@ static size_t err_format(char *out, size_t cap, size_t len, const char *fmt, va_
     return err_escape(out, cap, len, raw, have);
 }
 
-enum err_code err_set(struct err *e, enum err_code code, const char *fmt, ...) {
+/* In parentheses, since under the analyzer the name is a macro too. */
+enum err_code(err_set)(struct err *e, enum err_code code, const char *fmt, ...) {
     if (e && e->code == ERR_OK) {
         va_list ap;
         err_clear(e);

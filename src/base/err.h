@@ -44,6 +44,9 @@ struct err {
  * `return err_set(e, ERR_FORMAT, "...")`. Control characters in the text are escaped as \xNN:
  * names come from hostile files and go to terminals. */
 enum err_code err_set(struct err *e, enum err_code code, const char *fmt, ...) IGN_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* cannot see from outside that `code` comes back */
+#define err_set(e, code, ...) (err_set(e, code, __VA_ARGS__), (code))
+#endif
 
 /* Puts a place in front of the `where` text: the file outside, the offset and field inside. */
 void err_where(struct err *e, const char *fmt, ...) IGN_PRINTF(2, 3);
