@@ -213,7 +213,7 @@ def rule_sizes(t):
     for p in t.c:
         n = t.texts[p].count("\n")
         most = MAX_KERNEL_LINES if re.match(r"src/(kern|quant)/", p) else MAX_LINES
-        if n > most:
+        if n > most and not p.endswith("_golden.h"):
             yield p, n, f"{n} lines, {most} allowed"
 
 
