@@ -9,8 +9,8 @@
 #include "base/mem.h"
 
 struct chat {
-    struct jinja *tmpl;     /* NULL: the model has none */
-    struct json *tokens;    /* [bos, eos], as a template sees them */
+    struct jinja *tmpl;  /* NULL: the model has none */
+    struct json *tokens; /* [bos, eos], as a template sees them */
 };
 
 /* bos and eos as JSON strings, since that is what variables are. */

@@ -78,8 +78,7 @@ bool jrun_charge(struct jrun *r, size_t steps) {
 
 bool jrun_enter(struct jrun *r) {
     if (r->depth >= r->max_depth) {
-        return jrun_fail(r, ERR_LIMIT, "the template goes more than %u levels deep",
-                         r->max_depth);
+        return jrun_fail(r, ERR_LIMIT, "the template goes more than %u levels deep", r->max_depth);
     }
     r->depth++;
     return true;
@@ -118,8 +117,7 @@ static void run_init(struct jrun *r, const struct jinja *t, const struct jinja_l
 }
 
 /* Variables that the template never names are not even converted. */
-static bool run_bind(struct jrun *r, struct jscope *s, const struct jinja_var *var,
-                     size_t n_var) {
+static bool run_bind(struct jrun *r, struct jscope *s, const struct jinja_var *var, size_t n_var) {
     for (size_t i = 0; i < n_var; i++) {
         const struct jsym *name = jsym_find(r->t->syms, str_c(var[i].name));
         struct jval v;

@@ -31,8 +31,9 @@ static const char dict_names[] = "copy fromkeys get items keys values";
 static const char list_names[] = "copy count index";
 static const char tuple_names[] = "count index";
 static const char view_names[] = "isdisjoint mapping";
-static const char number_names[] = "as_integer_ratio bit_count bit_length conjugate denominator "
-                                   "from_bytes fromhex hex imag is_integer numerator real to_bytes";
+static const char int_names[] =
+    "as_integer_ratio bit_count bit_length conjugate from_bytes to_bytes";
+static const char float_names[] = "as_integer_ratio conjugate fromhex hex is_integer";
 /* What would change a value: Jinja2's sandbox gives undefined, and an error when it is called. */
 static const char dict_changes[] = "clear pop popitem setdefault update";
 static const char list_changes[] = "append clear extend insert pop remove reverse sort";
@@ -64,15 +65,31 @@ static bool access_change(struct jval o, struct str name, struct jval *out) {
     return dict || list;
 }
 
+static bool access_number(struct jrun *r, struct jval o, struct str name, struct jval *out,
+                          bool *found) {
+    bool is_int = o.kind != JV_FLOAT;
+    int64_t i = 0;
+    jval_as_int(o, &i);
+    *found = true;
+    if (str_is(name, "real") || (is_int && str_is(name, "numerator"))) {
+        *out = is_int ? jval_int(i) : o;
+    } else if (str_is(name, "imag")) {
+        *out = is_int ? jval_int(0) : jval_float(0);
+    } else if (is_int && str_is(name, "denominator")) {
+        *out = jval_int(1);
+    } else {
+        return access_method(r, o, name, is_int ? int_names : float_names, NULL, out, found);
+    }
+    return true;
+}
+
 static bool access_range(const struct jrange *g, struct str name, struct jval *out) {
-    *out = jval_int(str_is(name, "start")  ? g->start
-                    : str_is(name, "stop") ? g->stop
-                                           : g->step);
+    *out = jval_int(str_is(name, "start") ? g->start : str_is(name, "stop") ? g->stop : g->step);
     return str_is(name, "start") || str_is(name, "stop") || str_is(name, "step");
 }
 
-static bool access_macro(struct jrun *r, const struct jmacro *m, struct str name,
-                         struct jval *out, bool *found) {
+static bool access_macro(struct jrun *r, const struct jmacro *m, struct str name, struct jval *out,
+                         bool *found) {
     *found = str_is(name, "name");
     if (!*found) {
         return true;
@@ -84,8 +101,7 @@ static bool access_macro(struct jrun *r, const struct jmacro *m, struct str name
     return jstr_make(r, m->node->sym->s.p, m->node->sym->s.n, true, out);
 }
 
-static bool cycler_next(struct jrun *r, struct jval self, const struct jargs *a,
-                        struct jval *out) {
+static bool cycler_next(struct jrun *r, struct jval self, const struct jargs *a, struct jval *out) {
     (void)r, (void)a;
     struct jcycler *c = self.u.cycler;
     *out = c->item[c->pos];
@@ -124,18 +140,15 @@ static bool access_attr(struct jrun *r, struct jval o, struct str name, struct j
         return true;
     }
     switch (o.kind) {
-    case JV_STR:
-        return access_method(r, o, name, str_names, jmethod_find_str(name), out, found);
-    case JV_DICT:
-        return access_method(r, o, name, dict_names, jmethod_find_dict(name), out, found);
-    case JV_LIST:
-        return access_method(r, o, name, list_names, jmethod_find_seq(name), out, found);
+    case JV_STR: return access_method(r, o, name, str_names, jmethod_find_str(name), out, found);
+    case JV_DICT: return access_method(r, o, name, dict_names, jmethod_find_dict(name), out, found);
+    case JV_LIST: return access_method(r, o, name, list_names, jmethod_find_seq(name), out, found);
     case JV_TUPLE:
         return access_method(r, o, name, tuple_names, jmethod_find_seq(name), out, found);
     case JV_VIEW: return access_method(r, o, name, view_names, NULL, out, found);
     case JV_BOOL:
     case JV_INT:
-    case JV_FLOAT: return access_method(r, o, name, number_names, NULL, out, found);
+    case JV_FLOAT: return access_number(r, o, name, out, found);
     case JV_SPACE: *found = jdict_get(o.u.d, name, out); return true;
     case JV_LOOP: return jloop_attr(r, o.u.loop, name, out, found);
     case JV_MACRO: return access_macro(r, o.u.macro, name, out, found);
@@ -145,8 +158,7 @@ static bool access_attr(struct jrun *r, struct jval o, struct str name, struct j
     }
 }
 
-static bool access_index(struct jrun *r, struct jval o, int64_t i, struct jval *out,
-                         bool *found) {
+static bool access_index(struct jrun *r, struct jval o, int64_t i, struct jval *out, bool *found) {
     size_t n;
     if (!jval_length(r, o, &n)) {
         return false;
@@ -176,8 +188,8 @@ static bool access_item(struct jrun *r, struct jval o, struct jval key, struct j
     if (o.kind == JV_DICT) {
         return !jval_hashable(key) || jdict_find(r, o.u.d, key, out, found);
     }
-    bool sequence = o.kind == JV_STR || o.kind == JV_LIST || o.kind == JV_TUPLE ||
-                    o.kind == JV_RANGE;
+    bool sequence =
+        o.kind == JV_STR || o.kind == JV_LIST || o.kind == JV_TUPLE || o.kind == JV_RANGE;
     return !sequence || !jval_as_int(key, &i) || access_index(r, o, i, out, found);
 }
 
@@ -294,8 +306,7 @@ bool jval_slice(struct jrun *r, struct jval o, const struct jval bound[3], struc
     if (o.kind != JV_STR && o.kind != JV_LIST && o.kind != JV_TUPLE && o.kind != JV_RANGE) {
         return jrun_fail(r, ERR_FORMAT, "a %s cannot be sliced", jval_type(o));
     }
-    if (!jval_length(r, o, &len) ||
-        !slice_bounds(r, bound, (int64_t)len, &start, &stop, &step)) {
+    if (!jval_length(r, o, &len) || !slice_bounds(r, bound, (int64_t)len, &start, &stop, &step)) {
         return false;
     }
     size_t n = 0;

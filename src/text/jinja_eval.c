@@ -29,6 +29,9 @@ static bool eval_name(struct jrun *r, const struct jnode *n, struct jscope *s, s
         *out = (struct jval){.kind = JV_FUNC, .u.func = f};
         return true;
     }
+    if (str_is(n->sym->s, "self") || str_is(n->sym->s, "lipsum")) {
+        return jrun_fail(r, ERR_UNSUPPORTED, "'%s' is not supported", n->sym->s.p);
+    }
     return jval_undef_named(r, n->sym->s, out);
 }
 
@@ -105,8 +108,7 @@ static bool float_binary(struct jrun *r, enum jop op, double a, double b, struct
     case JOP_DIV: v = a / b; break;
     case JOP_POW:
         v = pow(a, b);
-        if ((a < 0 && b != floor(b)) || (a == 0 && b < 0) ||
-            (isinf(v) && !isinf(a) && !isinf(b))) {
+        if ((a < 0 && b != floor(b)) || (a == 0 && b < 0) || (isinf(v) && !isinf(a) && !isinf(b))) {
             return jrun_fail(r, ERR_FORMAT, "a power has no value that is a float");
         }
         break;
@@ -233,8 +235,7 @@ bool jval_compare_op(struct jrun *r, enum jop op, struct jval a, struct jval b, 
     return ok;
 }
 
-static bool eval_tilde(struct jrun *r, const struct jnode *n, struct jscope *s,
-                       struct jval *out) {
+static bool eval_tilde(struct jrun *r, const struct jnode *n, struct jscope *s, struct jval *out) {
     struct jbuild b;
     jbuild_init(&b, r);
     for (uint32_t i = 0; i < n->n; i++) {
@@ -246,8 +247,7 @@ static bool eval_tilde(struct jrun *r, const struct jnode *n, struct jscope *s,
     return jbuild_end(&b, out);
 }
 
-static bool eval_chain(struct jrun *r, const struct jnode *n, struct jscope *s,
-                       struct jval *out) {
+static bool eval_chain(struct jrun *r, const struct jnode *n, struct jscope *s, struct jval *out) {
     if (n->op[1] == JOP_TILDE) {
         return eval_tilde(r, n, s, out);
     }
@@ -534,8 +534,7 @@ static bool eval_test(struct jrun *r, const struct jnode *n, struct jscope *s, s
     }
     r->at = n;
     if (n->fn == NULL) {
-        return jrun_fail(r, ERR_UNSUPPORTED, "no test named '%.*s'", (int)n->sym->s.n,
-                         n->sym->s.p);
+        return jrun_fail(r, ERR_UNSUPPORTED, "no test named '%.*s'", (int)n->sym->s.n, n->sym->s.p);
     }
     if (!((const struct jtest *)n->fn)->fn(r, v, &a, &yes)) {
         return false;
@@ -557,8 +556,7 @@ static bool eval_cond(struct jrun *r, const struct jnode *n, struct jscope *s, s
     return jeval(r, then, s, out);
 }
 
-static bool eval_inner(struct jrun *r, const struct jnode *n, struct jscope *s,
-                       struct jval *out) {
+static bool eval_inner(struct jrun *r, const struct jnode *n, struct jscope *s, struct jval *out) {
     struct jval v;
     switch (n->kind) {
     case JN_CONST: *out = n->value; return true;

@@ -11,8 +11,8 @@
 
 enum jump { JUMP_NONE, JUMP_BREAK, JUMP_CONTINUE };
 
-static bool exec_body(struct jrun *r, const struct jnode *n, struct jscope *s,
-                      struct jbuild *out, enum jump *jump);
+static bool exec_body(struct jrun *r, const struct jnode *n, struct jscope *s, struct jbuild *out,
+                      enum jump *jump);
 
 /* ---- scopes -------------------------------------------------------------------------- */
 
@@ -158,8 +158,7 @@ static bool loop_length(struct jrun *r, struct jloop *l) {
     return got == 0 && jiter_init(r, l->it, rest);
 }
 
-static bool loop_cycle(struct jrun *r, struct jval self, const struct jargs *a,
-                       struct jval *out) {
+static bool loop_cycle(struct jrun *r, struct jval self, const struct jargs *a, struct jval *out) {
     if (a->n == 0 || a->n_key > 0) {
         return jrun_fail(r, ERR_FORMAT, "loop.cycle needs values");
     }
@@ -200,9 +199,9 @@ static bool loop_method(struct jrun *r, struct jloop *l, const char *name, jfilt
 }
 
 bool jloop_attr(struct jrun *r, struct jloop *l, struct str name, struct jval *out, bool *found) {
-    static const char *const names[] = {"index",     "index0",   "first",    "last",   "length",
-                                        "revindex",  "revindex0", "previtem", "nextitem", "depth",
-                                        "depth0",    "cycle",    "changed"};
+    static const char *const names[] = {"index",    "index0",    "first",    "last",     "length",
+                                        "revindex", "revindex0", "previtem", "nextitem", "depth",
+                                        "depth0",   "cycle",     "changed"};
     size_t which = 0;
     size_t n_name = sizeof names / sizeof names[0];
     while (which < n_name && !str_is(name, names[which])) {
@@ -282,8 +281,7 @@ static bool for_iter(struct jrun *r, const struct jnode *n, struct jscope *s, st
         if (filter == NULL || scope == NULL) {
             return false;
         }
-        *filter = (struct jiter){
-            .kind = JITER_FILTER, .source = l->it, .loop = n, .scope = scope};
+        *filter = (struct jiter){.kind = JITER_FILTER, .source = l->it, .loop = n, .scope = scope};
         l->it = filter;
     }
     return true;
@@ -500,8 +498,7 @@ static bool exec_set_block(struct jrun *r, const struct jnode *n, struct jscope 
         return true;
     }
     v = text;
-    return (n->b == NULL || jeval_filter(r, n->b, text, inner, &v)) &&
-           jexec_assign(r, s, n->a, v);
+    return (n->b == NULL || jeval_filter(r, n->b, text, inner, &v)) && jexec_assign(r, s, n->a, v);
 }
 
 static bool exec_filter_block(struct jrun *r, const struct jnode *n, struct jscope *s,
@@ -511,12 +508,11 @@ static bool exec_filter_block(struct jrun *r, const struct jnode *n, struct jsco
     if (inner == NULL || !exec_capture(r, n->b, inner, &text, jump)) {
         return false;
     }
-    return *jump != JUMP_NONE ||
-           (jeval_filter(r, n->a, text, inner, &v) && jval_put_str(out, v));
+    return *jump != JUMP_NONE || (jeval_filter(r, n->a, text, inner, &v) && jval_put_str(out, v));
 }
 
-static bool exec_with(struct jrun *r, const struct jnode *n, struct jscope *s,
-                      struct jbuild *out, enum jump *jump) {
+static bool exec_with(struct jrun *r, const struct jnode *n, struct jscope *s, struct jbuild *out,
+                      enum jump *jump) {
     struct jscope *inner = scope_create(r, s);
     for (uint32_t i = 0; inner != NULL && i + 1 < n->n; i += 2) {
         struct jval v; /* values are the outer scope's */
@@ -576,8 +572,8 @@ static bool exec_statement(struct jrun *r, const struct jnode *n, struct jscope 
     }
 }
 
-static bool exec_body(struct jrun *r, const struct jnode *n, struct jscope *s,
-                      struct jbuild *out, enum jump *jump) {
+static bool exec_body(struct jrun *r, const struct jnode *n, struct jscope *s, struct jbuild *out,
+                      enum jump *jump) {
     if (!jrun_enter(r)) {
         return false;
     }

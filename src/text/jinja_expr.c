@@ -28,14 +28,14 @@ static const struct {
     enum level level;
     enum jop op;
 } operators[] = {
-    {"or", true, LEVEL_OR, JOP_OR},        {"and", true, LEVEL_AND, JOP_AND},
-    {"==", false, LEVEL_COMPARE, JOP_EQ},  {"!=", false, LEVEL_COMPARE, JOP_NE},
-    {"<", false, LEVEL_COMPARE, JOP_LT},   {"<=", false, LEVEL_COMPARE, JOP_LE},
-    {">", false, LEVEL_COMPARE, JOP_GT},   {">=", false, LEVEL_COMPARE, JOP_GE},
-    {"in", true, LEVEL_COMPARE, JOP_IN},   {"+", false, LEVEL_ADD, JOP_ADD},
-    {"-", false, LEVEL_ADD, JOP_SUB},      {"~", false, LEVEL_TILDE, JOP_TILDE},
-    {"*", false, LEVEL_MUL, JOP_MUL},      {"/", false, LEVEL_MUL, JOP_DIV},
-    {"//", false, LEVEL_MUL, JOP_FLOORDIV},{"%", false, LEVEL_MUL, JOP_MOD},
+    {"or", true, LEVEL_OR, JOP_OR},         {"and", true, LEVEL_AND, JOP_AND},
+    {"==", false, LEVEL_COMPARE, JOP_EQ},   {"!=", false, LEVEL_COMPARE, JOP_NE},
+    {"<", false, LEVEL_COMPARE, JOP_LT},    {"<=", false, LEVEL_COMPARE, JOP_LE},
+    {">", false, LEVEL_COMPARE, JOP_GT},    {">=", false, LEVEL_COMPARE, JOP_GE},
+    {"in", true, LEVEL_COMPARE, JOP_IN},    {"+", false, LEVEL_ADD, JOP_ADD},
+    {"-", false, LEVEL_ADD, JOP_SUB},       {"~", false, LEVEL_TILDE, JOP_TILDE},
+    {"*", false, LEVEL_MUL, JOP_MUL},       {"/", false, LEVEL_MUL, JOP_DIV},
+    {"//", false, LEVEL_MUL, JOP_FLOORDIV}, {"%", false, LEVEL_MUL, JOP_MOD},
     {"**", false, LEVEL_POW, JOP_POW},
 };
 
@@ -215,8 +215,7 @@ bool jexpr_primary(struct jparse *p, enum jprimary how, const struct jnode **out
     default: break;
     }
     if (jparse_is_op(p, "(")) {
-        return jparse_advance(p) && jexpr_tuple(p, JTUPLE_PARENS, out) &&
-               jparse_expect_op(p, ")");
+        return jparse_advance(p) && jexpr_tuple(p, JTUPLE_PARENS, out) && jparse_expect_op(p, ")");
     }
     if (jparse_is_op(p, "[")) {
         return expr_list(p, out);
@@ -463,11 +462,6 @@ static bool expr_dotted(struct jparse *p, struct jtoken *name) {
     return true;
 }
 
-static bool expr_unknown(struct jparse *p, const char *what, const struct jtoken *name) {
-    return jlex_fail(&p->lex, ERR_UNSUPPORTED, name->line, name->col, "no %s named '%.*s'", what,
-                     (int)(name->s.n < 64 ? name->s.n : 64), name->s.p);
-}
-
 bool jexpr_filter(struct jparse *p, const struct jnode *in, bool inline_start,
                   const struct jnode **out) {
     *out = in;
@@ -486,7 +480,7 @@ bool jexpr_filter(struct jparse *p, const struct jnode *in, bool inline_start,
         n->a = *out;
         n->fn = jfilter_find(name.s);
         if (n->fn == NULL && !p->soft) {
-            return expr_unknown(p, "filter", &name);
+            p->unknown = name;
         }
         expr_take(n, &ns);
         *out = n;
@@ -528,7 +522,7 @@ static bool expr_test(struct jparse *p, const struct jnode **io) {
     n->a = *io;
     n->fn = jtest_find(name.s);
     if (n->fn == NULL && !p->soft) {
-        return expr_unknown(p, "test", &name);
+        p->unknown = name;
     }
     expr_take(n, &ns);
     *io = n;
@@ -536,12 +530,12 @@ static bool expr_test(struct jparse *p, const struct jnode **io) {
         return jparse_done(p, n);
     }
     struct jnode *not = jparse_node(p, JN_NOT, &at);
-    if (not== NULL || !jparse_done(p, n)) {
+    if (not == NULL || !jparse_done(p, n)) {
         return false;
     }
-    not->a = n;
-    *io = not;
-    return jparse_done(p, not);
+    not ->a = n;
+    *io = not ;
+    return jparse_done(p, not );
 }
 
 static bool expr_filters_and_tests(struct jparse *p, const struct jnode **n) {
@@ -573,8 +567,7 @@ static bool expr_unary(struct jparse *p, bool filters, const struct jnode **out)
     }
     if (jparse_is_op(p, "-") || jparse_is_op(p, "+")) {
         struct jnode *n = jparse_node(p, jparse_is_op(p, "-") ? JN_NEG : JN_POS, &p->cur);
-        if (n == NULL || !jparse_advance(p) || !expr_unary(p, false, &n->a) ||
-            !jparse_done(p, n)) {
+        if (n == NULL || !jparse_advance(p) || !expr_unary(p, false, &n->a) || !jparse_done(p, n)) {
             return false;
         }
         *out = n;
@@ -616,8 +609,7 @@ static bool expr_operator(struct jparse *p, enum level level, enum level *got, e
 
 /* All operators of one level in a row: one node. */
 static bool expr_row(struct jparse *p, enum level level, enum jop op, const struct jnode **io) {
-    struct jnode *n =
-        jparse_node(p, level == LEVEL_COMPARE ? JN_COMPARE : JN_CHAIN, &p->cur);
+    struct jnode *n = jparse_node(p, level == LEVEL_COMPARE ? JN_COMPARE : JN_CHAIN, &p->cur);
     struct jnodes ns = {0};
     if (n == NULL || !jnodes_add(p, &ns, *io, JOP_NONE)) {
         return false;
@@ -669,6 +661,7 @@ static bool expr_level(struct jparse *p, enum level level, const struct jnode **
 bool jexpr_parse(struct jparse *p, bool cond, const struct jnode **out) {
     struct jtoken at = p->cur;
     bool is_if, is_else, soft = p->soft;
+    struct jtoken unknown = p->unknown;
     if (!jparse_enter(p) || !expr_level(p, LEVEL_OR, out)) {
         return false;
     }
@@ -679,6 +672,7 @@ bool jexpr_parse(struct jparse *p, bool cond, const struct jnode **out) {
         }
         n->b = *out;
         p->soft = true;
+        p->unknown = unknown; /* what stands before the if may never be reached */
         if (!expr_level(p, LEVEL_OR, &n->a) || !jparse_skip_name(p, "else", &is_else) ||
             (is_else && !jexpr_parse(p, true, &n->c)) || !jparse_done(p, n)) {
             return false;

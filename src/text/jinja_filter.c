@@ -61,13 +61,11 @@ static bool text_case(struct jrun *r, struct jval in, const struct jargs *a, enu
     return no_args(r, what, a) && jval_str(r, in, &s) && jstr_case(r, s.u.s, how, out);
 }
 
-static bool filter_upper(struct jrun *r, struct jval in, const struct jargs *a,
-                         struct jval *out) {
+static bool filter_upper(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     return text_case(r, in, a, JCASE_UPPER, "upper", out);
 }
 
-static bool filter_lower(struct jrun *r, struct jval in, const struct jargs *a,
-                         struct jval *out) {
+static bool filter_lower(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     return text_case(r, in, a, JCASE_LOWER, "lower", out);
 }
 
@@ -76,28 +74,24 @@ static bool filter_capitalize(struct jrun *r, struct jval in, const struct jargs
     return text_case(r, in, a, JCASE_CAPITALIZE, "capitalize", out);
 }
 
-static bool filter_title(struct jrun *r, struct jval in, const struct jargs *a,
-                         struct jval *out) {
+static bool filter_title(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     return text_case(r, in, a, JCASE_WORDS, "title", out);
 }
 
-static bool filter_string(struct jrun *r, struct jval in, const struct jargs *a,
-                          struct jval *out) {
+static bool filter_string(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     return no_args(r, "string", a) && jval_str(r, in, out);
 }
 
 static bool filter_safe(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     struct jval s;
-    if (!no_args(r, "safe", a) || !jval_str(r, in, &s) ||
-        !jstr_part(r, s.u.s, 0, s.u.s->n, out)) {
+    if (!no_args(r, "safe", a) || !jval_str(r, in, &s) || !jstr_part(r, s.u.s, 0, s.u.s->n, out)) {
         return false;
     }
     ((struct jstr *)out->u.s)->markup = true; /* a copy of its own, not shared yet */
     return true;
 }
 
-static bool filter_escape(struct jrun *r, struct jval in, const struct jargs *a,
-                          struct jval *out) {
+static bool filter_escape(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     struct jval s;
     if (!no_args(r, "escape", a) || !jval_str(r, in, &s)) {
         return false;
@@ -144,8 +138,7 @@ static bool filter_replace(struct jrun *r, struct jval in, const struct jargs *a
            jstr_replace(r, s.u.s, from.u.s, to.u.s, count, out);
 }
 
-static bool filter_indent(struct jrun *r, struct jval in, const struct jargs *a,
-                          struct jval *out) {
+static bool filter_indent(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     static const char *const name[] = {"width", "first", "blank"};
     struct jval v[3], pad, lines;
     struct jbuild b, padding;
@@ -178,16 +171,15 @@ static bool filter_indent(struct jrun *r, struct jval in, const struct jargs *a,
     for (size_t i = 0; i < lines.u.l->n; i++) {
         const struct jstr *line = lines.u.l->v[i].u.s;
         bool padded = i == 0 ? first : blank || line->n > 0;
-        if ((i > 0 && !jbuild_put(&b, "\n", 1, true)) ||
-            (padded && !jbuild_put_str(&b, pad.u.s)) || !jbuild_put_str(&b, line)) {
+        if ((i > 0 && !jbuild_put(&b, "\n", 1, true)) || (padded && !jbuild_put_str(&b, pad.u.s)) ||
+            !jbuild_put_str(&b, line)) {
             return false;
         }
     }
     return jbuild_end(&b, out);
 }
 
-static bool filter_center(struct jrun *r, struct jval in, const struct jargs *a,
-                          struct jval *out) {
+static bool filter_center(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     static const char *const name[] = {"width"};
     struct jval v, s;
     struct jbuild b;
@@ -211,8 +203,9 @@ static bool filter_truncate(struct jrun *r, struct jval in, const struct jargs *
     static const struct jstr space = {.p = " ", .n = 1, .trusted = true, .ascii = true};
     struct jval v[4], words;
     int64_t length, leeway;
-    if (in.kind != JV_STR || !jargs_bind(r, "truncate", a, name, 4, 0, v)) {
-        return jrun_fail(r, ERR_FORMAT, "truncate needs a string, not a %s", jval_type(in));
+    size_t chars;
+    if (!jargs_bind(r, "truncate", a, name, 4, 0, v) || !jval_length(r, in, &chars)) {
+        return false;
     }
     const struct jstr *end = v[2].kind == JV_STR ? v[2].u.s : &dots;
     if (v[3].kind == JV_NONE) {
@@ -222,13 +215,16 @@ static bool filter_truncate(struct jrun *r, struct jval in, const struct jargs *
         !jargs_int(r, "truncate", v[3], 5, &leeway)) {
         return false;
     }
-    int64_t end_chars = (int64_t)jstr_chars(end), chars = (int64_t)jstr_chars(in.u.s);
+    int64_t end_chars = (int64_t)jstr_chars(end);
     if (length < end_chars || leeway < 0 || length > INT32_MAX || leeway > INT32_MAX) {
         return jrun_fail(r, ERR_FORMAT, "truncate: a length is out of range");
     }
     *out = in;
-    if (chars <= length + leeway) {
+    if ((int64_t)chars <= length + leeway) {
         return true;
+    }
+    if (in.kind != JV_STR) {
+        return jrun_fail(r, ERR_FORMAT, "truncate cannot cut a %s", jval_type(in));
     }
     size_t to = jstr_byte_of(in.u.s, (size_t)(length - end_chars));
     if (!jstr_part(r, in.u.s, 0, to, out)) {
@@ -260,8 +256,7 @@ static bool filter_wordcount(struct jrun *r, struct jval in, const struct jargs 
     return true;
 }
 
-static bool filter_format(struct jrun *r, struct jval in, const struct jargs *a,
-                          struct jval *out) {
+static bool filter_format(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     struct jval s, args, name;
     if (a->n > 0 && a->n_key > 0) {
         return jrun_fail(r, ERR_FORMAT, "format takes positional or named arguments, not both");
@@ -428,8 +423,7 @@ static bool filter_int(struct jrun *r, struct jval in, const struct jargs *a, st
     return !jnum_parse_float(jstr_view(in.u.s), &f) || float_to_int(r, f, out, &ok);
 }
 
-static bool filter_float(struct jrun *r, struct jval in, const struct jargs *a,
-                         struct jval *out) {
+static bool filter_float(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     static const char *const name[] = {"default"};
     struct jval v;
     double f;
@@ -449,8 +443,7 @@ static bool filter_float(struct jrun *r, struct jval in, const struct jargs *a,
     return true;
 }
 
-static bool filter_round(struct jrun *r, struct jval in, const struct jargs *a,
-                         struct jval *out) {
+static bool filter_round(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     static const char *const name[] = {"precision", "method"};
     struct jval v[2];
     int64_t digits;
@@ -488,8 +481,7 @@ static bool filter_default(struct jrun *r, struct jval in, const struct jargs *a
     return v[0].kind != JV_MISSING || jstr_make(r, "", 0, true, out);
 }
 
-static bool filter_length(struct jrun *r, struct jval in, const struct jargs *a,
-                          struct jval *out) {
+static bool filter_length(struct jrun *r, struct jval in, const struct jargs *a, struct jval *out) {
     size_t n;
     if (!no_args(r, "length", a) || !jval_length(r, in, &n)) {
         return false;
@@ -511,8 +503,7 @@ static bool filter_attr(struct jrun *r, struct jval in, const struct jargs *a, s
         struct jval item;
         if (jdict_get(in.u.d, jstr_view(v.u.s), &item)) {
             struct jval empty;
-            return jval_dict(r, JV_DICT, 0, &empty) &&
-                   jval_attr(r, empty, jstr_view(v.u.s), out);
+            return jval_dict(r, JV_DICT, 0, &empty) && jval_attr(r, empty, jstr_view(v.u.s), out);
         }
     }
     return jval_attr(r, in, jstr_view(v.u.s), out);

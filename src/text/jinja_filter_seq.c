@@ -239,8 +239,8 @@ static bool seq_extreme(struct jrun *r, struct jval in, const struct jargs *a, b
         if (!seq_key(r, item, v[1], none, jval_truth(v[0]), &key)) {
             return false;
         }
-        if (!first && !(max ? jval_less(r, best_key, key, &better)
-                            : jval_less(r, key, best_key, &better))) {
+        if (!first &&
+            !(max ? jval_less(r, best_key, key, &better) : jval_less(r, key, best_key, &better))) {
             return false;
         }
         if (better) {
@@ -345,8 +345,7 @@ JFILTER(join) {
     }
     for (size_t i = 0; i < list.u.l->n; i++) {
         struct jval found;
-        if (!seq_path(r, list.u.l->v[i], v[1], none, &found) ||
-            !jlist_add(r, picked.u.l, found)) {
+        if (!seq_path(r, list.u.l->v[i], v[1], none, &found) || !jlist_add(r, picked.u.l, found)) {
             return false;
         }
     }
@@ -367,8 +366,7 @@ JFILTER(sum) {
     }
     while ((got = jiter_next(r, &it, &item)) == 1) {
         struct jval left = *out;
-        if (!seq_path(r, item, v[0], none, &found) ||
-            !jval_binary(r, JOP_ADD, left, found, out)) {
+        if (!seq_path(r, item, v[0], none, &found) || !jval_binary(r, JOP_ADD, left, found, out)) {
             return false;
         }
     }

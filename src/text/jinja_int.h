@@ -32,38 +32,38 @@ struct jsyms {
 
 enum jnode_kind {
     /* expressions          a          b         c       list            sym     */
-    JN_CONST,  /*                                                                  value */
-    JN_NAME,   /*                                                        name             */
-    JN_LIST,   /*                                        elements                         */
-    JN_TUPLE,  /*                                        elements                         */
-    JN_DICT,   /*                                        key, value...                    */
-    JN_CHAIN,  /*                                        operands                   op[i] */
-    JN_COMPARE,/*                                        operands                   op[i] */
-    JN_NOT,    /* operand                                                                  */
-    JN_NEG,    /* operand                                                                  */
-    JN_POS,    /* operand                                                                  */
-    JN_COND,   /* test       then      else or NULL                                       */
-    JN_ATTR,   /* object                                                 attribute        */
-    JN_ITEM,   /* object     index                                                        */
-    JN_SLICE,  /* start      stop      step   (each may be NULL; only inside JN_ITEM)     */
-    JN_CALL,   /* callee                                 arguments                        */
-    JN_FILTER, /* input, NULL in a block                 arguments       name             */
-    JN_TEST,   /* input                                  arguments       name             */
-    JN_ARG,    /* value                                  (op[0]: enum jarg) keyword name  */
-    JN_NSREF,  /*                                        (b->sym: attribute) name         */
+    JN_CONST,   /*                                                                  value */
+    JN_NAME,    /*                                                        name             */
+    JN_LIST,    /*                                        elements                         */
+    JN_TUPLE,   /*                                        elements                         */
+    JN_DICT,    /*                                        key, value...                    */
+    JN_CHAIN,   /*                                        operands                   op[i] */
+    JN_COMPARE, /*                                        operands                   op[i] */
+    JN_NOT,     /* operand                                                                  */
+    JN_NEG,     /* operand                                                                  */
+    JN_POS,     /* operand                                                                  */
+    JN_COND,    /* test       then      else or NULL                                       */
+    JN_ATTR,    /* object                                                 attribute        */
+    JN_ITEM,    /* object     index                                                        */
+    JN_SLICE,   /* start      stop      step   (each may be NULL; only inside JN_ITEM)     */
+    JN_CALL,    /* callee                                 arguments                        */
+    JN_FILTER,  /* input, NULL in a block                 arguments       name             */
+    JN_TEST,    /* input                                  arguments       name             */
+    JN_ARG,     /* value                                  (op[0]: enum jarg) keyword name  */
+    JN_NSREF,   /*                                        (b->sym: attribute) name         */
     /* statements                                                                         */
-    JN_DATA,   /*                                                                   value */
-    JN_PRINT,  /* expression                                                              */
-    JN_IF,     /*                                        test, body...; else: NULL, body  */
-    JN_FOR,    /* target     iterable  filter            {body, else or NULL}  op[0]: recursive */
-    JN_SET,    /* target     value                                                        */
+    JN_DATA,     /*                                                                   value */
+    JN_PRINT,    /* expression                                                              */
+    JN_IF,       /*                                        test, body...; else: NULL, body  */
+    JN_FOR,      /* target     iterable  filter            {body, else or NULL}  op[0]: recursive */
+    JN_SET,      /* target     value                                                        */
     JN_SETBLOCK, /* target   filter    body                                               */
-    JN_MACRO,  /* body                                   parameters      name  (op: uses) */
-    JN_CALLBLOCK, /* JN_MACRO with sym NULL, b: the call                                  */
+    JN_MACRO,    /* body                                   parameters      name  (op: uses) */
+    JN_CALLBLOCK,   /* JN_MACRO with sym NULL, b: the call                                  */
     JN_FILTERBLOCK, /* filter  body                                                       */
-    JN_WITH,   /* body                                   target, value...                 */
-    JN_SCOPE,  /* body ({% generation %})                                                 */
-    JN_BODY,   /*                                        statements                       */
+    JN_WITH,        /* body                                   target, value...                 */
+    JN_SCOPE,       /* body ({% generation %})                                                 */
+    JN_BODY,        /*                                        statements                       */
     JN_BREAK,
     JN_CONTINUE
 };
@@ -108,10 +108,10 @@ enum jv_kind {
     JV_STR,
     JV_LIST,
     JV_TUPLE,
-    JV_VIEW,   /* what dict.keys(), values(), items() give */
+    JV_VIEW, /* what dict.keys(), values(), items() give */
     JV_DICT,
-    JV_SPACE,  /* namespace(): the only thing that a template can change */
-    JV_GEN,    /* a Python generator: can be walked once */
+    JV_SPACE, /* namespace(): the only thing that a template can change */
+    JV_GEN,   /* a Python generator: can be walked once */
     JV_RANGE,
     JV_MACRO,
     JV_LOOP,
@@ -128,8 +128,8 @@ struct jval {
         int64_t i;
         double f;
         const struct jstr *s;
-        struct jlist *l;    /* LIST, TUPLE, VIEW */
-        struct jdict *d;    /* DICT, SPACE */
+        struct jlist *l; /* LIST, TUPLE, VIEW */
+        struct jdict *d; /* DICT, SPACE */
         struct jgen *g;
         const struct jrange *range;
         const struct jmacro *macro;
@@ -138,7 +138,7 @@ struct jval {
         const struct jmethod *method;
         struct jcycler *cycler;
         struct jjoiner *joiner;
-        const char *why;    /* UNDEF: the message if it is used; NULL: no name */
+        const char *why; /* UNDEF: the message if it is used; NULL: no name */
     } u;
 };
 
@@ -192,10 +192,10 @@ struct jnode {
     const struct jnode **list; /* [n] */
     const uint8_t *op;         /* CHAIN, COMPARE: [n], op[0] unused */
     uint32_t n;
-    uint32_t height;           /* 1 + that of the highest child */
+    uint32_t height; /* 1 + that of the highest child */
     const struct jsym *sym;
     struct jval value;
-    const void *fn;            /* FILTER: struct jfilter; TEST: struct jtest; NULL if unknown */
+    const void *fn; /* FILTER: struct jfilter; TEST: struct jtest; NULL if unknown */
 };
 
 struct jinja {
@@ -235,18 +235,18 @@ struct jlex {
     const char *src;    /* newlines are \n, valid UTF-8 */
     size_t n, pos;
     uint32_t line;
-    size_t line_pos;    /* where `line` starts */
-    size_t counted;     /* lines have been counted up to here */
+    size_t line_pos; /* where `line` starts */
+    size_t counted;  /* lines have been counted up to here */
     enum { JLEX_ROOT, JLEX_VAR, JLEX_BLOCK } state;
     bool line_starting;
     struct jtoken held[2]; /* tags found while reading data */
     unsigned n_held;
     size_t n_open, cap_open;
-    char *open;         /* brackets that wait for their end */
+    char *open; /* brackets that wait for their end */
 };
 
-#define JPARSE_DEPTH  300  /* recursive calls while parsing */
-#define JPARSE_HEIGHT 120  /* of one statement's or expression's tree */
+#define JPARSE_DEPTH  300 /* recursive calls while parsing */
+#define JPARSE_HEIGHT 120 /* of one statement's or expression's tree */
 #define JPARSE_BYTES  (64u << 20)
 
 struct jparse {
@@ -256,9 +256,10 @@ struct jparse {
     struct jinja *t;
     struct arena *arena;
     uint32_t depth;
-    unsigned uses;   /* enum juse, of the macro that is being parsed */
-    bool soft;       /* an unknown filter is an error only when it is reached */
-    unsigned n_loop; /* loops around this place, in this function */
+    unsigned uses;         /* enum juse, of the macro that is being parsed */
+    bool soft;             /* an unknown filter is an error only when it is reached */
+    struct jtoken unknown; /* an unknown filter or test, until an inline if is ruled out */
+    unsigned n_loop;       /* loops around this place, in this function */
 };
 
 bool jlex_init(struct jlex *l, struct arena *a, const char *src, size_t n, struct err *e);
@@ -294,12 +295,12 @@ void jparse_leave(struct jparse *p);
 /* How a comma-separated expression may end and what it may hold. */
 enum jtuple {
     JTUPLE_PLAIN = 0,
-    JTUPLE_TARGET = 1,    /* names, constants and namespace attributes only */
-    JTUPLE_NO_COND = 2,   /* no inline if */
-    JTUPLE_PARENS = 4,    /* may be empty */
-    JTUPLE_IN = 8,        /* ends at `in` */
-    JTUPLE_RECURSIVE = 16,/* ends at `recursive` */
-    JTUPLE_NSREF = 32     /* a target may be a namespace's attribute */
+    JTUPLE_TARGET = 1,     /* names, constants and namespace attributes only */
+    JTUPLE_NO_COND = 2,    /* no inline if */
+    JTUPLE_PARENS = 4,     /* may be empty */
+    JTUPLE_IN = 8,         /* ends at `in` */
+    JTUPLE_RECURSIVE = 16, /* ends at `recursive` */
+    JTUPLE_NSREF = 32      /* a target may be a namespace's attribute */
 };
 
 /* What a name stands for: a value, a target, a target that may be a namespace's attribute. */
@@ -342,9 +343,9 @@ struct jrun {
 struct jbuild {
     struct jrun *r;
     char *p;
-    uint8_t *origin;  /* made when the second origin appears */
+    uint8_t *origin; /* made when the second origin appears */
     size_t n, cap;
-    bool trusted;     /* of all bytes so far, while origin is NULL */
+    bool trusted; /* of all bytes so far, while origin is NULL */
     bool ascii;
 };
 
@@ -354,7 +355,7 @@ struct jkeyword {
 };
 
 struct jargs {
-    struct jval *pos;     /* [n] */
+    struct jval *pos; /* [n] */
     size_t n;
     struct jkeyword *key; /* [n_key] */
     size_t n_key;
@@ -379,8 +380,8 @@ struct jgen {
     struct jiter it;
     const char *name; /* as Python would print it */
     enum { JGEN_PLAIN, JGEN_SELECT, JGEN_MAP } how;
-    struct jval attr;        /* SELECT, MAP: path of the attribute, or MISSING */
-    struct jval fallback;    /* MAP: default, or MISSING */
+    struct jval attr;     /* SELECT, MAP: path of the attribute, or MISSING */
+    struct jval fallback; /* MAP: default, or MISSING */
     const struct jfilter *filter;
     const struct jtest *test;
     struct jargs args;
@@ -389,15 +390,15 @@ struct jgen {
 
 struct jloop {
     struct jiter *it;
-    struct jval source;   /* has a length, or is a generator */
+    struct jval source; /* has a length, or is a generator */
     bool sized;
     size_t size;
-    bool known;           /* length is known */
+    bool known; /* length is known */
     size_t length;
     int64_t index0;
     int64_t depth0;
     struct jval after, current, before; /* MISSING: none */
-    bool after_known;     /* `after` has been asked for: MISSING means the end */
+    bool after_known;                   /* `after` has been asked for: MISSING means the end */
     struct jval changed;
     const struct jnode *recurse; /* the for statement if it is recursive */
     struct jscope *outer;
@@ -492,7 +493,7 @@ bool jval_contains(struct jrun *r, struct jval seq, struct jval v, bool *out);
 bool jval_length(struct jrun *r, struct jval v, size_t *out);
 /* Undefined: an error with its message. */
 bool jval_fail_undef(struct jrun *r, struct jval v);
-bool jval_is_num(struct jval v); /* bool, int or float */
+bool jval_is_num(struct jval v);               /* bool, int or float */
 bool jval_as_int(struct jval v, int64_t *out); /* bool or int */
 double jval_as_float(struct jval v);
 bool jiter_init(struct jrun *r, struct jiter *it, struct jval v);
@@ -544,7 +545,7 @@ bool jstr_join(struct jrun *r, const struct jstr *sep, struct jval items, bool c
                struct jval *out);
 
 /* jinja_num.c: numbers as Python reads and prints them, and both kinds of formatting */
-size_t jnum_print_float(double f, char out[64]);
+void jnum_print_float(double f, char out[64]);
 bool jnum_parse_int(struct str s, int base, int64_t *out, bool *overflow);
 bool jnum_parse_float(struct str s, double *out);
 bool jnum_round(struct jrun *r, struct jval v, int64_t digits, struct jval *out);

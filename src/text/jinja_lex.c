@@ -296,10 +296,15 @@ static bool lex_hex_escape(struct jlex *l, const char *s, size_t n, size_t digit
 /* What a backslash before a character that is not ASCII gives: Jinja2 encodes first, so the
  * character's own escape loses its backslash to the one that was there. */
 static size_t lex_escape_foreign(const char *s, size_t n, char *out, size_t *k) {
+    static const char hex[] = "0123456789abcdef";
     uint32_t cp;
     int len = utf8_decode(s, n, &cp);
-    const char *fmt = cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x";
-    *k += (size_t)sprintf(out + *k, fmt, (unsigned)cp);
+    unsigned digits = cp < 0x100 ? 2 : cp < 0x10000 ? 4 : 8;
+    out[(*k)++] = '\\';
+    out[(*k)++] = digits == 2 ? 'x' : digits == 4 ? 'u' : 'U';
+    while (digits-- > 0) {
+        out[(*k)++] = hex[cp >> (4 * digits) & 15];
+    }
     return (size_t)len;
 }
 

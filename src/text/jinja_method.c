@@ -143,8 +143,8 @@ static bool str_partition_side(struct jrun *r, struct jval self, const struct ja
     if (sep.u.s->n == 0) {
         return jrun_fail(r, ERR_FORMAT, "partition() needs a separator that is not empty");
     }
-    size_t at = right ? jstr_rfind(s, jstr_view(sep.u.s), s->n)
-                      : jstr_find(s, jstr_view(sep.u.s), 0);
+    size_t at =
+        right ? jstr_rfind(s, jstr_view(sep.u.s), s->n) : jstr_find(s, jstr_view(sep.u.s), 0);
     bool found = at != SIZE_MAX;
     size_t cut[4] = {0, right ? 0 : s->n, right ? 0 : s->n, s->n};
     if (found) {
@@ -155,8 +155,7 @@ static bool str_partition_side(struct jrun *r, struct jval self, const struct ja
         return false;
     }
     for (int i = 0; i < 3; i++) {
-        if (!jstr_part(r, s, cut[i], cut[i + 1], &part[i]) ||
-            !jlist_add(r, out->u.l, part[i])) {
+        if (!jstr_part(r, s, cut[i], cut[i + 1], &part[i]) || !jlist_add(r, out->u.l, part[i])) {
             return false;
         }
     }
@@ -319,8 +318,8 @@ static bool uni_is_ascii(uint32_t cp) {
 }
 
 /* Whether all characters are; `empty` is the answer for none. */
-static bool str_all(struct jrun *r, struct jval self, const struct jargs *a,
-                    bool (*is)(uint32_t), bool empty, struct jval *out) {
+static bool str_all(struct jrun *r, struct jval self, const struct jargs *a, bool (*is)(uint32_t),
+                    bool empty, struct jval *out) {
     const struct jstr *s = self.u.s;
     bool yes = s->n > 0 || empty;
     for (size_t i = 0, len; yes && i < s->n; i += len) {
@@ -400,8 +399,8 @@ static bool str_pad(struct jrun *r, struct jval self, const struct jargs *a, int
         if (i == left && !jbuild_put_str(&b, self.u.s)) {
             return false;
         }
-        if (i < pad && !(v[1].kind == JV_STR ? jbuild_put_str(&b, v[1].u.s)
-                                             : jbuild_put(&b, " ", 1, true))) {
+        if (i < pad &&
+            !(v[1].kind == JV_STR ? jbuild_put_str(&b, v[1].u.s) : jbuild_put(&b, " ", 1, true))) {
             return false;
         }
     }
@@ -596,12 +595,14 @@ static const struct jfilter str_methods[] = {
 };
 
 static const struct jfilter dict_methods[] = {
-    {"copy", dict_copy}, {"get", dict_get}, {"items", dict_items},
+    {"copy", dict_copy}, {"get", dict_get},       {"items", dict_items},
     {"keys", dict_keys}, {"values", dict_values},
 };
 
 static const struct jfilter seq_methods[] = {
-    {"copy", seq_copy}, {"count", seq_count}, {"index", seq_index},
+    {"copy", seq_copy},
+    {"count", seq_count},
+    {"index", seq_index},
 };
 
 static jfilter_fn method_find(const struct jfilter *table, size_t n, struct str name) {
@@ -647,7 +648,8 @@ static bool func_range(struct jrun *r, const struct jargs *a, struct jval *out) 
     }
     *g = (struct jrange){n[0], n[1], n[2], 0};
     if (n[2] > 0 ? n[0] < n[1] : n[0] > n[1]) {
-        uint64_t span = n[2] > 0 ? (uint64_t)n[1] - (uint64_t)n[0] : (uint64_t)n[0] - (uint64_t)n[1];
+        uint64_t span =
+            n[2] > 0 ? (uint64_t)n[1] - (uint64_t)n[0] : (uint64_t)n[0] - (uint64_t)n[1];
         uint64_t step = n[2] > 0 ? (uint64_t)n[2] : 0 - (uint64_t)n[2];
         uint64_t count = (span - 1) / step + 1;
         if (count > RANGE_MAX) {

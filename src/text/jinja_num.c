@@ -15,11 +15,12 @@
 
 /* ---- reading and printing ------------------------------------------------------------ */
 
-/* The shortest digits that read back as f, laid out as repr() does. Returns the length. */
-size_t jnum_print_float(double f, char out[64]) {
+/* The shortest digits that read back as f, laid out as repr() does. */
+void jnum_print_float(double f, char out[64]) {
     char digits[40];
     if (isnan(f) || isinf(f)) {
-        return (size_t)sprintf(out, "%s", isnan(f) ? "nan" : f > 0 ? "inf" : "-inf");
+        snprintf(out, 64, "%s", isnan(f) ? "nan" : f > 0 ? "inf" : "-inf");
+        return;
     }
     for (int precision = 0; precision < 18; precision++) {
         snprintf(digits, sizeof digits, "%.*e", precision, f);
@@ -28,15 +29,15 @@ size_t jnum_print_float(double f, char out[64]) {
         }
     }
     char *e = strchr(digits, 'e');
-    int exponent = atoi(e + 1);
+    long exponent = strtol(e + 1, NULL, 10);
     *e = 0;
     if (exponent < -4 || exponent >= 16) {
-        return (size_t)sprintf(out, "%se%c%02d", digits, exponent < 0 ? '-' : '+',
-                               abs(exponent));
+        snprintf(out, 64, "%se%c%02ld", digits, exponent < 0 ? '-' : '+', labs(exponent));
+        return;
     }
-    size_t n_digits = strlen(digits) - (digits[0] == '-') - (strchr(digits, '.') != NULL);
-    int places = (int)n_digits - 1 - exponent;
-    return (size_t)sprintf(out, "%.*f", places < 1 ? 1 : places, f);
+    long n_digit = (long)strlen(digits) - (digits[0] == '-') - (strchr(digits, '.') != NULL);
+    long places = n_digit - 1 - exponent;
+    snprintf(out, 64, "%.*f", places < 1 ? 1 : (int)places, f);
 }
 
 /* Digits with single underscores between them, without white space around: into out[0..cap). */
@@ -77,7 +78,7 @@ bool jnum_parse_int(struct str s, int base, int64_t *out, bool *overflow) {
     const char *p = text;
     bool negative = *p == '-';
     p += *p == '-' || *p == '+';
-    int prefix = p[0] != '0' ? 0
+    int prefix = p[0] != '0'            ? 0
                  : (p[1] | 0x20) == 'x' ? 16
                  : (p[1] | 0x20) == 'o' ? 8
                  : (p[1] | 0x20) == 'b' ? 2
@@ -92,7 +93,7 @@ bool jnum_parse_int(struct str s, int base, int64_t *out, bool *overflow) {
         return false;
     }
     for (; *p != 0; p++) {
-        int d = *p >= '0' && *p <= '9'                   ? *p - '0'
+        int d = *p >= '0' && *p <= '9'                     ? *p - '0'
                 : (*p | 0x20) >= 'a' && (*p | 0x20) <= 'z' ? (*p | 0x20) - 'a' + 10
                                                            : 99;
         if (d >= base) {
@@ -116,8 +117,8 @@ bool jnum_parse_float(struct str s, double *out) {
     for (size_t i = 0; i < sizeof lower - 1 && p[i] != 0; i++) {
         lower[i] = (char)(p[i] >= 'A' && p[i] <= 'Z' ? p[i] | 0x20 : p[i]);
     }
-    bool word = strcmp(lower, "inf") == 0 || strcmp(lower, "infinity") == 0 ||
-                strcmp(lower, "nan") == 0;
+    bool word =
+        strcmp(lower, "inf") == 0 || strcmp(lower, "infinity") == 0 || strcmp(lower, "nan") == 0;
     if (!word && strspn(p, "0123456789.eE+-") != strlen(p)) {
         return false; /* strtod also knows hexadecimal floats */
     }
@@ -187,9 +188,10 @@ static void spec_int_digits(const struct spec *s, uint64_t v, char out[80]) {
         return;
     }
     if (s->type != 'b') {
-        snprintf(out, 80, fmt[3] == 'x'   ? "%llx"
-                          : fmt[3] == 'X' ? "%llX"
-                                          : "%llu",
+        snprintf(out, 80,
+                 fmt[3] == 'x'   ? "%llx"
+                 : fmt[3] == 'X' ? "%llX"
+                                 : "%llu",
                  (unsigned long long)v);
         return;
     }
@@ -269,7 +271,7 @@ static bool spec_put_int(struct jbuild *b, const struct spec *s, int64_t v, bool
     if (s->group != 0) {
         spec_group(digits, sizeof digits, s->group);
     }
-    const char *prefix = !s->alt            ? ""
+    const char *prefix = !s->alt          ? ""
                          : s->type == 'x' ? "0x"
                          : s->type == 'X' ? "0X"
                          : s->type == 'o' ? "0o"
@@ -281,31 +283,23 @@ static bool spec_put_int(struct jbuild *b, const struct spec *s, int64_t v, bool
 /* A float without a type prints as repr, or as g with a point if it has a precision. */
 static bool spec_put_float(struct jbuild *b, const struct spec *s, double f) {
     char digits[SPEC_MAX + 512];
-    char fmt[16] = "%.*";
-    char type = s->type == 0 ? 'g' : s->type == '%' ? 'f' : s->type == 'n' ? 'g' : s->type;
+    char type = s->type == 0 || s->type == 'n' ? 'g' : s->type == '%' ? 'f' : s->type;
     bool negative = signbit(f) && !isnan(f);
     double v = fabs(f) * (s->type == '%' ? 100 : 1);
     if (s->type == 0 && s->precision < 0) {
         jnum_print_float(v, digits);
     } else {
-        if (s->alt) {
-            strcpy(fmt, "%#.*");
-        }
-        size_t k = strlen(fmt);
-        fmt[k] = type;
-        fmt[k + 1] = 0;
+        const char fmt[] = {
+            '%', s->alt ? '#' : '.', s->alt ? '.' : '*', s->alt ? '*' : type, s->alt ? type : 0, 0};
         int precision = s->precision < 0 ? 6 : s->precision;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(digits, sizeof digits - 3, fmt, precision, v);
 #pragma GCC diagnostic pop
-        if (s->type == 0 && strpbrk(digits, ".en") == NULL) {
-            strcat(digits, ".0");
-        }
     }
-    if (s->type == '%') {
-        strcat(digits, "%");
-    }
+    size_t n = strlen(digits);
+    bool bare = s->type == 0 && strpbrk(digits, ".en") == NULL;
+    memcpy(digits + n, s->type == '%' ? "%" : bare ? ".0" : "", s->type == '%' ? 2 : bare ? 3 : 1);
     if (s->group != 0) {
         spec_group(digits, sizeof digits, s->group);
     }
@@ -524,8 +518,8 @@ static bool percent_field(struct jrun *r, struct percent *f, struct jbuild *b) {
 }
 
 bool jformat_percent(struct jrun *r, const struct jstr *fmt, struct jval args, struct jval *out) {
-    struct percent f = {.p = fmt->p, .end = fmt->p + fmt->n, .args = args,
-                        .trusted = jstr_all_trusted(fmt)};
+    struct percent f = {
+        .p = fmt->p, .end = fmt->p + fmt->n, .args = args, .trusted = jstr_all_trusted(fmt)};
     struct jbuild b;
     jbuild_init(&b, r);
     while (f.p < f.end) {
@@ -544,7 +538,7 @@ bool jformat_percent(struct jrun *r, const struct jstr *fmt, struct jval args, s
         }
     }
     size_t n = args.kind == JV_TUPLE ? args.u.l->n : 1;
-    bool container = args.kind == JV_DICT || args.kind == JV_LIST || args.kind == JV_VIEW ||
+    bool container = args.kind == JV_DICT || args.kind == JV_LIST || args.kind == JV_RANGE ||
                      args.kind == JV_UNDEF;
     if (f.next < n && !f.mapped && !container) {
         return jrun_fail(r, ERR_FORMAT, "not all values of a format were used");
@@ -557,8 +551,8 @@ bool jformat_percent(struct jrun *r, const struct jstr *fmt, struct jval args, s
 struct braces {
     const struct jstr *fmt;
     const struct jargs *args;
-    size_t i;      /* position in fmt */
-    int64_t next;  /* automatic number; -1 once numbers were given */
+    size_t i;     /* position in fmt */
+    int64_t next; /* automatic number; -1 once numbers were given */
     bool automatic;
 };
 
@@ -671,7 +665,8 @@ static bool braces_first(struct jrun *r, struct braces *f, struct str name, stru
         }
         index = f->next++;
         f->automatic = true;
-    } else if (name.p[0] >= '0' && name.p[0] <= '9' && jnum_parse_int(name, 10, &index, &overflow)) {
+    } else if (name.p[0] >= '0' && name.p[0] <= '9' &&
+               jnum_parse_int(name, 10, &index, &overflow)) {
         if (f->automatic) {
             return jrun_fail(r, ERR_FORMAT, "a format mixes numbered and plain fields");
         }
@@ -720,8 +715,8 @@ static bool braces_value(struct jrun *r, struct braces *f, struct str path, stru
             }
         } else {
             i++;
-            bool number = part.p[0] >= '0' && part.p[0] <= '9' &&
-                          jnum_parse_int(part, 10, &n, &overflow);
+            bool number =
+                part.p[0] >= '0' && part.p[0] <= '9' && jnum_parse_int(part, 10, &n, &overflow);
             if (number) {
                 key = jval_int(n);
             } else if (!jstr_make(r, part.p, part.n, false, &key)) {

@@ -200,6 +200,15 @@ static bool parse_at_end(const struct jparse *p, const char *const *ends) {
     return false;
 }
 
+/* Jinja2 refuses an unknown filter or test when it compiles, except where a condition may keep
+ * it from being reached. */
+static bool parse_check_known(struct jparse *p) {
+    const struct jtoken *t = &p->unknown;
+    return t->s.p == NULL ||
+           jlex_fail(&p->lex, ERR_UNSUPPORTED, t->line, t->col, "no filter or test is named '%.*s'",
+                     (int)(t->s.n < 64 ? t->s.n : 64), t->s.p);
+}
+
 static bool parse_print(struct jparse *p, const struct jnode **out) {
     struct jnode *n = jparse_node(p, JN_PRINT, &p->cur);
     if (n == NULL || !jparse_advance(p) || !jexpr_tuple(p, JTUPLE_PLAIN, &n->a)) {
@@ -273,6 +282,9 @@ static bool parse_until(struct jparse *p, const char *const *ends, const struct 
                 return false;
             }
         }
+        if (!parse_check_known(p)) {
+            return false;
+        }
         if (n != NULL && !jnodes_add(p, &ns, n, 0)) {
             return false;
         }
@@ -286,8 +298,7 @@ static bool parse_until(struct jparse *p, const char *const *ends, const struct 
 /* The rest of an opening tag, and its body. The name of the end tag becomes the current token. */
 static bool parse_body(struct jparse *p, const char *const *ends, const struct jnode **out) {
     bool colon;
-    return jparse_skip_op(p, ":", &colon) && parse_expect_block_end(p) &&
-           parse_until(p, ends, out);
+    return jparse_skip_op(p, ":", &colon) && parse_expect_block_end(p) && parse_until(p, ends, out);
 }
 
 /* A body that is compiled as a place of its own: an unknown filter in it is an error at once. */
@@ -563,8 +574,8 @@ static bool parse_generation(struct jparse *p, const struct jtoken *at, const st
     unsigned n_loop = p->n_loop;
     p->n_loop = 0;
     *out = n;
-    bool ok = n != NULL && parse_scope_body(p, ends, &n->a) && jparse_advance(p) &&
-              jparse_done(p, n);
+    bool ok =
+        n != NULL && parse_scope_body(p, ends, &n->a) && jparse_advance(p) && jparse_done(p, n);
     p->n_loop = n_loop;
     return ok;
 }
@@ -579,8 +590,7 @@ static bool parse_print_tag(struct jparse *p, const struct jtoken *at, const str
     while (p->cur.type != JT_BLOCK_END) {
         struct jnode *one = jparse_node(p, JN_PRINT, &p->cur);
         if (one == NULL || (ns.n > 0 && !jparse_expect_op(p, ",")) ||
-            !jexpr_parse(p, true, &one->a) || !jparse_done(p, one) ||
-            !jnodes_add(p, &ns, one, 0)) {
+            !jexpr_parse(p, true, &one->a) || !jparse_done(p, one) || !jnodes_add(p, &ns, one, 0)) {
             return false;
         }
     }
@@ -611,8 +621,8 @@ static bool parse_statement(struct jparse *p, const struct jnode **out) {
         {"break", parse_jump},      {"continue", parse_jump},
         {"print", parse_print_tag},
     };
-    static const char *const foreign[] = {"block", "extends", "include", "import", "from",
-                                          "autoescape", "do", "trans", "debug"};
+    static const char *const foreign[] = {"block",      "extends", "include", "import", "from",
+                                          "autoescape", "do",      "trans",   "debug"};
     if (p->cur.type != JT_NAME) {
         return jparse_fail(p, ERR_FORMAT, "the name of a tag is missing here");
     }
@@ -627,8 +637,8 @@ static bool parse_statement(struct jparse *p, const struct jnode **out) {
             return jparse_fail(p, ERR_UNSUPPORTED, "the tag '%s' is not supported", foreign[i]);
         }
     }
-    return jparse_fail(p, ERR_FORMAT, "unknown tag '%.*s'", (int)(p->cur.s.n < 64 ? p->cur.s.n : 64),
-                       p->cur.s.p);
+    return jparse_fail(p, ERR_FORMAT, "unknown tag '%.*s'",
+                       (int)(p->cur.s.n < 64 ? p->cur.s.n : 64), p->cur.s.p);
 }
 
 bool jparse_template(struct jparse *p, const struct jnode **out) {

@@ -173,15 +173,12 @@ static bool repr_inner(struct printer *p, struct jval v) {
     case JV_UNDEF: return put(p, "Undefined");
     case JV_NONE: return put(p, "None");
     case JV_BOOL: return put(p, v.u.b ? "True" : "False");
-    case JV_INT:
-        snprintf(text, sizeof text, "%lld", (long long)v.u.i);
-        return put(p, text);
+    case JV_INT: snprintf(text, sizeof text, "%lld", (long long)v.u.i); return put(p, text);
     case JV_FLOAT: jnum_print_float(v.u.f, text); return put(p, text);
     case JV_STR: return repr_str(p, v.u.s);
     case JV_LIST: return repr_items(p, v.u.l, "[", "]");
     case JV_TUPLE: return repr_items(p, v.u.l, "(", v.u.l->n == 1 ? ",)" : ")");
-    case JV_VIEW:
-        return put(p, v.u.l->view) && repr_items(p, v.u.l, "([", "])");
+    case JV_VIEW: return put(p, v.u.l->view) && repr_items(p, v.u.l, "([", "])");
     case JV_DICT: return repr_dict(p, v.u.d);
     default: return repr_object(p, v);
     }
@@ -233,7 +230,7 @@ static bool tojson_str(struct printer *p, const struct jstr *s) {
         const char *at = cp < 0x80 && cp != 0 ? strchr(plain, (int)cp) : NULL;
         if (at != NULL) {
             snprintf(text, sizeof text, "%s", escape[at - plain]);
-        } else if (cp < 0x20 || (cp > 0x7E && cp != 0x7F && p->ascii && cp < 0x10000)) {
+        } else if (cp < 0x20 || (cp > 0x7E && p->ascii && cp < 0x10000)) {
             snprintf(text, sizeof text, "\\u%04x", (unsigned)cp);
         } else if (cp >= 0x10000 && p->ascii) {
             snprintf(text, sizeof text, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (cp >> 10)),

@@ -214,8 +214,8 @@ bool jbuild_end(struct jbuild *b, struct jval *out) {
 bool jstr_concat(struct jrun *r, const struct jstr *a, const struct jstr *b, struct jval *out) {
     struct jbuild build;
     jbuild_init(&build, r);
-    return build_reserve(&build, a->n) && jbuild_put_str(&build, a) &&
-           jbuild_put_str(&build, b) && jbuild_end(&build, out);
+    return build_reserve(&build, a->n) && jbuild_put_str(&build, a) && jbuild_put_str(&build, b) &&
+           jbuild_end(&build, out);
 }
 
 bool jstr_repeat(struct jrun *r, const struct jstr *s, int64_t n, struct jval *out) {
@@ -370,11 +370,7 @@ static bool split_space(struct jrun *r, const struct jstr *s, int64_t max, struc
         }
         size_t from = i;
         if (max == 0) {
-            size_t to = s->n;
-            while (to > from && juni_is_space(jstr_cp(s, str_back(s, to), &len))) {
-                to = str_back(s, to);
-            }
-            return split_add(r, s, from, to, out);
+            return split_add(r, s, from, s->n, out);
         }
         while (i < s->n && !juni_is_space(jstr_cp(s, i, &len))) {
             i += len;
@@ -394,8 +390,7 @@ static void list_reverse(struct jlist *l) {
     }
 }
 
-static bool split_space_right(struct jrun *r, const struct jstr *s, int64_t max,
-                              struct jval *out) {
+static bool split_space_right(struct jrun *r, const struct jstr *s, int64_t max, struct jval *out) {
     size_t to = s->n, len;
     for (;;) {
         while (to > 0 && juni_is_space(jstr_cp(s, str_back(s, to), &len))) {
@@ -406,10 +401,7 @@ static bool split_space_right(struct jrun *r, const struct jstr *s, int64_t max,
         }
         size_t from = to;
         if (max == 0) {
-            for (from = 0; juni_is_space(jstr_cp(s, from, &len));) {
-                from += len;
-            }
-            if (!split_add(r, s, from, to, out)) {
+            if (!split_add(r, s, 0, to, out)) {
                 return false;
             }
             break;
@@ -440,8 +432,7 @@ bool jstr_split(struct jrun *r, const struct jstr *s, const struct jstr *sep, in
         return jrun_fail(r, ERR_FORMAT, "split needs a separator that is not empty");
     }
     size_t from = 0, to = s->n, at;
-    while (!from_right && max != 0 &&
-           (at = jstr_find(s, jstr_view(sep), from)) != SIZE_MAX) {
+    while (!from_right && max != 0 && (at = jstr_find(s, jstr_view(sep), from)) != SIZE_MAX) {
         if (!split_add(r, s, from, at, out)) {
             return false;
         }
@@ -532,11 +523,11 @@ bool jstr_escape(struct jrun *r, const struct jstr *s, struct jval *out) {
     return true;
 }
 
-/* A sigma that ends a word: after a cased letter and not before one. */
-static bool str_final_sigma(const struct jstr *s, size_t i, size_t len) {
+/* A sigma that ends a word: after a cased letter (at `from` or later) and not before one. */
+static bool str_final_sigma(const struct jstr *s, size_t from, size_t i, size_t len) {
     size_t k = i, n;
     uint32_t cp = 0;
-    while (k > 0) {
+    while (k > from) {
         k = str_back(s, k);
         cp = jstr_cp(s, k, &n);
         if (!juni_is_case_ignorable(cp)) {
@@ -564,8 +555,8 @@ static bool str_starts_word(uint32_t cp) {
 bool jstr_case(struct jrun *r, const struct jstr *s, enum jcase how, struct jval *out) {
     struct jbuild b;
     jbuild_init(&b, r);
-    bool inside = false; /* of a word */
-    size_t len;
+    bool inside = false;  /* of a word */
+    size_t len, from = 0; /* where the text that is lowered as one piece starts */
     if (!jrun_charge(r, s->n / 8)) {
         return false;
     }
@@ -579,12 +570,13 @@ bool jstr_case(struct jrun *r, const struct jstr *s, enum jcase how, struct jval
             inside = juni_is_cased(cp);
         } else if (how == JCASE_WORDS) {
             one = inside ? JCASE_LOWER : JCASE_UPPER;
+            from = inside ? from : i + len;
             inside = !str_starts_word(cp);
         } else if (how == JCASE_SWAP) {
             one = juni_is_upper(cp) ? JCASE_LOWER : JCASE_UPPER;
         }
         unsigned n = juni_case(cp, one, to);
-        if (cp == 0x3A3 && one == JCASE_LOWER && str_final_sigma(s, i, len)) {
+        if (cp == 0x3A3 && one == JCASE_LOWER && str_final_sigma(s, from, i, len)) {
             to[0] = 0x3C2;
         }
         for (unsigned k = 0; k < n; k++) {

@@ -107,14 +107,18 @@ static bool test_in(struct jrun *r, struct jval in, const struct jargs *a, bool 
     return jargs_bind(r, "in", a, name, 1, 1, &v) && jval_contains(r, v, in, out);
 }
 
+static bool test_key(struct jrun *r, struct jval in) {
+    return jval_hashable(in) || jrun_fail(r, ERR_FORMAT, "a %s cannot be a name", jval_type(in));
+}
+
 static bool test_filter(struct jrun *r, struct jval in, const struct jargs *a, bool *out) {
     *out = in.kind == JV_STR && jfilter_find(jstr_view(in.u.s)) != NULL;
-    return test_args(r, a, 0);
+    return test_args(r, a, 0) && test_key(r, in);
 }
 
 static bool test_test(struct jrun *r, struct jval in, const struct jargs *a, bool *out) {
     *out = in.kind == JV_STR && jtest_find(jstr_view(in.u.s)) != NULL;
-    return test_args(r, a, 0);
+    return test_args(r, a, 0) && test_key(r, in);
 }
 
 #define TEST_COMPARE(name, op)                                                                     \

@@ -1,113 +1,39 @@
 /* jinja_unicode.c: what Python's str methods ask about characters.
  *
- * Owns character classes as str.isalpha() and its siblings see them, and full case mapping: the
- * simple mappings come from utf8proc, the table below is Unicode's SpecialCasing.txt (those that
- * hold in every language). Refuses strings: one code point at a time.
+ * Owns character classes as str.isalpha() and its siblings see them, and full case mapping, over
+ * the tables in jinja_case_table.h. Letters, numbers and marks are text/unicode.h's. Refuses
+ * strings: one code point at a time.
  */
-#include <stdlib.h>
-
-#include <utf8proc.h>
-
+#include "text/jinja_case_table.h"
 #include "text/jinja_int.h"
+#include "text/unicode.h"
 
-/* Characters whose upper or title case is more than one; ascending. */
-static const struct special {
-    uint32_t cp;
-    uint32_t upper[3], title[3];
-} special[] = {
-    // clang-format off
-    {0x00DF, {0x0053, 0x0053, 0}, {0x0053, 0x0073, 0}},
-    {0x0149, {0x02BC, 0x004E, 0}, {0x02BC, 0x004E, 0}},
-    {0x01F0, {0x004A, 0x030C, 0}, {0x004A, 0x030C, 0}},
-    {0x0390, {0x0399, 0x0308, 0x0301}, {0x0399, 0x0308, 0x0301}},
-    {0x03B0, {0x03A5, 0x0308, 0x0301}, {0x03A5, 0x0308, 0x0301}},
-    {0x0587, {0x0535, 0x0552, 0}, {0x0535, 0x0582, 0}},
-    {0x1E96, {0x0048, 0x0331, 0}, {0x0048, 0x0331, 0}},
-    {0x1E97, {0x0054, 0x0308, 0}, {0x0054, 0x0308, 0}},
-    {0x1E98, {0x0057, 0x030A, 0}, {0x0057, 0x030A, 0}},
-    {0x1E99, {0x0059, 0x030A, 0}, {0x0059, 0x030A, 0}},
-    {0x1E9A, {0x0041, 0x02BE, 0}, {0x0041, 0x02BE, 0}},
-    {0x1F50, {0x03A5, 0x0313, 0}, {0x03A5, 0x0313, 0}},
-    {0x1F52, {0x03A5, 0x0313, 0x0300}, {0x03A5, 0x0313, 0x0300}},
-    {0x1F54, {0x03A5, 0x0313, 0x0301}, {0x03A5, 0x0313, 0x0301}},
-    {0x1F56, {0x03A5, 0x0313, 0x0342}, {0x03A5, 0x0313, 0x0342}},
-    {0x1F80, {0x1F08, 0x0399, 0}, {0x1F88, 0, 0}}, {0x1F81, {0x1F09, 0x0399, 0}, {0x1F89, 0, 0}},
-    {0x1F82, {0x1F0A, 0x0399, 0}, {0x1F8A, 0, 0}}, {0x1F83, {0x1F0B, 0x0399, 0}, {0x1F8B, 0, 0}},
-    {0x1F84, {0x1F0C, 0x0399, 0}, {0x1F8C, 0, 0}}, {0x1F85, {0x1F0D, 0x0399, 0}, {0x1F8D, 0, 0}},
-    {0x1F86, {0x1F0E, 0x0399, 0}, {0x1F8E, 0, 0}}, {0x1F87, {0x1F0F, 0x0399, 0}, {0x1F8F, 0, 0}},
-    {0x1F88, {0x1F08, 0x0399, 0}, {0x1F88, 0, 0}}, {0x1F89, {0x1F09, 0x0399, 0}, {0x1F89, 0, 0}},
-    {0x1F8A, {0x1F0A, 0x0399, 0}, {0x1F8A, 0, 0}}, {0x1F8B, {0x1F0B, 0x0399, 0}, {0x1F8B, 0, 0}},
-    {0x1F8C, {0x1F0C, 0x0399, 0}, {0x1F8C, 0, 0}}, {0x1F8D, {0x1F0D, 0x0399, 0}, {0x1F8D, 0, 0}},
-    {0x1F8E, {0x1F0E, 0x0399, 0}, {0x1F8E, 0, 0}}, {0x1F8F, {0x1F0F, 0x0399, 0}, {0x1F8F, 0, 0}},
-    {0x1F90, {0x1F28, 0x0399, 0}, {0x1F98, 0, 0}}, {0x1F91, {0x1F29, 0x0399, 0}, {0x1F99, 0, 0}},
-    {0x1F92, {0x1F2A, 0x0399, 0}, {0x1F9A, 0, 0}}, {0x1F93, {0x1F2B, 0x0399, 0}, {0x1F9B, 0, 0}},
-    {0x1F94, {0x1F2C, 0x0399, 0}, {0x1F9C, 0, 0}}, {0x1F95, {0x1F2D, 0x0399, 0}, {0x1F9D, 0, 0}},
-    {0x1F96, {0x1F2E, 0x0399, 0}, {0x1F9E, 0, 0}}, {0x1F97, {0x1F2F, 0x0399, 0}, {0x1F9F, 0, 0}},
-    {0x1F98, {0x1F28, 0x0399, 0}, {0x1F98, 0, 0}}, {0x1F99, {0x1F29, 0x0399, 0}, {0x1F99, 0, 0}},
-    {0x1F9A, {0x1F2A, 0x0399, 0}, {0x1F9A, 0, 0}}, {0x1F9B, {0x1F2B, 0x0399, 0}, {0x1F9B, 0, 0}},
-    {0x1F9C, {0x1F2C, 0x0399, 0}, {0x1F9C, 0, 0}}, {0x1F9D, {0x1F2D, 0x0399, 0}, {0x1F9D, 0, 0}},
-    {0x1F9E, {0x1F2E, 0x0399, 0}, {0x1F9E, 0, 0}}, {0x1F9F, {0x1F2F, 0x0399, 0}, {0x1F9F, 0, 0}},
-    {0x1FA0, {0x1F68, 0x0399, 0}, {0x1FA8, 0, 0}}, {0x1FA1, {0x1F69, 0x0399, 0}, {0x1FA9, 0, 0}},
-    {0x1FA2, {0x1F6A, 0x0399, 0}, {0x1FAA, 0, 0}}, {0x1FA3, {0x1F6B, 0x0399, 0}, {0x1FAB, 0, 0}},
-    {0x1FA4, {0x1F6C, 0x0399, 0}, {0x1FAC, 0, 0}}, {0x1FA5, {0x1F6D, 0x0399, 0}, {0x1FAD, 0, 0}},
-    {0x1FA6, {0x1F6E, 0x0399, 0}, {0x1FAE, 0, 0}}, {0x1FA7, {0x1F6F, 0x0399, 0}, {0x1FAF, 0, 0}},
-    {0x1FA8, {0x1F68, 0x0399, 0}, {0x1FA8, 0, 0}}, {0x1FA9, {0x1F69, 0x0399, 0}, {0x1FA9, 0, 0}},
-    {0x1FAA, {0x1F6A, 0x0399, 0}, {0x1FAA, 0, 0}}, {0x1FAB, {0x1F6B, 0x0399, 0}, {0x1FAB, 0, 0}},
-    {0x1FAC, {0x1F6C, 0x0399, 0}, {0x1FAC, 0, 0}}, {0x1FAD, {0x1F6D, 0x0399, 0}, {0x1FAD, 0, 0}},
-    {0x1FAE, {0x1F6E, 0x0399, 0}, {0x1FAE, 0, 0}}, {0x1FAF, {0x1F6F, 0x0399, 0}, {0x1FAF, 0, 0}},
-    {0x1FB2, {0x1FBA, 0x0399, 0}, {0x1FBA, 0x0345, 0}},
-    {0x1FB3, {0x0391, 0x0399, 0}, {0x1FBC, 0, 0}},
-    {0x1FB4, {0x0386, 0x0399, 0}, {0x0386, 0x0345, 0}},
-    {0x1FB6, {0x0391, 0x0342, 0}, {0x0391, 0x0342, 0}},
-    {0x1FB7, {0x0391, 0x0342, 0x0399}, {0x0391, 0x0342, 0x0345}},
-    {0x1FBC, {0x0391, 0x0399, 0}, {0x1FBC, 0, 0}},
-    {0x1FC2, {0x1FCA, 0x0399, 0}, {0x1FCA, 0x0345, 0}},
-    {0x1FC3, {0x0397, 0x0399, 0}, {0x1FCC, 0, 0}},
-    {0x1FC4, {0x0389, 0x0399, 0}, {0x0389, 0x0345, 0}},
-    {0x1FC6, {0x0397, 0x0342, 0}, {0x0397, 0x0342, 0}},
-    {0x1FC7, {0x0397, 0x0342, 0x0399}, {0x0397, 0x0342, 0x0345}},
-    {0x1FCC, {0x0397, 0x0399, 0}, {0x1FCC, 0, 0}},
-    {0x1FD2, {0x0399, 0x0308, 0x0300}, {0x0399, 0x0308, 0x0300}},
-    {0x1FD3, {0x0399, 0x0308, 0x0301}, {0x0399, 0x0308, 0x0301}},
-    {0x1FD6, {0x0399, 0x0342, 0}, {0x0399, 0x0342, 0}},
-    {0x1FD7, {0x0399, 0x0308, 0x0342}, {0x0399, 0x0308, 0x0342}},
-    {0x1FE2, {0x03A5, 0x0308, 0x0300}, {0x03A5, 0x0308, 0x0300}},
-    {0x1FE3, {0x03A5, 0x0308, 0x0301}, {0x03A5, 0x0308, 0x0301}},
-    {0x1FE4, {0x03A1, 0x0313, 0}, {0x03A1, 0x0313, 0}},
-    {0x1FE6, {0x03A5, 0x0342, 0}, {0x03A5, 0x0342, 0}},
-    {0x1FE7, {0x03A5, 0x0308, 0x0342}, {0x03A5, 0x0308, 0x0342}},
-    {0x1FF2, {0x1FFA, 0x0399, 0}, {0x1FFA, 0x0345, 0}},
-    {0x1FF3, {0x03A9, 0x0399, 0}, {0x1FFC, 0, 0}},
-    {0x1FF4, {0x038F, 0x0399, 0}, {0x038F, 0x0345, 0}},
-    {0x1FF6, {0x03A9, 0x0342, 0}, {0x03A9, 0x0342, 0}},
-    {0x1FF7, {0x03A9, 0x0342, 0x0399}, {0x03A9, 0x0342, 0x0345}},
-    {0x1FFC, {0x03A9, 0x0399, 0}, {0x1FFC, 0, 0}},
-    {0xFB00, {0x0046, 0x0046, 0}, {0x0046, 0x0066, 0}},
-    {0xFB01, {0x0046, 0x0049, 0}, {0x0046, 0x0069, 0}},
-    {0xFB02, {0x0046, 0x004C, 0}, {0x0046, 0x006C, 0}},
-    {0xFB03, {0x0046, 0x0046, 0x0049}, {0x0046, 0x0066, 0x0069}},
-    {0xFB04, {0x0046, 0x0046, 0x004C}, {0x0046, 0x0066, 0x006C}},
-    {0xFB05, {0x0053, 0x0054, 0}, {0x0053, 0x0074, 0}},
-    {0xFB06, {0x0053, 0x0054, 0}, {0x0053, 0x0074, 0}},
-    {0xFB13, {0x0544, 0x0546, 0}, {0x0544, 0x0576, 0}},
-    {0xFB14, {0x0544, 0x0535, 0}, {0x0544, 0x0565, 0}},
-    {0xFB15, {0x0544, 0x053B, 0}, {0x0544, 0x056B, 0}},
-    {0xFB16, {0x054E, 0x0546, 0}, {0x054E, 0x0576, 0}},
-    {0xFB17, {0x0544, 0x053D, 0}, {0x0544, 0x056D, 0}},
-    // clang-format on
-};
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* Digits that are not decimal: superscripts, circled ones and their like; pairs first, last. */
-static const uint32_t digit_range[][2] = {
-    {0xB2, 0xB3},     {0xB9, 0xB9},     {0x1369, 0x1371},   {0x19DA, 0x19DA},   {0x2070, 0x2070},
-    {0x2074, 0x2079}, {0x2080, 0x2089}, {0x2460, 0x2468},   {0x2474, 0x247C},   {0x2488, 0x2490},
-    {0x24EA, 0x24EA}, {0x24F5, 0x24FD}, {0x24FF, 0x24FF},   {0x2776, 0x277E},   {0x2780, 0x2788},
-    {0x278A, 0x2792}, {0x10A40, 0x10A43}, {0x10E60, 0x10E68}, {0x11052, 0x1105A},
-    {0x1F100, 0x1F10A},
-};
+static bool uni_in(const struct case_run *run, size_t n, uint32_t cp) {
+    size_t lo = 0;
+    while (n > 0) { /* the last run that starts at or before cp */
+        size_t half = (n + 1) / 2;
+        if (run[lo + half - 1].first <= cp) {
+            lo += half;
+            n -= half;
+        } else {
+            n = half - 1;
+        }
+    }
+    return lo > 0 && cp <= run[lo - 1].last && (cp - run[lo - 1].first) % run[lo - 1].step == 0;
+}
 
-static utf8proc_category_t uni_category(uint32_t cp) {
-    return utf8proc_category((utf8proc_int32_t)cp);
+/* Whether cp is mapped, and to what. Runs of every second character may interleave, so that
+ * each is tried. */
+static bool uni_map(const struct case_map *map, size_t n, uint32_t cp, uint32_t *out) {
+    for (size_t i = 0; i < n && map[i].first <= cp; i++) {
+        if (cp <= map[i].last && (cp - map[i].first) % map[i].step == 0) {
+            *out = (uint32_t)((int32_t)cp + map[i].delta);
+            return true;
+        }
+    }
+    return false;
 }
 
 bool juni_is_space(uint32_t cp) {
@@ -124,39 +50,32 @@ bool juni_is_break(uint32_t cp) {
 }
 
 bool juni_is_alpha(uint32_t cp) {
-    utf8proc_category_t c = uni_category(cp);
-    return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LL || c == UTF8PROC_CATEGORY_LT ||
-           c == UTF8PROC_CATEGORY_LM || c == UTF8PROC_CATEGORY_LO;
+    return (unicode_class(cp) & UC_LETTER) != 0;
 }
 
 bool juni_is_decimal(uint32_t cp) {
-    return uni_category(cp) == UTF8PROC_CATEGORY_ND;
+    return uni_in(case_is_decimal, COUNT(case_is_decimal), cp);
 }
 
 bool juni_is_digit(uint32_t cp) {
-    for (size_t i = 0; i < sizeof digit_range / sizeof digit_range[0]; i++) {
-        if (cp >= digit_range[i][0] && cp <= digit_range[i][1]) {
-            return true;
-        }
-    }
-    return juni_is_decimal(cp);
+    return juni_is_decimal(cp) || uni_in(case_is_digit, COUNT(case_is_digit), cp);
 }
 
 bool juni_is_numeric(uint32_t cp) {
-    utf8proc_category_t c = uni_category(cp);
-    return c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_NO;
+    return (unicode_class(cp) & UC_NUMBER) != 0 ||
+           uni_in(case_is_numeric, COUNT(case_is_numeric), cp);
 }
 
 bool juni_is_upper(uint32_t cp) {
-    return uni_category(cp) == UTF8PROC_CATEGORY_LU;
+    return uni_in(case_is_upper, COUNT(case_is_upper), cp);
 }
 
 bool juni_is_lower(uint32_t cp) {
-    return uni_category(cp) == UTF8PROC_CATEGORY_LL;
+    return uni_in(case_is_lower, COUNT(case_is_lower), cp);
 }
 
 bool juni_is_title(uint32_t cp) {
-    return uni_category(cp) == UTF8PROC_CATEGORY_LT;
+    return uni_in(case_is_title, COUNT(case_is_title), cp);
 }
 
 bool juni_is_cased(uint32_t cp) {
@@ -164,38 +83,22 @@ bool juni_is_cased(uint32_t cp) {
 }
 
 bool juni_is_case_ignorable(uint32_t cp) {
-    utf8proc_category_t c = uni_category(cp);
-    return cp == '\'' || cp == '.' || cp == ':' || cp == 0xB7 || cp == 0x2019 ||
-           c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_ME || c == UTF8PROC_CATEGORY_CF ||
-           c == UTF8PROC_CATEGORY_LM || c == UTF8PROC_CATEGORY_SK;
+    return (unicode_class(cp) & UC_MARK) != 0 || uni_in(case_ignorable, COUNT(case_ignorable), cp);
 }
 
 bool juni_is_printable(uint32_t cp) {
-    switch (uni_category(cp)) {
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP: return false;
-    case UTF8PROC_CATEGORY_ZS: return cp == ' ';
-    default: return true;
-    }
+    unsigned visible = UC_LETTER | UC_NUMBER | UC_PUNCT | UC_SYMBOL | UC_MARK;
+    return cp == ' ' || (unicode_class(cp) & visible) != 0;
 }
 
 bool juni_is_word(uint32_t cp) {
     return cp == '_' || juni_is_alpha(cp) || juni_is_numeric(cp);
 }
 
-static int special_compare(const void *key, const void *row) {
-    uint32_t cp = *(const uint32_t *)key, other = ((const struct special *)row)->cp;
-    return cp < other ? -1 : cp > other;
-}
-
 unsigned juni_case(uint32_t cp, enum jcase how, uint32_t out[3]) {
+    out[0] = cp;
     if (how == JCASE_LOWER) {
-        out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+        uni_map(case_to_lower, COUNT(case_to_lower), cp, out);
         if (cp != 0x130) {
             return 1;
         }
@@ -203,18 +106,20 @@ unsigned juni_case(uint32_t cp, enum jcase how, uint32_t out[3]) {
         out[1] = 0x307;
         return 2;
     }
-    const struct special *s = bsearch(&cp, special, sizeof special / sizeof special[0],
-                                      sizeof special[0], special_compare);
-    if (s == NULL) {
-        out[0] = (uint32_t)(how == JCASE_UPPER ? utf8proc_toupper((utf8proc_int32_t)cp)
-                                               : utf8proc_totitle((utf8proc_int32_t)cp));
-        return 1;
+    for (size_t i = 0; i < COUNT(case_special) && case_special[i].cp <= cp; i++) {
+        if (case_special[i].cp == cp) {
+            const struct case_special *s = &case_special[i];
+            const uint32_t *to = how == JCASE_UPPER ? s->upper : s->title;
+            unsigned n = 0;
+            while (n < 3 && to[n] != 0) {
+                out[n] = to[n];
+                n++;
+            }
+            return n;
+        }
     }
-    const uint32_t *to = how == JCASE_UPPER ? s->upper : s->title;
-    unsigned n = 0;
-    while (n < 3 && to[n] != 0) {
-        out[n] = to[n];
-        n++;
+    if (how == JCASE_UPPER || !uni_map(case_to_title, COUNT(case_to_title), cp, out)) {
+        uni_map(case_to_upper, COUNT(case_to_upper), cp, out);
     }
-    return n;
+    return 1;
 }

@@ -45,15 +45,14 @@ bool jval_undef_named(struct jrun *r, struct str name, struct jval *out) {
 }
 
 bool jval_fail_undef(struct jrun *r, struct jval v) {
-    return jrun_fail(r, ERR_FORMAT, "%s",
-                     v.u.why != NULL ? v.u.why : "an undefined value is used");
+    return jrun_fail(r, ERR_FORMAT, "%s", v.u.why != NULL ? v.u.why : "an undefined value is used");
 }
 
 const char *jval_type(struct jval v) {
     static const char *const name[] = {
-        "nothing", "Undefined", "none", "bool", "int", "float", "str", "list", "tuple", "view",
-        "dict", "namespace", "generator", "range", "macro", "loop", "function", "method", "cycler",
-        "joiner",
+        "nothing", "Undefined", "none",     "bool",   "int",       "float",     "str",
+        "list",    "tuple",     "view",     "dict",   "namespace", "generator", "range",
+        "macro",   "loop",      "function", "method", "cycler",    "joiner",
     };
     return name[v.kind];
 }
@@ -108,8 +107,7 @@ bool jlist_add(struct jrun *r, struct jlist *l, struct jval v) {
 }
 
 bool jval_tuple2(struct jrun *r, struct jval a, struct jval b, struct jval *out) {
-    return jval_list(r, JV_TUPLE, 2, out) && jlist_add(r, out->u.l, a) &&
-           jlist_add(r, out->u.l, b);
+    return jval_list(r, JV_TUPLE, 2, out) && jlist_add(r, out->u.l, a) && jlist_add(r, out->u.l, b);
 }
 
 bool jval_dict(struct jrun *r, enum jv_kind kind, size_t cap, struct jval *out) {
@@ -248,6 +246,19 @@ static bool data_to_list(struct jrun *r, const struct json *j, bool trusted, str
     return true;
 }
 
+/* The fixed words for who speaks are the template's, not the speaker's: some templates spell
+ * control tokens with them, '<|' ~ message.role ~ '|>'. */
+static bool data_is_role(const struct json *j) {
+    static const char *const word[] = {"system",    "user",     "assistant", "tool",
+                                       "developer", "function", "ipython",   "model"};
+    for (size_t i = 0; i < sizeof word / sizeof word[0]; i++) {
+        if (json_kind(j) == JSON_IS_STR && str_is(json_str(j), word[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool data_to_dict(struct jrun *r, const struct json *j, bool trusted, struct jval *out) {
     if (!jval_dict(r, JV_DICT, json_count(j), out)) {
         return false;
@@ -258,7 +269,9 @@ static bool data_to_dict(struct jrun *r, const struct json *j, bool trusted, str
     const struct json *value;
     while (json_next(j, &iter, &key, &value)) {
         struct jval k, v;
-        if (!jstr_make(r, key.p, key.n, trusted, &k) || !jval_from_json(r, value, trusted, &v)) {
+        bool word = str_is(key, "role") && data_is_role(value);
+        if (!jstr_make(r, key.p, key.n, trusted, &k) ||
+            !jval_from_json(r, value, trusted || word, &v)) {
             return false;
         }
         if (d->n == d->cap && !dict_grow(r, d)) {
@@ -280,9 +293,7 @@ bool jval_from_json(struct jrun *r, const struct json *j, bool trusted, struct j
     case JSON_IS_BOOL: *out = jval_bool(json_bool(j)); break;
     case JSON_IS_INT: *out = jval_int(json_int(j)); break;
     case JSON_IS_REAL: *out = jval_float(json_num(j)); break;
-    case JSON_IS_STR:
-        ok = jstr_make(r, json_str(j).p, json_str(j).n, trusted, out);
-        break;
+    case JSON_IS_STR: ok = jstr_make(r, json_str(j).p, json_str(j).n, trusted, out); break;
     case JSON_IS_ARRAY: ok = data_to_list(r, j, trusted, out); break;
     case JSON_IS_OBJECT: ok = data_to_dict(r, j, trusted, out); break;
     }
@@ -384,8 +395,7 @@ bool jval_equal(struct jrun *r, struct jval a, struct jval b, bool *out) {
     case JV_RANGE:
         *out = a.u.range->n == b.u.range->n &&
                (a.u.range->n == 0 || (a.u.range->start == b.u.range->start &&
-                                      (a.u.range->n == 1 ||
-                                       a.u.range->step == b.u.range->step)));
+                                      (a.u.range->n == 1 || a.u.range->step == b.u.range->step)));
         break;
     case JV_METHOD:
         *out = strcmp(a.u.method->name, b.u.method->name) == 0 &&
@@ -435,8 +445,7 @@ bool jval_less(struct jrun *r, struct jval a, struct jval b, bool *out) {
         jrun_leave(r);
         return ok;
     }
-    return jrun_fail(r, ERR_FORMAT, "a %s and a %s cannot be ordered", jval_type(a),
-                     jval_type(b));
+    return jrun_fail(r, ERR_FORMAT, "a %s and a %s cannot be ordered", jval_type(a), jval_type(b));
 }
 
 /* ---- length, membership -------------------------------------------------------------- */
@@ -467,8 +476,7 @@ bool jval_contains(struct jrun *r, struct jval seq, struct jval v, bool *out) {
     *out = false;
     if (seq.kind == JV_STR) {
         if (v.kind != JV_STR) {
-            return jrun_fail(r, ERR_FORMAT, "'in' a string needs a string, not a %s",
-                             jval_type(v));
+            return jrun_fail(r, ERR_FORMAT, "'in' a string needs a string, not a %s", jval_type(v));
         }
         *out = jstr_find(seq.u.s, jstr_view(v.u.s), 0) != SIZE_MAX;
         return jrun_charge(r, 1 + seq.u.s->n / 16);
