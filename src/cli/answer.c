@@ -79,7 +79,9 @@ static ign_status answer_check(const struct answer *a, ign_error *e) {
 
 ign_status answer_run(struct answer *a, ign_model *m, ign_session *s, ign_request *r,
                       ign_error *e) {
+    size_t before = 0, after = 0;
     answer_reset(a, s);
+    ign_session_tokens(s, &before);
     r->on_event = on_event;
     r->arg = a;
     ign_status rc = ign_session_submit(s, r, e);
@@ -92,6 +94,10 @@ ign_status answer_run(struct answer *a, ign_model *m, ign_session *s, ign_reques
     }
     interrupt_waits(a->c->intr);
     ign_session_get_timing(s, &a->timing);
+    ign_session_tokens(s, &after);
+    if (a->timing.new_tokens == 0) { /* stopped in the prompt: what was not reached is forgotten */
+        a->timing.prompt_tokens -= (int)(before + r->n_ids - after);
+    }
     return rc ? rc : answer_check(a, e);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/os.h"
 #include "model/config.h"
 #include "model/vocab_load.h"
 #include "store/store.h"
@@ -107,9 +108,34 @@ static ign_model_options options_of(struct cli *c, int context) {
     };
 }
 
+struct loading {
+    const char *path;
+    ign_model_options options;
+    ign_model *m;
+    ign_error why;
+};
+
+static void load(void *arg) {
+    struct loading *l = arg;
+    ign_model_open(&l->m, l->path, &l->options, &l->why);
+}
+
+/* Loads in a thread of its own: a signal is taken by the first thread, and that one must not be
+ * inside of a system call that reads or locks gigabytes. */
+static int load_model(struct cli *c, const char *path, int context, ign_model **m) {
+    struct loading l = {.path = path, .options = options_of(c, context)};
+    struct os_thread *thread = NULL;
+    struct err e = {0};
+    if (os_thread_start(&thread, load, &l, &e)) {
+        return cli_fail(c, &e);
+    }
+    os_thread_join(thread);
+    *m = l.m;
+    return l.m ? EXIT_DONE : cli_fail_data_ign(c, &l.why);
+}
+
 int engine_model_open(struct cli *c, int context, ign_model **m) {
     struct err e = {0};
-    ign_error why = {0};
     char *path = NULL;
     int code = EXIT_DONE;
     *m = NULL;
@@ -120,10 +146,7 @@ int engine_model_open(struct cli *c, int context, ign_model **m) {
         code = check_context(c, path);
     }
     if (code == EXIT_DONE) {
-        ign_model_options o = options_of(c, context);
-        if (ign_model_open(m, path, &o, &why)) {
-            code = cli_fail_data_ign(c, &why);
-        }
+        code = load_model(c, path, context, m);
     }
     mem_free(path);
     return code;

@@ -69,6 +69,22 @@ class Interrupt(Case):
         out, _ = self.stop(p)
         d = json.loads(out)
         self.assertEqual((d["stop_reason"], d["new_tokens"], d["text"]), ("interrupted", 0, ""))
+        self.assertLess(d["prompt_tokens"], 20000)
+
+    def test_load(self):
+        """In the middle of a system call that reads two gigabytes."""
+        if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 5 << 30:
+            self.skipTest("there is less than 5 GiB of memory")
+        file = write("padded.gguf", b"")
+        with open(tiny(), "rb") as f, open(file, "wb") as g:
+            g.write(f.read())
+        os.truncate(file, 2 << 30)
+        p = self.start("generate", "--model", file, "--prompt", "x", "--no-mmap", "--json")
+        time.sleep(0.1 * SLOW)
+        out, err = self.stop(p)
+        self.assertEqual(json.loads(out)["error"]["code"], "cancelled")
+        self.assertIn(b"interrupted", err)
+        os.unlink(file)
 
     def test_other_verbs(self):
         ids = write("ids.txt", " ".join([str(BYTE + 65)] * 30000))
