@@ -159,14 +159,17 @@ INLINE __m256i block_bytes(int type, const uint8_t *g, int j) {
 
 /* ---- scales of a group ---------------------------------------------------------------------- */
 
-/* The f16 at byte `at` of each of the eight blocks of a group. */
-INLINE __m256 small_halves(int type, const uint8_t *g, int at) {
-    uint16_t h[8];
-    for (int j = 0; j < 8; j++) {
-        memcpy(&h[j], g + j * fmt_bytes(type) + at, sizeof h[j]);
+/* The f16 at byte `at` of each of four blocks at g[0] and four at g[1]; zeros where g is NULL. */
+INLINE __m256 small_halves(int type, const uint8_t *const g[2], int at) {
+    uint64_t four[2] = {0, 0};
+    for (int k = 0; k < 2; k++) {
+        for (int j = 0; j < 4 && g[k] != NULL; j++) {
+            uint16_t h;
+            memcpy(&h, g[k] + j * fmt_bytes(type) + at, sizeof h);
+            four[k] |= (uint64_t)h << (16 * j);
+        }
     }
-    return _mm256_cvtph_ps(_mm_setr_epi16((short)h[0], (short)h[1], (short)h[2], (short)h[3],
-                                          (short)h[4], (short)h[5], (short)h[6], (short)h[7]));
+    return _mm256_cvtph_ps(_mm_set_epi64x((long long)four[1], (long long)four[0]));
 }
 
 INLINE __m256 half1(f16_t h) {
@@ -198,14 +201,16 @@ INLINE __m128i q3_scales(const uint8_t sc[12]) {
 }
 
 /* A group's scales. d, min: per block. sc: int32 per block where a scale covers 32 columns; where
- * it covers 16, sc16 has them as bytes [block][half], min16 Q2_K's minimums likewise. */
+ * it covers 16, sc16 has them as bytes [block][half], min16 Q2_K's minimums likewise.
+ * Blocks of 32 come as two quads of four, either of which may be missing (NULL) at a row's end. */
 struct scales {
     __m256 d, min;
     __m256i sc;
     __m128i sc16, min16;
 };
 
-INLINE struct scales group_scales(int type, const uint8_t *g) {
+INLINE struct scales group_scales(int type, const uint8_t *const quad[2]) {
+    const uint8_t *g = quad[0];
     struct scales s;
     __m128i sc, min;
     s.min = _mm256_setzero_ps();
@@ -263,9 +268,9 @@ INLINE struct scales group_scales(int type, const uint8_t *g) {
         break;
     case DT_Q8_K: s.d = _mm256_broadcast_ss(&((const struct block_q8_k *)g)->d); break;
     default:
-        s.d = small_halves(type, g, 0);
+        s.d = small_halves(type, quad, 0);
         if (fmt_mins(type) == 1) {
-            s.min = small_halves(type, g, 2);
+            s.min = small_halves(type, quad, 2);
         }
     }
     return s;
@@ -384,14 +389,18 @@ INLINE __m256i halves(__m256i a, __m256i b, int h) {
     return h ? _mm256_permute2x128_si256(a, b, 0x31) : _mm256_permute2x128_si256(a, b, 0x20);
 }
 
-/* Adds the products of one group to the eight lanes. `half` says that blocks 4..7 are not there. */
-INLINE __m256 group_add(int type, const uint8_t *g, const struct act_group *x, bool half,
+/* Adds the products of one group to the eight lanes. */
+INLINE __m256 group_add(int type, const uint8_t *const g[2], const struct act_group *x,
                         __m256 acc) {
     struct scales s = group_scales(type, g);
-    __m256i mul[2] = {load256(x->mul), load256(x->mul + 8)};
-    __m256i dot[2] = {four_dots(type, g, x->q, 0), _mm256_setzero_si256()};
-    if (!half) {
-        dot[1] = four_dots(type, g, x->q, 4);
+    __m256i mul[2] = {load256(x->mul), load256(x->mul + 8)}, dot[2];
+    for (int k = 0; k < 2; k++) {
+        dot[k] = _mm256_setzero_si256();
+        if (!fmt_small(type)) {
+            dot[k] = four_dots(type, g[0], x->q, 4 * k);
+        } else if (g[k] != NULL) {
+            dot[k] = four_dots(type, g[k], x->q + 4 * k * MICRO_BLOCK, 0);
+        }
     }
     if (fmt_scaled(type) == 16) {
         const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
@@ -435,22 +444,38 @@ INLINE float sum8(__m256 v) {
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
+/* The last blocks of 32 of a row, fewer than eight. */
+INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_group *x,
+                       __m256 acc) {
+    uint8_t part[4 * sizeof(struct block_q8_0)] = {
+        0}; /* missing blocks are zeros: they add nothing */
+    const int bytes = fmt_bytes(type);
+    const uint8_t *last = left % 4 > 0 ? part : NULL, *from = g + left / 4 * 4 * bytes;
+    switch (left % 4) { /* sizes known to the compiler: no call */
+    case 1: memcpy(part, from, (size_t)bytes); break;
+    case 2: memcpy(part, from, (size_t)(2 * bytes)); break;
+    case 3: memcpy(part, from, (size_t)(3 * bytes)); break;
+    }
+    if (left >= 4 && last != NULL) {
+        return group_add(type, (const uint8_t *const[2]){g, part}, x, acc);
+    }
+    return group_add(type, (const uint8_t *const[2]){left >= 4 ? g : part, NULL}, x, acc);
+}
+
 INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
                    const struct act_group *x, int64_t n_col, float *y) {
     int64_t n_group = n_col / 256;
-    int left = fmt_small(type) ? (int)(n_col % 256) / MICRO_BLOCK : 0;
-    int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    int left = (int)(n_col % 256) / MICRO_BLOCK;
+    int quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
+    int step = fmt_small(type) ? 2 * quad : fmt_bytes(type);
     for (int r = 0; r < n_row; r++, w += row_bytes) {
         const uint8_t *g = w;
         __m256 acc = _mm256_setzero_ps();
         for (int64_t i = 0; i < n_group; i++, g += step) {
-            acc = group_add(type, g, x + i, false, acc);
+            acc = group_add(type, (const uint8_t *const[2]){g, g + quad}, x + i, acc);
         }
-        if (left > 0) { /* the blocks that are missing are zeros: they add nothing */
-            uint8_t part[8 * sizeof(struct block_q8_0)] = {0};
-            memcpy(part, g, (size_t)(left * fmt_bytes(type)));
-            acc = left > 4 ? group_add(type, part, x + n_group, false, acc)
-                           : group_add(type, part, x + n_group, true, acc);
+        if (fmt_small(type) && left > 0) {
+            acc = tail_add(type, g, left, x + n_group, acc);
         }
         y[r] = sum8(acc);
     }
@@ -524,7 +549,9 @@ INLINE void unpack_scales(int type, const uint8_t *const g[8], int n, uint8_t *t
     const int step = panel_block(type);
     __m256i d[8], f[8], m[2][8];
     for (int r = 0; r < 8; r++) {
-        struct scales s = group_scales(type, g[r]);
+        struct scales s = group_scales(
+            type,
+            (const uint8_t *const[2]){g[r], g[r] + (fmt_small(type) ? 4 * fmt_bytes(type) : 0)});
         d[r] = _mm256_castps_si256(s.d);
         m[0][r] = _mm256_castps_si256(s.min);
         f[r] = _mm256_or_si256(s.sc, _mm256_slli_epi32(s.sc, 16));
@@ -569,7 +596,7 @@ INLINE void unpack_block(int type, const uint8_t *const g[8], int j, uint8_t *to
         u[r] = _mm256_cvtepi8_epi16(_mm256_extracti128_si256(b, 1));
         if (fmt_scaled(type)) {
             int32_t sc[8];
-            store256(sc, group_scales(type, g[r]).sc);
+            store256(sc, group_scales(type, &g[r]).sc);
             v[r] = _mm256_mullo_epi16(v[r], _mm256_set1_epi16((short)sc[j]));
             u[r] = _mm256_mullo_epi16(u[r], _mm256_set1_epi16((short)sc[j]));
         }
