@@ -1,8 +1,8 @@
 /* chat.c: chat MODEL.gguf: each line of stdin is a message, the answer streams to stdout. The whole
  * conversation is rendered each turn; only what the session does not hold yet is computed. */
+#include "ign.h"
 #include <stdio.h>
 #include <string.h>
-#include "ign.h"
 
 static char messages[1 << 20], answer[1 << 16]; /* the members of a JSON list; text */
 

@@ -66,7 +66,7 @@ typedef struct ign_model_options {
     bool no_mmap;          /* read the file into memory */
     bool mlock;            /* lock it there */
     bool tokenizer_only;   /* no weights: encode, decode and render only */
-    int64_t clock;         /* what chat templates see as now, seconds since 1970; 0: the real time */
+    int64_t clock; /* what chat templates see as now, seconds since 1970; 0: the real time */
 } ign_model_options;
 
 /* Opens a GGUF file. `o` may be NULL. [any] for different models. */
@@ -76,9 +76,9 @@ IGN_API ign_status ign_model_open(ign_model **m, const char *path, const ign_mod
 IGN_API void ign_model_close(ign_model *m);
 
 typedef struct ign_model_info {
-    const char *name;         /* general.name, or the file's name */
+    const char *name; /* general.name, or the file's name */
     const char *architecture;
-    const char *device;       /* "cpu: avx2, 2 threads"; "" if tokenizer only */
+    const char *device; /* "cpu: avx2, 2 threads"; "" if tokenizer only */
     uint64_t parameters;
     uint64_t weights_bytes, kv_bytes, scratch_bytes;
     int layers, vocabulary, context_trained, context;
@@ -114,9 +114,9 @@ typedef struct ign_logit_bias {
 } ign_logit_bias;
 
 typedef struct ign_sampling {
-    float temperature;       /* 0: greedy */
-    int top_k;               /* 0: off */
-    float top_p, min_p, typical; /* off: 1, 0, 1 */
+    float temperature;                                         /* 0: greedy */
+    int top_k;                                                 /* 0: off */
+    float top_p, min_p, typical;                               /* off: 1, 0, 1 */
     float repeat_penalty, presence_penalty, frequency_penalty; /* off: 1, 0, 0 */
     uint64_t seed;
     const ign_logit_bias *bias; /* [n_bias], copied */
@@ -133,13 +133,13 @@ IGN_API ign_status ign_session_create(ign_model *m, int context, const ign_sampl
 IGN_API void ign_session_free(ign_session *s);
 
 typedef enum ign_stop_reason {
-    IGN_STOP_NONE = 0,    /* still going */
-    IGN_STOP_EOS,         /* the model ended its turn */
-    IGN_STOP_STRING,      /* a stop string */
-    IGN_STOP_LENGTH,      /* max_tokens, or the time limit */
-    IGN_STOP_CONTEXT,     /* no position left */
+    IGN_STOP_NONE = 0, /* still going */
+    IGN_STOP_EOS,      /* the model ended its turn */
+    IGN_STOP_STRING,   /* a stop string */
+    IGN_STOP_LENGTH,   /* max_tokens, or the time limit */
+    IGN_STOP_CONTEXT,  /* no position left */
     IGN_STOP_CANCELLED,
-    IGN_STOP_ERROR        /* see event.error */
+    IGN_STOP_ERROR /* see event.error */
 } ign_stop_reason;
 
 typedef struct ign_token_logprob {
@@ -149,25 +149,25 @@ typedef struct ign_token_logprob {
 
 /* What happened to a session in a step. Pointers live until the callback returns. */
 typedef struct ign_event {
-    int32_t id;                      /* the new token; -1 if the event carries none */
-    const char *text;                /* bytes that became certain, whole UTF-8 sequences; may be "" */
+    int32_t id;       /* the new token; -1 if the event carries none */
+    const char *text; /* bytes that became certain, whole UTF-8 sequences; may be "" */
     size_t n_text;
-    float logprob;                   /* of `id`, if logprobs were asked for */
-    const ign_token_logprob *top;    /* [n_top] */
+    float logprob;                /* of `id`, if logprobs were asked for */
+    const ign_token_logprob *top; /* [n_top] */
     size_t n_top;
-    ign_stop_reason stop;            /* not NONE: the last event of this request */
-    ign_error error;                 /* of ERROR; of CONTEXT where other sessions took the memory */
+    ign_stop_reason stop; /* not NONE: the last event of this request */
+    ign_error error;      /* of ERROR; of CONTEXT where other sessions took the memory */
 } ign_event;
 
 typedef struct ign_request {
-    const int32_t *ids;       /* [n_ids] tokens to compute first; copied */
+    const int32_t *ids; /* [n_ids] tokens to compute first; copied */
     size_t n_ids;
-    int max_tokens;           /* new tokens; 0: only compute `ids` */
-    double seconds;           /* time limit of the request, looked at between steps; 0: none */
-    const char *const *stop;  /* [n_stop] strings that end generation, not shown; copied */
+    int max_tokens;          /* new tokens; 0: only compute `ids` */
+    double seconds;          /* time limit of the request, looked at between steps; 0: none */
+    const char *const *stop; /* [n_stop] strings that end generation, not shown; copied */
     size_t n_stop;
-    bool ignore_eos;          /* end tokens are generated like any other */
-    int logprobs;             /* 0..20: how many alternatives each event carries; -1: none at all */
+    bool ignore_eos; /* end tokens are generated like any other */
+    int logprobs;    /* 0..20: how many alternatives each event carries; -1: none at all */
     void (*on_event)(void *arg, const ign_event *ev); /* may be NULL */
     /* Called with the logits [n_vocab] of every position of `ids` as it is computed, the first
      * token of the session being position 0; NULL: none. */
@@ -176,9 +176,9 @@ typedef struct ign_request {
 } ign_request;
 
 /* Queues work; the session must be idle: it is so from its creation, and again when the callback of
- * its last event has returned (otherwise IGN_USAGE). No ids: goes on from the tokens that are there.
- * At most 64 stop strings of at most 4096 bytes, none empty. IGN_NOFIT if the ids do not fit its
- * context, IGN_RANGE for an id, stop string or number out of bounds. [any] */
+ * its last event has returned (otherwise IGN_USAGE). No ids: goes on from the tokens that are
+ * there. At most 64 stop strings of at most 4096 bytes, none empty. IGN_NOFIT if the ids do not fit
+ * its context, IGN_RANGE for an id, stop string or number out of bounds. [any] */
 IGN_API ign_status ign_session_submit(ign_session *s, const ign_request *r, ign_error *e);
 /* Ends the current request soon; its last event says CANCELLED. A step in which every session has
  * been cancelled is given up in the middle; one that still serves others is finished for them.
@@ -216,8 +216,8 @@ IGN_API ign_status ign_session_truncate(ign_session *s, size_t n, ign_error *e);
 IGN_API ign_status ign_session_set_sampling(ign_session *s, const ign_sampling *sampling,
                                             ign_error *e);
 /* Writes tokens, sampler and KV pages to a file; reads them back into an idle session of the same
- * model (checked). Written whole or not at all; a file that is refused leaves the session as it was.
- * [owner] */
+ * model (checked). Written whole or not at all; a file that is refused leaves the session as it
+ * was. [owner] */
 IGN_API ign_status ign_session_save(const ign_session *s, const char *path, ign_error *e);
 IGN_API ign_status ign_session_load(ign_session *s, const char *path, ign_error *e);
 

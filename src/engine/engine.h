@@ -35,12 +35,12 @@ enum session_mark { MARK_NONE, MARK_STEP, MARK_CANCEL };
 
 /* One submitted request. Lifetime: until the next submit. */
 struct request {
-    int n_ids;             /* tok[n_known..n_known + n_ids) wait to become known */
-    int first;             /* n_known when it began */
+    int n_ids; /* tok[n_known..n_known + n_ids) wait to become known */
+    int first; /* n_known when it began */
     int max_tokens, n_prompt, n_new;
     int logprobs;
     bool ignore_eos;
-    double deadline;       /* in os_now's seconds; 0: none */
+    double deadline;                  /* in os_now's seconds; 0: none */
     double t_submit, t_first, t_last; /* t_first, t_last: 0 until there is a new token */
     struct stop stop;
     void (*on_event)(void *arg, const ign_event *ev);
@@ -52,16 +52,16 @@ struct ign_session {
     ign_model *model;
     _Atomic int state, mark;
     int context;
-    int32_t *tok;          /* [context] */
+    int32_t *tok; /* [context] */
     int n_known;
     struct kv_seq kv;
     struct sampler sampler;
-    float *logits;         /* [n_vocab] after token kv.n_tok - 1, if has_logits */
+    float *logits; /* [n_vocab] after token kv.n_tok - 1, if has_logits */
     bool has_logits;
     struct request r;
     struct detok detok;
-    struct buf piece;      /* bytes of the newest token; reserved for the longest */
-    struct buf text;       /* of the next event; reserved likewise, and for a stop string held back */
+    struct buf piece; /* bytes of the newest token; reserved for the longest */
+    struct buf text;  /* of the next event; reserved likewise, and for a stop string held back */
 };
 
 /* What one session takes part in a step with: n_tok tokens, n_out rows of logits. */
@@ -82,7 +82,7 @@ struct plan {
 
 struct ign_model {
     struct model *m;
-    bool loaded;           /* has weights and a KV pool */
+    bool loaded; /* has weights and a KV pool */
     char *name;
     int64_t clock;
     double load_seconds;
@@ -93,8 +93,8 @@ struct ign_model {
     ign_session **session; /* [n_session] */
     int n_session, turn;   /* turn: who is asked first in the next step */
     struct plan plan;
-    _Atomic int live;      /* sessions of the step in progress that still want it */
-    volatile int give_up;  /* struct step's cancel */
+    _Atomic int live;     /* sessions of the step in progress that still want it */
+    volatile int give_up; /* struct step's cancel */
 };
 
 /* engine.c: turns an error of the library into one of the interface; returns its status. */
@@ -102,8 +102,8 @@ ign_status engine_fail(ign_error *e, const struct err *from);
 
 /* session.c */
 struct sampler_opts session_opts(const ign_sampling *o);
-bool session_claim(ign_session *s);     /* IDLE -> CLAIMED */
-void session_release(ign_session *s);   /* CLAIMED -> IDLE */
+bool session_claim(ign_session *s);   /* IDLE -> CLAIMED */
+void session_release(ign_session *s); /* CLAIMED -> IDLE */
 /* Keeps the first n tokens; what is computed of them stays computed. */
 void session_cut(ign_session *s, int n);
 

@@ -88,8 +88,7 @@ bool request_check(ign_session *s) {
 }
 
 /* The text of a new token into s->text; whether it ends the request, and why. */
-static enum err_code take_token(ign_session *s, int32_t id, ign_stop_reason *stop,
-                                struct err *e) {
+static enum err_code take_token(ign_session *s, int32_t id, ign_stop_reason *stop, struct err *e) {
     struct request *r = &s->r;
     if (!r->ignore_eos && vocab_is_end(s->model->m->vocab, id)) {
         *stop = IGN_STOP_EOS;

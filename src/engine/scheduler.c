@@ -98,7 +98,8 @@ static void plan_fill(ign_model *m) {
     }
 }
 
-/* ---- the step and what comes of it ------------------------------------------------------------ */
+/* ---- the step and what comes of it ------------------------------------------------------------
+ */
 
 /* From here on a cancelled session counts down; the last one to go ends the step. The scheduler
  * counts as one while it is still arming, so that this cannot happen half-way. */

@@ -20,11 +20,8 @@ _Static_assert(sizeof(ign_logit_bias) == sizeof(struct logit_bias) &&
 /* ---- sampling ----------------------------------------------------------------------------- */
 
 void ign_sampling_default(ign_sampling *s) {
-    *s = (ign_sampling){.temperature = 0.7f,
-                        .top_k = 40,
-                        .top_p = 0.9f,
-                        .typical = 1,
-                        .repeat_penalty = 1};
+    *s = (ign_sampling){
+        .temperature = 0.7f, .top_k = 40, .top_p = 0.9f, .typical = 1, .repeat_penalty = 1};
 }
 
 struct sampler_opts session_opts(const ign_sampling *o) {
@@ -247,8 +244,7 @@ void ign_session_cancel(ign_session *s) {
         return;
     }
     ign_model *m = s->model;
-    if (atomic_exchange(&s->mark, MARK_CANCEL) == MARK_STEP &&
-        atomic_fetch_sub(&m->live, 1) == 1) {
+    if (atomic_exchange(&s->mark, MARK_CANCEL) == MARK_STEP && atomic_fetch_sub(&m->live, 1) == 1) {
         __atomic_store_n(&m->give_up, 1, __ATOMIC_RELEASE);
     }
 }

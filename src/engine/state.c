@@ -63,7 +63,8 @@ static uint64_t model_identity(const struct model *m) {
     return h;
 }
 
-/* ---- the head --------------------------------------------------------------------------------- */
+/* ---- the head ---------------------------------------------------------------------------------
+ */
 
 struct head {
     uint64_t identity;
@@ -149,7 +150,8 @@ static size_t pages_for(const ign_model *m, size_t n_tok) {
     return (n_tok + (size_t)m->pool.page_tok - 1) / (size_t)m->pool.page_tok;
 }
 
-/* ---- save ------------------------------------------------------------------------------------- */
+/* ---- save -------------------------------------------------------------------------------------
+ */
 
 static enum err_code put_pages(const ign_session *s, struct buf *out, struct err *e) {
     const ign_model *m = s->model;
@@ -204,7 +206,8 @@ done:
     return err.code ? engine_fail(e, &err) : IGN_OK;
 }
 
-/* ---- load ------------------------------------------------------------------------------------- */
+/* ---- load -------------------------------------------------------------------------------------
+ */
 
 /* What a file has brought, not yet the session's. */
 struct loaded {

@@ -28,7 +28,7 @@ struct stop_string {
 struct stop {
     struct stop_string *str; /* [n] */
     int n;
-    char *bytes;             /* of all strings */
+    char *bytes; /* of all strings */
     int *borders;
 };
 

@@ -396,8 +396,8 @@ void sampler_logprobs(const float *logits, int n_vocab, int32_t id, int k, struc
 
 void sampler_save(const struct sampler *s, struct buf *out) {
     const struct sampler_opts *o = &s->o;
-    const float f[] = {o->temperature,    o->top_p,            o->min_p,
-                       o->typical,        o->repeat_penalty,   o->presence_penalty,
+    const float f[] = {o->temperature,      o->top_p,          o->min_p,
+                       o->typical,          o->repeat_penalty, o->presence_penalty,
                        o->frequency_penalty};
     for (size_t i = 0; i < sizeof f / sizeof *f; i++) {
         state_put_f32(out, f[i]);
@@ -437,8 +437,8 @@ static enum err_code load_history(struct sampler *s, struct state_reader *r, str
 /* The fixed fields, and the biases into a block of their own (*bias, mem_free). */
 static enum err_code load_opts(struct sampler_opts *o, struct rng *rng, struct logit_bias **bias,
                                struct state_reader *r, struct err *e) {
-    float *f[] = {&o->temperature,    &o->top_p,            &o->min_p,
-                  &o->typical,        &o->repeat_penalty,   &o->presence_penalty,
+    float *f[] = {&o->temperature,      &o->top_p,          &o->min_p,
+                  &o->typical,          &o->repeat_penalty, &o->presence_penalty,
                   &o->frequency_penalty};
     for (size_t i = 0; i < sizeof f / sizeof *f; i++) {
         *f[i] = state_get_f32(r);

@@ -20,18 +20,18 @@
 
 struct logit_bias {
     int32_t id;
-    float bias;           /* added; -INFINITY forbids */
+    float bias; /* added; -INFINITY forbids */
 };
 
 struct sampler_opts {
-    float temperature;    /* 0: greedy */
-    int top_k;            /* 0: off */
-    float top_p;          /* 1: off */
-    float min_p;          /* 0: off */
-    float typical;        /* 1: off */
-    float repeat_penalty; /* 1: off */
+    float temperature;                         /* 0: greedy */
+    int top_k;                                 /* 0: off */
+    float top_p;                               /* 1: off */
+    float min_p;                               /* 0: off */
+    float typical;                             /* 1: off */
+    float repeat_penalty;                      /* 1: off */
     float presence_penalty, frequency_penalty; /* 0: off */
-    int penalty_last;     /* how many of the last tokens the penalties look at; 0: 64, <= 32768 */
+    int penalty_last; /* how many of the last tokens the penalties look at; 0: 64, <= 32768 */
     uint64_t seed;
     const struct logit_bias *bias; /* [n_bias]; copied */
     size_t n_bias;
@@ -44,16 +44,16 @@ struct sampler {
     struct sampler_opts o;
     struct rng rng;
     int n_vocab;
-    int32_t *recent;      /* [o.penalty_last] ring; the oldest is overwritten at `at` */
+    int32_t *recent; /* [o.penalty_last] ring; the oldest is overwritten at `at` */
     int n_recent, at;
-    uint16_t *seen;       /* [n_vocab] how often each id is in `recent` */
+    uint16_t *seen;          /* [n_vocab] how often each id is in `recent` */
     struct logit_bias *bias; /* [o.n_bias]; o.bias points to it */
-    struct candidate *cand; /* [n_vocab] scratch */
+    struct candidate *cand;  /* [n_vocab] scratch */
 };
 
 struct token_prob {
     int32_t id;
-    float logprob;        /* natural logarithm, of the softmax over the raw logits */
+    float logprob; /* natural logarithm, of the softmax over the raw logits */
 };
 
 /* Biases of the same id add up. ERR_RANGE names the option that is out of its bounds; ERR_NOMEM. */

@@ -7,7 +7,8 @@
 #include "base/utf8.h"
 #include "engine/engine_rig.h"
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------
+ */
 
 /* Only these bytes can be generated. */
 static ign_sampling only(ign_sampling s, const char *bytes, ign_logit_bias bias[TINY_VOCAB]) {
@@ -29,8 +30,9 @@ static ign_sampling only(ign_sampling s, const char *bytes, ign_logit_bias bias[
 /* The text of the events is the text of the tokens, never half a character at a time. */
 static void test_text(void **state) {
     (void)state;
-    static const char *const alphabets[] = {"abc ", "\xe2\x82\xac", "\xe2\x82\xac"
-                                                                    "a",
+    static const char *const alphabets[] = {"abc ", "\xe2\x82\xac",
+                                            "\xe2\x82\xac"
+                                            "a",
                                             "\xf0\x9f\x98\x80\xff\xc3\xa9 x"};
     ign_model *m = rig_open(NULL, NULL);
     ign_logit_bias bias[TINY_VOCAB];
@@ -40,8 +42,7 @@ static void test_text(void **state) {
         size_t n = 0;
         ign_error e = {0};
         const int32_t start = TINY_START;
-        ign_session *s =
-            rig_session(m, 0, only(rig_random((uint64_t)i), alphabets[i], bias));
+        ign_session *s = rig_session(m, 0, only(rig_random((uint64_t)i), alphabets[i], bias));
         rig_ask(m, s, &start, 1, 100, &a);
         assert_int_equal(ign_decode(m, a.ids, (size_t)a.n, false, &text, &n, &e), IGN_OK);
         assert_int_equal(n, a.n_text);
@@ -219,7 +220,8 @@ static void test_encode(void **state) {
     ign_model_close(m);
 }
 
-/* ---- cancelling and time ------------------------------------------------------------------------ */
+/* ---- cancelling and time ------------------------------------------------------------------------
+ */
 
 struct canceller {
     struct answer a;
@@ -375,7 +377,8 @@ static void test_time_limit(void **state) {
     ign_model_close(m);
 }
 
-/* ---- a broken model ------------------------------------------------------------------------------ */
+/* ---- a broken model
+ * ------------------------------------------------------------------------------ */
 
 static void test_non_finite_logits(void **state) {
     (void)state;

@@ -13,7 +13,8 @@ enum { N_SESSION = 9, N_NEW = 24 };
 /* Prompts of different lengths that begin at different steps, more of them than a step takes. */
 static void check_batch(const ign_model_options *o, bool greedy) {
     ign_model *m = rig_open(NULL, o);
-    struct answer *solo = calloc(N_SESSION, sizeof *solo), *batch = calloc(N_SESSION, sizeof *batch);
+    struct answer *solo = calloc(N_SESSION, sizeof *solo),
+                  *batch = calloc(N_SESSION, sizeof *batch);
     ign_session *s[N_SESSION];
     int32_t ids[N_SESSION][64];
     assert_true(solo && batch);
@@ -81,7 +82,8 @@ static void test_prompts_are_not_starved(void **state) {
     ign_model_close(m);
 }
 
-/* ---- fork, truncate, continue ------------------------------------------------------------------ */
+/* ---- fork, truncate, continue ------------------------------------------------------------------
+ */
 
 static void test_fork(void **state) {
     (void)state;
@@ -198,7 +200,8 @@ static void test_second_turn_computes_only_new_tokens(void **state) {
     ign_model_close(m);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits -----------------------------------------------------------------------------------
+ */
 
 static void test_context_full(void **state) {
     (void)state;
@@ -281,7 +284,8 @@ static void test_bad_requests(void **state) {
     expect_submit(s, IGN_RANGE, (ign_request){.ids = &one, .n_ids = 1, .logprobs = 21});
     expect_submit(s, IGN_RANGE, (ign_request){.ids = &one, .n_ids = 1, .logprobs = -2});
     expect_submit(s, IGN_RANGE, (ign_request){.ids = &one, .n_ids = 1, .stop = empty, .n_stop = 1});
-    expect_submit(s, IGN_RANGE, (ign_request){.ids = &one, .n_ids = 1, .stop = broken, .n_stop = 1});
+    expect_submit(s, IGN_RANGE,
+                  (ign_request){.ids = &one, .n_ids = 1, .stop = broken, .n_stop = 1});
     expect_submit(s, IGN_RANGE, (ign_request){.ids = &one, .n_ids = 1, .stop = many, .n_stop = 65});
     expect_submit(s, IGN_RANGE,
                   (ign_request){.ids = &one, .n_ids = 1, .stop = too_long, .n_stop = 1});
@@ -360,7 +364,8 @@ static void test_two_models(void **state) {
     }
 }
 
-/* ---- logits ----------------------------------------------------------------------------------- */
+/* ---- logits -----------------------------------------------------------------------------------
+ */
 
 struct rows {
     float *row;
@@ -426,7 +431,8 @@ static void test_logits_of_every_position(void **state) {
     ign_model_close(m);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------------------------------------
+ */
 
 static void test_the_token_loop_allocates_nothing(void **state) {
     (void)state;

@@ -298,12 +298,9 @@ static void test_bad_paths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_load_with_a_full_pool),
-        cmocka_unit_test(test_another_model),
-        cmocka_unit_test(test_cut_off_and_flipped),
-        cmocka_unit_test(test_forged),
-        cmocka_unit_test(test_bad_paths),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_load_with_a_full_pool),
+        cmocka_unit_test(test_another_model), cmocka_unit_test(test_cut_off_and_flipped),
+        cmocka_unit_test(test_forged),        cmocka_unit_test(test_bad_paths),
     };
     rig_device = "plain";
     int failed = cmocka_run_group_tests_name("plain", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* test_threads.c: one owner steps; other threads submit and cancel as they like. Each request has
- * exactly one last event, and the ones that were not cancelled have the tokens that they have alone.
- * Meant to be run under the thread sanitizer, too.
+ * exactly one last event, and the ones that were not cancelled have the tokens that they have
+ * alone. Meant to be run under the thread sanitizer, too.
  */
 #include <stdatomic.h>
 

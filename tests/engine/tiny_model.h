@@ -84,9 +84,9 @@ static inline int tiny_spell(int byte, char out[4]) {
 
 static inline void tiny_vocab(struct builder *b) {
     /* U+0120 is how GPT-2 spells a space. */
-    static const char *const merged[] = {"he", "\xc4\xa0t",   "\xc4\xa0the", "in",
+    static const char *const merged[] = {"he", "\xc4\xa0t", "\xc4\xa0the", "in",
                                          "er", "\xc4\xa0o", "on",          "an"};
-    static const char *const merges[] = {"h e", "\xc4\xa0 t",   "\xc4\xa0t he", "i n",
+    static const char *const merges[] = {"h e", "\xc4\xa0 t", "\xc4\xa0t he", "i n",
                                          "e r", "\xc4\xa0 o", "o n",          "a n"};
     static const char *const control[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
     int32_t kind[TINY_VOCAB];
@@ -121,8 +121,8 @@ static inline void tiny_layer(struct builder *b, int i, uint64_t d, uint64_t *s)
     const struct {
         const char *name;
         uint64_t n_col, n_row;
-    } matrix[] = {{"attn_q", d, d},       {"attn_k", d, d / 2},     {"attn_v", d, d / 2},
-                  {"attn_output", d, d},  {"ffn_gate", d, 2 * d},   {"ffn_up", d, 2 * d},
+    } matrix[] = {{"attn_q", d, d},      {"attn_k", d, d / 2},   {"attn_v", d, d / 2},
+                  {"attn_output", d, d}, {"ffn_gate", d, 2 * d}, {"ffn_up", d, 2 * d},
                   {"ffn_down", 2 * d, d}};
     char name[48];
     snprintf(name, sizeof name, "blk.%d.attn_norm.weight", i);

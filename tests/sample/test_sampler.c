@@ -192,7 +192,8 @@ static void test_top_k_of_a_large_vocabulary(void **state) {
     }
 }
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors -----------------------------------------------------------------------------------
+ */
 
 static void expect_pick(enum err_code want, const float *logits, sampler_mask mask,
                         const struct logit_bias *bias, size_t n_bias, float temperature) {
@@ -249,7 +250,8 @@ static void test_extreme_logits(void **state) {
 
 static void test_options_out_of_range(void **state) {
     (void)state;
-    static const struct logit_bias low = {-1, 0}, high = {8, 0}, nan = {0, NAN}, inf = {0, INFINITY};
+    static const struct logit_bias low = {-1, 0}, high = {8, 0}, nan = {0, NAN},
+                                   inf = {0, INFINITY};
     struct sampler_opts bad[24];
     size_t n = 0;
     for (n = 0; n < sizeof bad / sizeof *bad; n++) {
@@ -291,7 +293,8 @@ static void test_options_out_of_range(void **state) {
     assert_int_equal(mem_live(), live);
 }
 
-/* ---- the stream ------------------------------------------------------------------------------- */
+/* ---- the stream -------------------------------------------------------------------------------
+ */
 
 /* Samplers with the same state go the same way; each token is accepted. */
 static void assert_same_stream(struct sampler *a, struct sampler *b) {
