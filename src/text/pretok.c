@@ -90,6 +90,20 @@ static size_t scan_contraction_fold(const char *p, size_t n) {
     return is_letter ? scan_contraction(low, n < 3 ? n : 3) : 0;
 }
 
+/* Whether cp is in one of n ranges, first and last of each, in order. */
+static bool in_ranges(uint32_t cp, const uint32_t (*range)[2], size_t n) {
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (cp > range[mid][1]) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo < n && cp >= range[lo][0];
+}
+
 /* The pieces of a cut at every [set]+ : a run inside, or a run outside. */
 static inline size_t cut_runs(const char *p, size_t n, bool (*in)(uint32_t)) {
     size_t i, len;
@@ -272,18 +286,31 @@ static size_t scan_byte_numbers(const char *p, size_t n) {
     return i;
 }
 
-/* Punctuation, and the ASCII symbols that count as such: [\p{P}$+<=>^`|~]+ */
+/* [\p{P}$+<=>^`|~]+ , where \p{P} is that of Unicode 8, which the reference library has kept. */
 static bool in_punct(uint32_t cp) {
-    return unicode_class(cp) & (cp < 128 ? UC_PUNCT | UC_SYMBOL : UC_PUNCT);
+    static const uint32_t newer[][2] = {
+        {0x61D, 0x61D},     {0x9FD, 0x9FD},     {0xA76, 0xA76},     {0xC77, 0xC84},
+        {0x1B7D, 0x1B7E},   {0x2E43, 0x2E5D},   {0x10EAD, 0x10EAD}, {0x10F55, 0x10F89},
+        {0x1144B, 0x1145D}, {0x11660, 0x1166C}, {0x116B9, 0x116B9}, {0x1183B, 0x1183B},
+        {0x11944, 0x11946}, {0x119E2, 0x119E2}, {0x11A3F, 0x11A46}, {0x11A9A, 0x11AA2},
+        {0x11B00, 0x11B09}, {0x11C41, 0x11C71}, {0x11EF7, 0x11EF8}, {0x11F43, 0x11F4F},
+        {0x11FFF, 0x11FFF}, {0x12FF1, 0x12FF2}, {0x16E97, 0x16E9A}, {0x16FE2, 0x16FE2},
+        {0x1E95E, 0x1E95F}};
+    if (cp < 128) {
+        return unicode_ascii[cp] & (UC_PUNCT | UC_SYMBOL);
+    }
+    return ((unicode_class(cp) & UC_PUNCT) &&
+            !in_ranges(cp, newer, sizeof newer / sizeof *newer)) ||
+           cp == 0x166D || cp == 0x111C9; /* which later versions class otherwise */
 }
 
 static size_t scan_punct(const char *p, size_t n) {
     return cut_runs(p, n, in_punct);
 }
 
-/* [\p{P}$+<=>^~|]+ : the same without the grave accent. */
+/* [\p{P}$+<=>^~|]+ : no grave accent, and the present \p{P}. */
 static bool in_punct_default(uint32_t cp) {
-    return cp != '`' && in_punct(cp);
+    return cp != '`' && (unicode_class(cp) & (cp < 128 ? UC_PUNCT | UC_SYMBOL : UC_PUNCT));
 }
 
 static size_t scan_punct_default(const char *p, size_t n) {
@@ -365,16 +392,7 @@ static bool in_cased(uint32_t cp) {
     if (cp < 128) {
         return unicode_ascii[cp] & UC_LETTER;
     }
-    size_t lo = 0, hi = sizeof range / sizeof *range;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (cp > range[mid][1]) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
-        }
-    }
-    return lo < sizeof range / sizeof *range && cp >= range[lo][0];
+    return in_ranges(cp, range, sizeof range / sizeof *range);
 }
 
 static size_t scan_spaced_cased(const char *p, size_t n) {
