@@ -8,6 +8,7 @@
 #include "engine/engine_rig.h"
 
 static void write_file(const char *path, const char *p, size_t n) {
+    unlink(path); /* a file cut to nothing and written again would be flushed to disk */
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(p, 1, n, f), n);
