@@ -246,10 +246,10 @@ bool jexpr_tuple(struct jparse *p, unsigned how, const struct jnode **out) {
         }
         if (how & JTUPLE_TARGET) {
             enum jprimary kind = how & JTUPLE_NSREF ? JPRIMARY_SET : JPRIMARY_TARGET;
-            if (!jparse_enter(p) || !jexpr_primary(p, kind, &item)) {
+            if (!jparse_enter(p, 1) || !jexpr_primary(p, kind, &item)) {
                 return false;
             }
-            jparse_leave(p);
+            jparse_leave(p, 1);
         } else if (!jexpr_parse(p, !(how & JTUPLE_NO_COND), &item)) {
             return false;
         }
@@ -562,7 +562,7 @@ static bool expr_filters_and_tests(struct jparse *p, const struct jnode **n) {
 
 /* `filters`: whether | and `is` may follow: they bind the whole of -x, not the x in it. */
 static bool expr_unary(struct jparse *p, bool filters, const struct jnode **out) {
-    if (!jparse_enter(p)) {
+    if (!jparse_enter(p, 1)) {
         return false;
     }
     if (jparse_is_op(p, "-") || jparse_is_op(p, "+")) {
@@ -577,7 +577,7 @@ static bool expr_unary(struct jparse *p, bool filters, const struct jnode **out)
     if (!expr_postfix(p, out) || (filters && !expr_filters_and_tests(p, out))) {
         return false;
     }
-    jparse_leave(p);
+    jparse_leave(p, 1);
     return true;
 }
 
@@ -628,7 +628,7 @@ static bool expr_row(struct jparse *p, enum level level, enum jop op, const stru
 }
 
 static bool expr_level(struct jparse *p, enum level level, const struct jnode **out) {
-    if (!jparse_enter(p)) {
+    if (!jparse_enter(p, 1)) {
         return false;
     }
     if (level <= LEVEL_NOT && jparse_is_name(p, "not")) {
@@ -654,7 +654,7 @@ static bool expr_level(struct jparse *p, enum level level, const struct jnode **
             return false;
         }
     }
-    jparse_leave(p);
+    jparse_leave(p, 1);
     return true;
 }
 
@@ -662,7 +662,7 @@ bool jexpr_parse(struct jparse *p, bool cond, const struct jnode **out) {
     struct jtoken at = p->cur;
     bool is_if, is_else, soft = p->soft;
     struct jtoken unknown = p->unknown;
-    if (!jparse_enter(p) || !expr_level(p, LEVEL_OR, out)) {
+    if (!jparse_enter(p, 1) || !expr_level(p, LEVEL_OR, out)) {
         return false;
     }
     while (cond && jparse_is_name(p, "if")) {
@@ -680,6 +680,6 @@ bool jexpr_parse(struct jparse *p, bool cond, const struct jnode **out) {
         p->soft = soft;
         *out = n;
     }
-    jparse_leave(p);
+    jparse_leave(p, 1);
     return true;
 }

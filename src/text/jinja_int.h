@@ -245,7 +245,7 @@ struct jlex {
     char *open; /* brackets that wait for their end */
 };
 
-#define JPARSE_DEPTH  300 /* recursive calls while parsing */
+#define JPARSE_DEPTH  200 /* of jparse_enter: 66 parentheses or blocks in each other */
 #define JPARSE_HEIGHT 120 /* of one statement's or expression's tree */
 #define JPARSE_BYTES  (64u << 20)
 
@@ -289,8 +289,9 @@ bool jparse_fail(struct jparse *p, enum err_code code, const char *fmt, ...) IGN
 struct jnode *jparse_node(struct jparse *p, enum jnode_kind kind, const struct jtoken *at);
 bool jparse_done(struct jparse *p, struct jnode *n); /* children are in place */
 bool jnodes_add(struct jparse *p, struct jnodes *ns, const struct jnode *n, uint8_t op);
-bool jparse_enter(struct jparse *p);
-void jparse_leave(struct jparse *p);
+/* Counts recursion, in units of about a kilobyte of stack at worst. */
+bool jparse_enter(struct jparse *p, uint32_t cost);
+void jparse_leave(struct jparse *p, uint32_t cost);
 
 /* How a comma-separated expression may end and what it may hold. */
 enum jtuple {

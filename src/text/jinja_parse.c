@@ -176,15 +176,16 @@ static void node_take(struct jnode *n, const struct jnodes *ns) {
     n->n = (uint32_t)ns->n;
 }
 
-bool jparse_enter(struct jparse *p) {
-    if (++p->depth > JPARSE_DEPTH) {
+bool jparse_enter(struct jparse *p, uint32_t cost) {
+    p->depth += cost;
+    if (p->depth > JPARSE_DEPTH) {
         return jparse_fail(p, ERR_LIMIT, "the template is nested too deep");
     }
     return true;
 }
 
-void jparse_leave(struct jparse *p) {
-    p->depth--;
+void jparse_leave(struct jparse *p, uint32_t cost) {
+    p->depth -= cost;
 }
 
 /* ---- bodies -------------------------------------------------------------------------- */
@@ -252,7 +253,7 @@ static bool parse_expect_block_end(struct jparse *p) {
 static bool parse_until(struct jparse *p, const char *const *ends, const struct jnode **out) {
     struct jnode *body = jparse_node(p, JN_BODY, &p->cur);
     struct jnodes ns = {0};
-    if (body == NULL || !jparse_enter(p)) {
+    if (body == NULL || !jparse_enter(p, 3)) {
         return false;
     }
     for (;;) {
@@ -289,7 +290,7 @@ static bool parse_until(struct jparse *p, const char *const *ends, const struct 
             return false;
         }
     }
-    jparse_leave(p);
+    jparse_leave(p, 3);
     node_take(body, &ns);
     *out = body;
     return jparse_done(p, body);

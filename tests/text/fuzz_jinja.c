@@ -27,7 +27,8 @@ static void render(const struct jinja *t, const struct json *vars) {
     buf_init(&out, (size_t)1 << 20);
     runs_init(&origin);
     while (vars != NULL && n < N_VAR && json_next(vars, &iter, &key, &value)) {
-        var[n++] = (struct jinja_var){mem_strdup(key.p, key.n), value, n % 2 == 0};
+        var[n] = (struct jinja_var){mem_strdup(key.p, key.n), value, n % 2 == 0};
+        n++;
     }
     if (jinja_render(t, var, n, &limits, 1764547200, &out, &origin, NULL) == ERR_OK) {
         size_t end = origin.n > 0 ? origin.r[origin.n - 1].end : 0;
