@@ -245,6 +245,10 @@ static void what_it_takes_is_known_beforehand(void **state) {
     assert_int_equal(by.weights, m->w.bytes);
     assert_int_equal(by.weights, 4 * m->w.n_param);
     assert_int_equal(m->kv.n_page, 13);
+    uint64_t f16_bytes = by.kv;
+    o.kv_type = DT_F32;
+    model_measure(m, &o, &by);
+    assert_int_equal(by.kv, 2 * f16_bytes);
     model_close(m);
 }
 
