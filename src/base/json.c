@@ -23,8 +23,13 @@ static const json_t *node(const struct json *j) {
     return (const json_t *)j;
 }
 
+/* The parser takes some refusals of memory for mistakes in the text: this tells them apart. */
+static _Thread_local bool refused;
+
 static void *json_malloc(size_t n) {
-    return mem_alloc(n, 1);
+    void *p = mem_alloc(n, 1);
+    refused |= !p;
+    return p;
 }
 
 /* Checks the depth before the library recurses: bracket counting outside of strings suffices. */
@@ -70,13 +75,14 @@ enum err_code json_parse(const char *p, size_t n, struct json **root, struct err
         return code;
     }
     json_error_t why;
+    refused = false;
     json_t *j =
         json_loadb(n ? p : "", n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     if (j) {
         *root = (struct json *)j;
         return ERR_OK;
     }
-    if (json_error_code(&why) == json_error_out_of_memory) {
+    if (refused || json_error_code(&why) == json_error_out_of_memory) {
         return err_set(e, ERR_NOMEM, "out of memory reading JSON");
     }
     err_set(e, ERR_FORMAT, "not valid JSON: %s", why.text);

@@ -13,8 +13,7 @@
 #include "model/vocab_load.h"
 #include "store/store.h"
 
-/* ---- paths ------------------------------------------------------------------------------------
- */
+/* ---- paths ------------------------------------------------------------------------------ */
 
 /* --store, else ign/models in the data folder that the XDG base directory specification names;
  * NULL where there is no home. */
@@ -67,10 +66,12 @@ void text_model_close(struct text_model *t) {
     *t = (struct text_model){0};
 }
 
-/* ---- a model
- * -------------------------------------------------------------------------------------- */
+/* ---- a model --------------------------------------------------------------------------- */
 
-/* A context that was asked for must not be longer than what the model was trained for. */
+#define CONTEXT_FREE 32768
+
+/* Any model may be given up to CONTEXT_FREE positions, and what it was trained for where that is
+ * more. Past its training a model still answers, only worse: the user is told and decides. */
 static int check_context(struct cli *c, const char *path) {
     struct err e = {0};
     struct gguf *g = NULL;
@@ -80,11 +81,19 @@ static int check_context(struct cli *c, const char *path) {
     if (gguf_open(&g, path, false, &e) || (g->n_tensor > 0 && config_read(&cfg, g, &e))) {
         code = cli_fail_data(c, &e);
     } else if (g->n_tensor > 0 && asked > cfg.n_ctx) {
-        err_set(&e, ERR_RANGE, "a context of %lld is more than the model's %d", (long long)asked,
-                cfg.n_ctx);
-        err_where(&e, "--context");
-        err_hint(&e, "take at most %d, or leave --context out", cfg.n_ctx);
-        code = cli_fail(c, &e);
+        if (asked > CONTEXT_FREE) {
+            err_set(&e, ERR_RANGE, "a context of %lld is more than the model's %d",
+                    (long long)asked, cfg.n_ctx);
+            err_where(&e, "--context");
+            err_hint(&e, "take at most %d, or leave --context out",
+                     cfg.n_ctx > CONTEXT_FREE ? cfg.n_ctx : CONTEXT_FREE);
+            code = cli_fail(c, &e);
+        } else {
+            cli_note(c,
+                     "ign: warning: a context of %lld is more than the %d that the model was "
+                     "trained for; expect worse answers past that",
+                     (long long)asked, cfg.n_ctx);
+        }
     }
     gguf_close(g);
     return code;

@@ -197,7 +197,9 @@ static int open_model(struct measure *p) {
     if (code == EXIT_DONE) {
         ign_model_info info;
         ign_model_get_info(p->m, &info);
-        p->context = info.context_trained < p->context ? info.context_trained : p->context;
+        if (info.context_trained < p->context && !knobs_given(p->c->k, "context")) {
+            p->context = info.context_trained;
+        }
     }
     return code;
 }

@@ -69,7 +69,7 @@ static const struct knob table[] = {
 
     {.name = "context", .type = KNOB_INT, .group = KNOB_RUN, .flags = KNOB_MAY_PASS, .unit = "N",
      .def = "4096", .min = 512, .max = 32768,
-     .help = "tokens that the model can see; more than 32768 where the model allows it"},
+     .help = "tokens that the model can see; more than 32768 where it was trained for more"},
     {.name = "device", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "NAME", .def = "auto",
      .choices = "auto|cpu|plain", .help = "what computes; plain is the slow definition of correct"},
     {.name = "threads", .type = KNOB_INT, .group = KNOB_RUN, .unit = "N", .min = 1, .max = 1024,

@@ -63,7 +63,8 @@ enum err_code host_end(struct kern_dev *d, struct err *e);
 /* ---- for the operations ---------------------------------------------------------------- */
 
 static inline bool host_cancelled(const struct kern_dev *d) {
-    return d->step->cancel != NULL && *d->step->cancel != 0;
+    /* Another thread writes it while the step runs. */
+    return d->step->cancel && __atomic_load_n(d->step->cancel, __ATOMIC_RELAXED);
 }
 
 static inline int host_rows(const struct kern_dev *d, enum kern_rows rows) {

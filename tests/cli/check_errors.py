@@ -60,8 +60,9 @@ class Flags(Case):
         self.fails(2, "generate", "--model", tiny(), "--prompt", "x", "--stop", "")
 
     def test_context(self):
-        r = self.fails(2, "generate", "--model", tiny(), "--prompt", "x", "--context", "512")
-        self.assertIn(b"256", r.err)
+        r = self.ok("generate", "--model", tiny(), "--prompt", "x" * 300, "--context", "512",
+                    "--max-tokens", "1")
+        self.assertIn(b"more than the 256 that the model was trained for", r.err)
         big = tiny(context=40000)
         self.ok("generate", "--model", big, "--prompt", "x", "--context", "40000", "--max-tokens",
                 "1")
