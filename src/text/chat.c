@@ -41,6 +41,9 @@ enum err_code chat_create(struct chat **out, struct str tmpl, struct str bos, st
     enum err_code code = chat_tokens(c, bos, eos, e);
     if (code == ERR_OK && tmpl.n > 0) {
         code = jinja_create(&c->tmpl, tmpl.p, tmpl.n, e);
+        if (code != ERR_OK) {
+            err_hint(e, "give another template with --template, or use --raw for no template");
+        }
     }
     if (code != ERR_OK) {
         chat_free(c);

@@ -387,7 +387,7 @@ static bool eval_attr(struct jrun *r, const struct jnode *n, struct jscope *s, s
 /* ---- calls --------------------------------------------------------------------------- */
 
 static bool args_add_key(struct jrun *r, struct jargs *a, size_t *cap, struct str name,
-                         struct jval v) {
+                         bool trusted, struct jval v) {
     for (size_t i = 0; i < a->n_key; i++) {
         if (str_eq(a->key[i].name, name)) {
             return jrun_fail(r, ERR_FORMAT, "an argument is given twice");
@@ -404,7 +404,7 @@ static bool args_add_key(struct jrun *r, struct jargs *a, size_t *cap, struct st
         }
         a->key = grown;
     }
-    a->key[a->n_key++] = (struct jkeyword){name, v};
+    a->key[a->n_key++] = (struct jkeyword){name, trusted, v};
     return jrun_charge(r, 1 + a->n_key / 8);
 }
 
@@ -416,7 +416,8 @@ static bool args_add_map(struct jrun *r, struct jargs *a, size_t *cap, struct jv
         if (map.u.d->key[i].kind != JV_STR) {
             return jrun_fail(r, ERR_FORMAT, "** needs keys that are strings");
         }
-        if (!args_add_key(r, a, cap, jstr_view(map.u.d->key[i].u.s), map.u.d->val[i])) {
+        const struct jstr *name = map.u.d->key[i].u.s;
+        if (!args_add_key(r, a, cap, jstr_view(name), jstr_all_trusted(name), map.u.d->val[i])) {
             return false;
         }
     }
@@ -440,7 +441,7 @@ static bool eval_args(struct jrun *r, const struct jnode *n, struct jscope *s,
             return false;
         }
         switch (arg->op0) {
-        case JARG_KEY: ok = args_add_key(r, a, &cap, arg->sym->s, v); break;
+        case JARG_KEY: ok = args_add_key(r, a, &cap, arg->sym->s, true, v); break;
         case JARG_STARSTAR: ok = args_add_map(r, a, &cap, v); break;
         case JARG_STAR:
             ok = jval_to_list(r, v, &more);
@@ -456,7 +457,7 @@ static bool eval_args(struct jrun *r, const struct jnode *n, struct jscope *s,
     }
     a->pos = list.u.l->v;
     a->n = list.u.l->n;
-    return extra == NULL || args_add_key(r, a, &cap, extra->name, extra->v);
+    return extra == NULL || args_add_key(r, a, &cap, extra->name, true, extra->v);
 }
 
 static bool call_joiner(struct jrun *r, struct jjoiner *j, struct jval *out) {

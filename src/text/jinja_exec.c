@@ -429,7 +429,7 @@ static bool macro_rest(struct jrun *r, const struct jnode *n, struct jscope *s,
                                  (int)(key.n < 64 ? key.n : 64), key.p,
                                  macro_takes(n, key) ? " twice" : "");
             }
-            if (!jstr_make(r, key.p, key.n, true, &name) ||
+            if (!jstr_make(r, key.p, key.n, a->key[i].trusted, &name) ||
                 !jdict_set(r, kwargs.u.d, name, a->key[i].v)) {
                 return false;
             }

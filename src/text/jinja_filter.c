@@ -274,7 +274,7 @@ static bool filter_format(struct jrun *r, struct jval in, const struct jargs *a,
         return false;
     }
     for (size_t i = 0; i < a->n_key; i++) {
-        if (!jstr_make(r, a->key[i].name.p, a->key[i].name.n, true, &name) ||
+        if (!jstr_make(r, a->key[i].name.p, a->key[i].name.n, a->key[i].trusted, &name) ||
             !jdict_set(r, args.u.d, name, a->key[i].v)) {
             return false;
         }

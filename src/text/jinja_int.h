@@ -352,6 +352,7 @@ struct jbuild {
 
 struct jkeyword {
     struct str name;
+    bool trusted; /* the name: with ** it may be data */
     struct jval v;
 };
 

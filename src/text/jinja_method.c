@@ -698,7 +698,7 @@ static bool dict_fill(struct jrun *r, const struct jargs *a, struct jdict *d) {
         }
     }
     for (size_t i = 0; i < a->n_key; i++) {
-        if (!jstr_make(r, a->key[i].name.p, a->key[i].name.n, true, &name) ||
+        if (!jstr_make(r, a->key[i].name.p, a->key[i].name.n, a->key[i].trusted, &name) ||
             !jdict_set(r, d, name, a->key[i].v)) {
             return false;
         }

@@ -481,6 +481,9 @@ static void test_provenance(void **state) {
         "l * 2",
         "l[:1]",
         "dict(a=x)",
+        "dict(**{x: 1})",
+        "namespace(**{x: 1})",
+        "dict(**d)",
         "dict(d)",
         "namespace(a=x).a",
         "namespace(a=x)",
@@ -507,6 +510,7 @@ static void test_provenance_blocks(void **state) {
         "{% set y | upper %}{{ x }}{% endset %}{{ y }}",
         "{% filter lower %}{{ x }}{% endfilter %}",
         "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(x)|upper }}",
+        "{% macro m() %}{% for k in kwargs %}{{ k }}{% endfor %}{% endmacro %}{{ m(**{x: 1}) }}",
         "{% macro m() %}{{ caller(x) }}{% endmacro %}{% call(y) m() %}{{ y }}{% endcall %}",
         "{% set ns = namespace(y='') %}{% for c in x %}{% set ns.y = ns.y + c %}{% endfor %}{{ "
         "ns.y }}",
