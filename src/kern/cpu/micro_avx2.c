@@ -310,9 +310,9 @@ INLINE void quantize_block(const float *x, int b, struct act_group *g) {
     if (!zero) {
         __m256i v[4];
         for (int h = 0; h < 2; h++) {
-            mul[h] = (int)ceilf(f32_from_bits(top[h]) * 127.0f / max);
+            mul[h] = (int)ceilf(f32_from_bits(top[h]) / max * 127.0f);
             mul[h] = mul[h] < 1 ? 1 : mul[h] > 127 ? 127 : mul[h];
-            __m256 inv = _mm256_set1_ps(16129.0f / (max * (float)mul[h]));
+            __m256 inv = _mm256_set1_ps(16129.0f / (float)mul[h] / max);
             v[2 * h] = round_half(x + 16 * h, inv, &v[2 * h + 1]);
         }
         __m256i w0 = _mm256_packs_epi32(v[0], v[1]), w1 = _mm256_packs_epi32(v[2], v[3]);

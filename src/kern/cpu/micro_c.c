@@ -38,9 +38,9 @@ static void quantize_block(const float *x, int n, int b, struct act_group *g) {
     for (int h = 0; h < 2; h++) {
         int mul = 1, sum = 0;
         if (!zero) {
-            mul = (int)ceilf(half[h] * 127.0f / max);
+            mul = (int)ceilf(half[h] / max * 127.0f);
             mul = mul < 1 ? 1 : mul > 127 ? 127 : mul;
-            float inv = 16129.0f / (max * (float)mul);
+            float inv = 16129.0f / (float)mul / max;
             for (int i = h * 16; i < n && i < h * 16 + 16; i++) {
                 q[i] = (int8_t)round_clamp(x[i] * inv);
                 sum += q[i];
