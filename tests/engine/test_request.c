@@ -30,9 +30,7 @@ static ign_sampling only(ign_sampling s, const char *bytes, ign_logit_bias bias[
 /* The text of the events is the text of the tokens, never half a character at a time. */
 static void test_text(void **state) {
     (void)state;
-    static const char *const alphabets[] = {"abc ", "\xe2\x82\xac",
-                                            "\xe2\x82\xac"
-                                            "a",
+    static const char *const alphabets[] = {"abc ", "\xe2\x82\xac", "\xe2\x82\xac\x61",
                                             "\xf0\x9f\x98\x80\xff\xc3\xa9 x"};
     ign_model *m = rig_open(NULL, NULL);
     ign_logit_bias bias[TINY_VOCAB];

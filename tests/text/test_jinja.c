@@ -512,8 +512,7 @@ static void test_provenance_blocks(void **state) {
         "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(x)|upper }}",
         "{% macro m() %}{% for k in kwargs %}{{ k }}{% endfor %}{% endmacro %}{{ m(**{x: 1}) }}",
         "{% macro m() %}{{ caller(x) }}{% endmacro %}{% call(y) m() %}{{ y }}{% endcall %}",
-        "{% set ns = namespace(y='') %}{% for c in x %}{% set ns.y = ns.y + c %}{% endfor %}{{ "
-        "ns.y }}",
+        "{% set n = namespace(y='') %}{% for c in x %}{% set n.y = n.y + c %}{% endfor %}{{ n.y }}",
         "{% with y = x %}{{ y }}{% endwith %}{% generation %}{{ x }}{% endgeneration %}",
     };
     for (size_t i = 0; i < sizeof source / sizeof source[0]; i++) {
