@@ -173,7 +173,7 @@ def compare_llama(a, path, texts):
             f.write(raw)
             f.flush()
             out = subprocess.run([a.llama, "-m", path, "-f", f.name, "--ids", "--no-bos",
-                                  "--no-parse-special", "--log-disable"],
+                                  "--no-parse-special", "--no-escape", "--log-disable"],
                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
         theirs = json.loads(out.stdout[out.stdout.index(b"["):])
         failed |= report(os.path.basename(path), kind, [raw], drive(a.driver, path, [raw], False),
