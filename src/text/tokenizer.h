@@ -37,7 +37,8 @@ enum bos_mode {
 };
 
 /* Appends the ids of text[0..n) to *out. `rs` says which bytes are trusted; NULL means: all are,
- * if `parse_special`, else none. `max` bounds the number of ids (ERR_LIMIT); 0 = no bound. */
+ * if `parse_special`, else none. EOS is added behind where the file says so, unless BOS_NEVER.
+ * `max` bounds the number of ids (ERR_LIMIT); 0 = no bound. */
 enum err_code tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                                const struct runs *rs, bool parse_special, enum bos_mode bos,
                                size_t max, struct ids *out, struct err *e);

@@ -1,7 +1,7 @@
 /* vocab.h: the pieces of a vocabulary and what they are for, as plain data.
  *
- * Owns the validated table; filled by model/load.c from a file's metadata, so that text/ knows no
- * file format. Invariant after vocab_create: 0 < n_vocab < 2^24, every special id is -1 or
+ * Owns the validated table; filled by model/vocab_load.c from a file's metadata, so that text/
+ * knows no file format. Invariant after vocab_create: 0 < n_vocab < 2^24, every special id is -1 or
  * < n_vocab, every piece has at most VOCAB_PIECE_MAX bytes, byte pieces are well-formed.
  */
 #ifndef IGN_TEXT_VOCAB_H
@@ -21,29 +21,29 @@ enum vocab_model { VOCAB_BPE, VOCAB_SPM }; /* byte-level BPE; SentencePiece (sco
 enum piece_kind {
     PIECE_NORMAL = 1,
     PIECE_UNKNOWN = 2,
-    PIECE_CONTROL = 3,  /* matched only in trusted text, not shown when decoding */
-    PIECE_USER = 4,     /* "user defined": matched whole in any text, shown */
+    PIECE_CONTROL = 3, /* matched only in trusted text, not shown when decoding */
+    PIECE_USER = 4,    /* "user defined": matched whole in any text, shown */
     PIECE_UNUSED = 5,
-    PIECE_BYTE = 6      /* "<0xNN>" of SentencePiece */
+    PIECE_BYTE = 6 /* "<0xNN>" of SentencePiece */
 };
 
 /* What the file says. Strings are views that must outlive vocab_create only. */
 struct vocab_spec {
     enum vocab_model model;
-    struct str pre;            /* name of the pre-tokenizer, as in tokenizer.ggml.pre */
+    struct str pre; /* name of the pre-tokenizer, as in tokenizer.ggml.pre */
     uint32_t n_vocab;
-    const struct str *piece;   /* [n_vocab] */
-    const float *score;        /* [n_vocab] or NULL (then rank by id) */
-    const int32_t *kind;       /* [n_vocab] enum piece_kind, or NULL (all normal) */
+    const struct str *piece; /* [n_vocab] */
+    const float *score;      /* [n_vocab] or NULL (then rank by id) */
+    const int32_t *kind;     /* [n_vocab] enum piece_kind, or NULL (all normal) */
     uint32_t n_merge;
-    const struct str *merge;   /* [n_merge] "left right", best first; BPE */
+    const struct str *merge;         /* [n_merge] "left right", best first; BPE */
     int32_t bos, eos, unk, sep, pad; /* -1: none */
-    int32_t eot, eom;          /* end of turn, end of message; -1: look for known spellings */
+    int32_t eot, eom;                /* end of turn, end of message; -1: look for known spellings */
     bool add_bos, add_eos;
-    bool has_add_bos;          /* the file said so; otherwise the model's custom decides */
-    bool add_space_prefix;     /* SentencePiece */
+    bool has_add_bos;      /* the file said so; otherwise the model's custom decides */
+    bool add_space_prefix; /* SentencePiece */
     bool remove_extra_whitespaces;
-    bool strip_after_special;  /* Phi-3: white space after a special piece is dropped */
+    bool strip_after_special; /* Phi-3: white space after a special piece is dropped */
 };
 
 struct vocab;
@@ -54,7 +54,7 @@ enum err_code vocab_create(struct vocab **v, const struct vocab_spec *spec, stru
 void vocab_free(struct vocab *v); /* NULL is fine */
 
 uint32_t vocab_size(const struct vocab *v);
-struct str vocab_piece(const struct vocab *v, int32_t id);   /* as the file spells it */
+struct str vocab_piece(const struct vocab *v, int32_t id); /* as the file spells it */
 enum piece_kind vocab_kind(const struct vocab *v, int32_t id);
 int32_t vocab_find(const struct vocab *v, struct str piece); /* -1 if absent */
 int32_t vocab_bos(const struct vocab *v);
