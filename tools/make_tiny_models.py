@@ -2,7 +2,7 @@
 """Makes tiny random models, each for one thing that the real test models lack, and their golden
 logits from transformers:
 
-    tools/make_tiny_models.py [--out tests/model/golden]
+    tools/make_tiny_models.py [--out tests/model/golden] [NAME...]
 
     tiny-mistral      window of 12 positions, shorter than the text; heads wider than the stream
     tiny-mixtral      experts, stacked in one tensor a layer
@@ -246,8 +246,8 @@ MODELS = {
                       "yarn", theta=1000.0, factor=4.0, original_max_position_embeddings=128))),
     "tiny-yarn-attn": (LlamaForCausalLM, "llama", Q.Q8_0,
                        LlamaConfig(**BASE, rope_parameters=rope(
-                           "yarn", factor=8.0, original_max_position_embeddings=64,
-                           beta_fast=16.0, beta_slow=2.0, attention_factor=1.15))),
+                           "yarn", theta=100.0, factor=8.0, original_max_position_embeddings=64,
+                           beta_fast=4.0, beta_slow=2.0, attention_factor=1.15))),
 }
 
 
@@ -255,9 +255,12 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--out", default=os.path.join(os.path.dirname(__file__),
                                                  "../tests/model/golden"))
+    p.add_argument("names", nargs="*", default=list(MODELS))
     a = p.parse_args()
     torch.set_num_threads(1)  # the models are too small to share
     for seed, (name, (kind, arch, qtype, config)) in enumerate(MODELS.items()):
+        if name not in a.names:
+            continue
         rng = np.random.default_rng(seed)
         model = kind(config).eval()
         randomize(model, rng)
