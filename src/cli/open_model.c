@@ -99,6 +99,14 @@ static int check_context(struct cli *c, const char *path) {
     return code;
 }
 
+/* What is correct is not rounded on its way to being compared, unless that was asked for. */
+static bool kv_f32(struct knobs *k) {
+    if (!knobs_given(k, "kv-type") && strcmp(knobs_str(k, "device"), "plain") == 0) {
+        return true;
+    }
+    return strcmp(knobs_str(k, "kv-type"), "f32") == 0;
+}
+
 static ign_model_options options_of(struct cli *c, int context) {
     struct knobs *k = c->k;
     if (context == 0 && knobs_given(k, "context")) {
@@ -110,7 +118,7 @@ static ign_model_options options_of(struct cli *c, int context) {
         .threads = (int)knobs_int(k, "threads"),
         .context = context,
         .batch = (int)knobs_int(k, "batch"),
-        .kv_f32 = strcmp(knobs_str(k, "kv-type"), "f32") == 0,
+        .kv_f32 = kv_f32(k),
         .no_mmap = knobs_bool(k, "no-mmap"),
         .mlock = knobs_bool(k, "mlock"),
         .clock = c->verb->args.groups & KNOB_TEMPLATE ? knobs_int(k, "clock") : 0,

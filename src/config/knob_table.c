@@ -77,7 +77,7 @@ static const struct knob table[] = {
     {.name = "batch", .type = KNOB_INT, .group = KNOB_RUN, .unit = "N", .def = "512", .min = 1,
      .max = 8192, .help = "most tokens computed in one step"},
     {.name = "kv-type", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "TYPE", .def = "f16",
-     .choices = "f16|f32", .help = "numbers of the KV cache"},
+     .choices = "f16|f32", .help = "numbers of the KV cache; f32 with --device plain when not given"},
     {.name = "mlock", .type = KNOB_BOOL, .group = KNOB_RUN,
      .help = "keep the model file locked in memory"},
     {.name = "cpu", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "LEVEL", .choices = "c|avx2",
