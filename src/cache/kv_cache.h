@@ -18,16 +18,16 @@ struct kv_pool {
     const struct kern *kern;
     struct kern_dev *dev;
     int n_page, page_tok, n_free;
-    int32_t *owners;   /* [n_page] */
-    int32_t *free;     /* [n_page], the first n_free are valid */
+    int32_t *owners; /* [n_page] */
+    int32_t *free;   /* [n_page], the first n_free are valid */
 };
 
 /* A sequence's pages. `page` has room for the longest context from the start: growing it in the
  * token loop allocates nothing. */
 struct kv_seq {
-    int32_t *page;     /* [cap] */
+    int32_t *page; /* [cap] */
     int n_page, cap;
-    int n_tok;         /* positions that hold computed keys and values */
+    int n_tok; /* positions that hold computed keys and values */
 };
 
 /* The device's KV cache must be open. ERR_NOMEM. */

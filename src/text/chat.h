@@ -18,10 +18,10 @@ enum err_code chat_create(struct chat **c, struct str tmpl, struct str bos, stru
 void chat_free(struct chat *c); /* NULL is fine */
 
 struct chat_request {
-    const struct json *messages;      /* a list of {"role", "content", ...} */
-    const struct json *tools;         /* a list, or NULL */
+    const struct json *messages; /* a list of {"role", "content", ...} */
+    const struct json *tools;    /* a list, or NULL */
     bool add_generation_prompt;
-    const struct jinja_var *var;      /* [n_var] extra variables */
+    const struct jinja_var *var; /* [n_var] extra variables */
     size_t n_var;
     int64_t now;
 };

@@ -21,10 +21,10 @@
 struct jinja;
 
 struct jinja_limits {
-    uint64_t steps;     /* evaluated nodes; 0 = default */
-    uint32_t depth;     /* of nesting while parsing and of calls while rendering; 0 = default */
-    size_t bytes;       /* of output, and of any one string; 0 = default */
-    size_t memory;      /* of all values made while rendering; 0 = default */
+    uint64_t steps; /* evaluated nodes; 0 = default */
+    uint32_t depth; /* of nesting while parsing and of calls while rendering; 0 = default */
+    size_t bytes;   /* of output, and of any one string; 0 = default */
+    size_t memory;  /* of all values made while rendering; 0 = default */
 };
 
 /* Parses src[0..n), at most 1 MiB. ERR_FORMAT, ERR_UNSUPPORTED (with line and column),
