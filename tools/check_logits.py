@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Full logits against PyTorch, live: the long form of what tests/model/test_golden.c checks.
 
-    tools/check_logits.py --ign build/release/ign MODEL.gguf... [--device cpu plain] [--peer PROGRAM]
+    tools/check_logits.py --ign build/release/src/cli/ign MODEL.gguf...
+        [--device cpu plain] [--peer PROGRAM]
 
 For each model and each text of tests/model/golden, PyTorch with transformers computes all logits in
 f32 over the dequantized weights, and `ign logits --output` is compared with them on each device:

@@ -5,6 +5,7 @@
     house.py self-test         plants one violation of each rule and demands that it is found
     house.py exports LIBIGN    a shared libign shows the symbols of include/ign.h, and no others
     house.py needed PROGRAM    the program links no library but those that it may
+    house.py paths BUILD       what pages and scripts name under build/release is in that build
 
 Standard library only. A rule is a generator of (path, line, message) over a Tree.
 """
@@ -355,6 +356,19 @@ def needed(program):
     return 1 if wrong or not libraries else 0
 
 
+def paths(root, build):
+    """Every build/release/... that a page or a script names is there once all is built."""
+    pages = [root / "README.md", root / "demo", *(root / "docs").glob("*.md"),
+             *(p for p in (root / "tools").iterdir() if p.suffix in (".py", ".sh"))]
+    named = [(page.relative_to(root), path) for page in pages
+             for path in re.findall(r"\bbuild/release/([\w./-]*\w)", page.read_text())]
+    missing = [(page, path) for page, path in named if not (pathlib.Path(build) / path).exists()]
+    for page, path in missing:
+        print(f"{page} names build/release/{path}, which no build makes")
+    print(f"{len(named)} paths")
+    return 1 if missing or not named else 0
+
+
 def main(argv):
     root = pathlib.Path(__file__).resolve().parents[2]
     if argv[1:2] == ["check"]:
@@ -365,6 +379,8 @@ def main(argv):
         return exports(argv[2], root / "include/ign.h")
     if argv[1:2] == ["needed"] and len(argv) == 3:
         return needed(argv[2])
+    if argv[1:2] == ["paths"] and len(argv) == 3:
+        return paths(root, argv[2])
     sys.exit(__doc__)
 
 
