@@ -111,8 +111,15 @@ def library_from_gguf(path):
         if nfc:
             t.normalizer = normalizers.NFC()
         t.decoder = decoders.ByteLevel()
-    t.add_special_tokens([AddedToken(p, normalized=False) for p, k in zip(pieces, kinds) if k in (2, 3)])
-    t.add_tokens([AddedToken(p, normalized=False) for p, k in zip(pieces, kinds) if k == 4])
+    # Phi-3's tokenizer.json drops the white space after its special pieces, but for these three.
+    phi3 = field(r, "model") == "llama" and r.fields["general.architecture"].contents() == "phi3"
+
+    def added(kinds_wanted):
+        return [AddedToken(p, normalized=False, special=k != 4,
+                           rstrip=phi3 and p not in ("<unk>", "<s>", "<|endoftext|>"))
+                for p, k in zip(pieces, kinds) if k in kinds_wanted]
+    t.add_special_tokens(added((2, 3)))
+    t.add_tokens(added((4,)))
     return t
 
 
