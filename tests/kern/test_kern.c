@@ -318,6 +318,7 @@ static void layer_run(struct layer *l, const struct step *s, int window, bool ha
     const struct kern *k = l->r.k;
     struct kern_dev *d = l->r.d;
     struct kern_rope rope = {HEADS, DH, DH - 4, halves, l->freq, 1.25f};
+    size_t allocations = mem_count();
     k->begin(d, s);
     k->embed(d, l->x, l->emb);
     k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, D, 1e-5f);
@@ -339,6 +340,7 @@ static void layer_run(struct layer *l, const struct step *s, int window, bool ha
     k->add(d, l->x, l->h, D);
     k->gather(d, l->y, l->x, D);
     run_end(&l->r);
+    assert_int_equal(mem_count(), allocations); /* a step takes no memory */
 }
 
 static void layer_read(struct layer *l, kern_ref ref, float *out, int n) {
