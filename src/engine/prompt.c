@@ -3,7 +3,10 @@
  * Owns nothing but the joining of the template, its record of who wrote which byte, and the
  * tokenizer. Refuses state: all of it is immutable, so any thread may call.
  */
+#include <string.h>
+
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/os.h"
 #include "engine/engine.h"
 
@@ -47,6 +50,25 @@ fail:
     return engine_fail(e, &err);
 }
 
+/* BOS as the file says, and never EOS: that is for texts which are over, and an answer follows. */
+static enum err_code encode_prompt(const struct model *m, const struct buf *text,
+                                   const struct runs *origin, struct ids *out, struct err *e) {
+    int32_t bos = vocab_bos(m->vocab);
+    enum err_code c =
+        tokenizer_encode(m->tok, text->p, text->len, origin, false, BOS_NEVER, 0, out, e);
+    if (c || !vocab_adds_bos(m->vocab) || (out->n > 0 && out->id[0] == bos)) {
+        return c;
+    }
+    int32_t *id = mem_realloc(out->id, out->n + 1, sizeof *id);
+    if (!id) {
+        return err_set(e, ERR_NOMEM, "no memory for a prompt of %zu tokens", out->n);
+    }
+    memmove(id + 1, id, out->n * sizeof *id);
+    id[0] = bos;
+    *out = (struct ids){.id = id, .n = out->n + 1, .cap = out->n + 1};
+    return ERR_OK;
+}
+
 /* A JSON list, or an error that names it. */
 static enum err_code parse_list(const char *what, const char *text, struct json **list,
                                 struct err *e) {
@@ -84,7 +106,7 @@ ign_status ign_encode_chat(const ign_model *m, const char *messages_json, const 
                              .add_generation_prompt = true,
                              .now = m->clock ? m->clock : os_wall_time()};
     if (chat_render(m->m->chat, &r, &text, &origin, &err) ||
-        tokenizer_encode(m->m->tok, text.p, text.len, &origin, false, BOS_AUTO, 0, &got, &err)) {
+        encode_prompt(m->m, &text, &origin, &got, &err)) {
         goto done;
     }
     *ids = got.id;

@@ -218,6 +218,32 @@ static void test_encode(void **state) {
     ign_model_close(m);
 }
 
+/* What the file adds around a text: a prompt that waits for its answer gets the BOS that its
+ * template does not bring, and no EOS. */
+static void check_ends(int32_t bos, const int32_t *want, size_t n_want) {
+    ign_model *m = rig_open(&(struct tiny_opts){.ends = true, .bos = bos}, NULL);
+    const int32_t text[] = {bos, TINY_BYTE + 'a', TINY_STOP};
+    ign_error e = {0};
+    int32_t *ids = NULL;
+    size_t n = 0;
+    assert_int_equal(ign_encode(m, "a", 1, false, -1, &ids, &n, &e), IGN_OK);
+    assert_int_equal(n, 3);
+    assert_memory_equal(ids, text, sizeof text);
+    ign_free(ids);
+    assert_int_equal(ign_encode_chat(m, "[]", NULL, &ids, &n, &e), IGN_OK);
+    assert_in_range(n, n_want + 2, n_want + 10);
+    assert_memory_equal(ids, want, n_want * sizeof *want);
+    assert_int_equal(ids[n - 1], TINY_BYTE + '\n');
+    ign_free(ids);
+    ign_model_close(m);
+}
+
+static void test_encode_ends(void **state) {
+    (void)state;
+    check_ends(TINY_START, (const int32_t[]){TINY_START, TINY_BYTE + 'a'}, 2);
+    check_ends(TINY_END, (const int32_t[]){TINY_END, TINY_START, TINY_BYTE + 'a'}, 3);
+}
+
 /* ---- cancelling and time ------------------------------------------------------------------------
  */
 
@@ -444,6 +470,7 @@ int main(void) {
         cmocka_unit_test(test_end_tokens),
         cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_encode),
+        cmocka_unit_test(test_encode_ends),
         cmocka_unit_test(test_cancel_between_steps),
         cmocka_unit_test(test_cancel_within_a_step),
         cmocka_unit_test(test_cancel_one_of_two),

@@ -27,6 +27,9 @@ struct tiny_opts {
     int context;   /* 0: 256 */
     int d_model;   /* 0: 64; a multiple of 64 */
     int window;    /* sliding window, 0: none */
+    float rope;    /* base of the angles, 0: not said */
+    bool ends;     /* the file asks for BOS and EOS around texts */
+    int bos;       /* with `ends`: which id that is */
     bool nan;      /* every logit is NaN */
 };
 
@@ -82,7 +85,7 @@ static inline int tiny_spell(int byte, char out[4]) {
     return n;
 }
 
-static inline void tiny_vocab(struct builder *b) {
+static inline void tiny_vocab(struct builder *b, const struct tiny_opts *o) {
     /* U+0120 is how GPT-2 spells a space. */
     static const char *const merged[] = {"he", "\xc4\xa0t", "\xc4\xa0the", "in",
                                          "er", "\xc4\xa0o", "on",          "an"};
@@ -108,9 +111,10 @@ static inline void tiny_vocab(struct builder *b) {
     }
     builder_kv_i32s(b, "tokenizer.ggml.token_type", kind, TINY_VOCAB);
     builder_kv_strs(b, "tokenizer.ggml.merges", merges, 8);
-    builder_kv_u32(b, "tokenizer.ggml.bos_token_id", TINY_START);
+    builder_kv_u32(b, "tokenizer.ggml.bos_token_id", o->ends ? (uint32_t)o->bos : TINY_START);
     builder_kv_u32(b, "tokenizer.ggml.eos_token_id", TINY_STOP);
-    builder_kv_bool(b, "tokenizer.ggml.add_bos_token", false);
+    builder_kv_bool(b, "tokenizer.ggml.add_bos_token", o->ends);
+    builder_kv_bool(b, "tokenizer.ggml.add_eos_token", o->ends);
     builder_kv_str(b, "tokenizer.chat_template",
                    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
                    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}");
@@ -154,7 +158,10 @@ static inline bool tiny_model_write(const char *path, const struct tiny_opts *o)
     if (o->window) {
         builder_kv_u32(&b, "llama.attention.sliding_window", (uint32_t)o->window);
     }
-    tiny_vocab(&b);
+    if (o->rope > 0) {
+        builder_kv_f32(&b, "llama.rope.freq_base", o->rope);
+    }
+    tiny_vocab(&b, o);
     tiny_matrix(&b, "token_embd.weight", d, TINY_VOCAB, 1, &s);
     for (int i = 0; i < 2; i++) {
         tiny_layer(&b, i, d, &s);
