@@ -44,17 +44,22 @@ static uint64_t hash_bytes(uint64_t h, const void *p, size_t n) {
     return hash_word(h, w);
 }
 
-/* The same for the same weights, wherever their file lies. */
+/* The same for the same weights under the same numbers (a RoPE scaling changes the keys in the
+ * cache, and no weight), wherever their file lies. */
 static uint64_t model_identity(const struct model *m) {
-    const struct config *c = &m->cfg;
-    const int n[] = {c->n_layer, c->d_model, c->n_head, c->n_kv,   c->d_head,
-                     c->d_ff,    c->n_vocab, c->n_exp,  c->n_used, c->window};
+    const struct gguf *g = m->file;
+    size_t n_arch = strlen(m->cfg.arch);
     uint64_t h = 0;
-    for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
-        h = hash_word(h, (uint64_t)n[i]);
+    for (size_t i = 0; i < g->n_kv; i++) { /* "llama.block_count" and its like */
+        const struct gguf_kv *kv = &g->kv[i];
+        if (kv->key.n > n_arch && kv->key.p[n_arch] == '.' &&
+            memcmp(kv->key.p, m->cfg.arch, n_arch) == 0) {
+            h = hash_bytes(h, kv->key.p, kv->key.n);
+            h = hash_bytes(h, kv->data, (size_t)kv->bytes);
+        }
     }
-    for (size_t i = 0; i < m->file->n_tensor; i++) {
-        const struct gguf_tensor *t = &m->file->tensor[i];
+    for (size_t i = 0; i < g->n_tensor; i++) {
+        const struct gguf_tensor *t = &g->tensor[i];
         h = hash_bytes(h, t->name.p, t->name.n);
         h = hash_word(h, t->type);
         h = hash_word(h, t->bytes);

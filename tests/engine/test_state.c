@@ -133,6 +133,7 @@ static void test_another_model(void **state) {
         {{.seed = 1}, {.kv_f32 = false}, IGN_USAGE},
         {{.d_model = 128}, {.kv_f32 = false}, IGN_USAGE},
         {{.window = 5}, {.kv_f32 = false}, IGN_USAGE},
+        {{.rope = 500000}, {.kv_f32 = false}, IGN_USAGE}, /* the same weights */
         {{.seed = 0}, {.kv_f32 = true}, IGN_UNSUPPORTED},
     };
     ign_model *m = rig_open(NULL, NULL);
