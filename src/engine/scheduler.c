@@ -79,8 +79,9 @@ static void plan_fill(ign_model *m) {
     for (int i = 0; i < m->n_session; i++) {
         n_prefill += running(session_at(m, i)) && needs(session_at(m, i)) > 1;
     }
-    /* However many generate, prompts get a quarter of the step, or they would never start. */
-    int left = m->m->max_tok - (n_prefill ? m->m->max_tok / 4 : 0);
+    /* However many generate, prompts get a quarter of the step, or they would never start: of the
+     * smallest step all of it, for prompts end. */
+    int left = m->m->max_tok - (n_prefill ? (m->m->max_tok + 3) / 4 : 0);
     for (int i = 0; i < m->n_session && p->n_tok < left; i++) {
         ign_session *s = session_at(m, i);
         if (running(s) && needs(s) == 1) {

@@ -252,9 +252,12 @@ void ign_session_cancel(ign_session *s) {
 /* ---- looking ------------------------------------------------------------------------------ */
 
 const int32_t *ign_session_tokens(const ign_session *s, size_t *n) {
-    bool prefilling = atomic_load(&s->state) == SESSION_RUNNING && s->r.n_new == 0;
-    int computed = s->kv.n_tok > s->r.first ? s->kv.n_tok : s->r.first;
-    *n = (size_t)(prefilling ? computed : s->n_known);
+    int known = s->n_known;
+    /* Only then is the request the owner's: another thread may be submitting the next one. */
+    if (atomic_load(&s->state) == SESSION_RUNNING && s->r.n_new == 0) {
+        known = s->kv.n_tok > s->r.first ? s->kv.n_tok : s->r.first;
+    }
+    *n = (size_t)known;
     return s->tok;
 }
 
