@@ -60,7 +60,7 @@ static void answer_reset(struct answer *a, ign_session *s) {
     a->timing = (ign_timing){0};
 }
 
-static ign_status answer_check(const struct answer *a, ign_error *e) {
+static ign_status check_result(const struct answer *a, ign_error *e) {
     struct err err = {0};
     if (a->stop == IGN_STOP_ERROR) {
         *e = a->error;
@@ -98,7 +98,7 @@ ign_status answer_run(struct answer *a, ign_model *m, ign_session *s, ign_reques
     if (a->timing.new_tokens == 0) { /* stopped in the prompt: what was not reached is forgotten */
         a->timing.prompt_tokens -= (int)(before + r->n_ids - after);
     }
-    return rc ? rc : answer_check(a, e);
+    return rc ? rc : check_result(a, e);
 }
 
 const char *answer_stop_name(ign_stop_reason stop) {
@@ -185,6 +185,21 @@ enum err_code answer_biases(struct cli *c, struct buf *bias, struct err *e) {
         buf_put(bias, &b, sizeof b);
     }
     return buf_check(bias, e);
+}
+
+/* The default of --top-k may be more than a small model has; what is asked for may not. */
+enum err_code answer_check(struct cli *c, const ign_model *m, struct err *e) {
+    ign_model_info info;
+    ign_model_get_info(m, &info);
+    int64_t k = knobs_int(c->k, "top-k");
+    if (knobs_given(c->k, "top-k") && k > info.vocabulary) {
+        err_set(e, ERR_RANGE, "%lld is not in 0..%d, the tokens of the model", (long long)k,
+                info.vocabulary);
+        err_where(e, "--top-k");
+        err_hint(e, "take fewer, or 0 for all");
+        return ERR_RANGE;
+    }
+    return ERR_OK;
 }
 
 /* A random seed is kept short: it is there to be typed again. */

@@ -44,6 +44,8 @@ void answer_note(const struct answer *a, uint64_t seed);
  * (ign_logit_bias values); ERR_USAGE. */
 void answer_sampling(struct cli *c, ign_sampling *o);
 enum err_code answer_biases(struct cli *c, struct buf *bias, struct err *e);
+/* Whether the flags suit the model's vocabulary; ERR_RANGE. */
+enum err_code answer_check(struct cli *c, const ign_model *m, struct err *e);
 /* --seed, or a random one. */
 uint64_t answer_seed(struct cli *c);
 /* What of the request comes from flags; *stop (mem_free) is the list that it borrows. */

@@ -139,25 +139,47 @@ static void fail_json(struct cli *c, enum err_code code, struct str message, str
     cli_flush(c);
 }
 
-static int fail_line(struct cli *c, enum err_code code, const char *text, size_t n_message) {
-    char line[1100];
-    int n = snprintf(line, sizeof line, "%sign: error:%s %s\n", c->color ? "\x1b[1;31m" : "",
-                     c->color ? "\x1b[0m" : "", text);
-    os_write_fd(2, line, (size_t)n, NULL);
+/* What to do where the error itself does not say. */
+static const char *hint_of(enum err_code code) {
+    switch (code) {
+    case ERR_NOMEM:
+    case ERR_NOFIT: return "take a smaller model or --context, or free some memory";
+    case ERR_IO: return "look at what is there, and at its permissions";
+    case ERR_NOTFOUND: return "look at the name and its folder";
+    case ERR_FORMAT: return "mend what is named there, or take another file";
+    case ERR_UNSUPPORTED: return "take a file of another kind";
+    case ERR_DEVICE: return "take another --device";
+    case ERR_LIMIT: return "take less at once";
+    case ERR_CANCELLED: return "let it run to its end";
+    default: return "--help has the flags and their values";
+    }
+}
+
+/* WHAT (WHERE); WHAT TO DO: a message that names no place gets the verb for one. */
+static int fail_line(struct cli *c, enum err_code code, struct str message, const char *hint) {
+    char text[1000], line[1200];
+    bool placed = message.n > 0 && message.p[message.n - 1] == ')';
+    int n = snprintf(text, sizeof text, "%.*s%s%s%s", (int)message.n, message.p,
+                     placed    ? ""
+                     : c->verb ? " (ign "
+                               : " (command line",
+                     !placed && c->verb ? c->verb->args.name : "", placed ? "" : ")");
+    hint = *hint ? hint : hint_of(code);
+    int n_line = snprintf(line, sizeof line, "%sign: error:%s %s; %s\n",
+                          c->color ? "\x1b[1;31m" : "", c->color ? "\x1b[0m" : "", text, hint);
+    os_write_fd(2, line, (size_t)n_line, NULL);
     if (c->json && !c->out_code) {
-        size_t skip = text[n_message] ? n_message + 2 : n_message; /* "; " */
-        fail_json(c, code, str_of(text, n_message), str_c(text + skip));
+        fail_json(c, code, str_of(text, (size_t)n), str_c(hint));
     }
     return exit_of(code);
 }
 
 int cli_fail(struct cli *c, const struct err *e) {
     struct err head = *e;
-    char text[896], message[896];
+    char message[896];
     head.hint[0] = 0;
     err_line(&head, message, sizeof message);
-    err_line(e, text, sizeof text);
-    return fail_line(c, e->code, text, strlen(message));
+    return fail_line(c, e->code, str_c(message), e->hint);
 }
 
 /* The line is already made; the hint is what follows the place, or else the last semicolon. */
@@ -171,7 +193,8 @@ int cli_fail_ign(struct cli *c, const ign_error *e) {
             n = (size_t)(p - e->text);
         }
     }
-    return fail_line(c, (enum err_code)e->code, e->text, n);
+    return fail_line(c, (enum err_code)e->code, str_of(e->text, n),
+                     e->text[n] ? e->text + n + 2 : "");
 }
 
 int cli_fail_data(struct cli *c, struct err *e) {

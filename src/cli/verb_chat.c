@@ -385,6 +385,10 @@ static int begin(struct chat_loop *l) {
     ign_model_info info;
     int32_t *ids = NULL;
     size_t n = 0;
+    struct err e = {0};
+    if (answer_check(c, l->model, &e)) {
+        return cli_fail(c, &e);
+    }
     ign_model_get_info(l->model, &info);
     if (ign_session_create(l->model, 0, &l->sampling, &l->session, &why)) {
         return cli_fail_ign(c, &why);

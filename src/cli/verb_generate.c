@@ -269,6 +269,10 @@ static int report(struct job *j) {
 
 static int compute(struct job *j) {
     ign_error why = {0};
+    struct err e = {0};
+    if (answer_check(j->c, j->model, &e)) {
+        return cli_fail(j->c, &e);
+    }
     int code = encode(j);
     if (code != EXIT_DONE) {
         return code;

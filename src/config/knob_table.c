@@ -33,7 +33,7 @@ static const struct knob table[] = {
     {.name = "temperature", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "0.7",
      .min = 0, .max = 2, .help = "how freely to choose; 0 always takes the likeliest token"},
     {.name = "top-k", .type = KNOB_INT, .group = KNOB_SAMPLE, .unit = "N", .def = "40",
-     .min = 0, .max = 2147483647, .help = "choose among the N likeliest tokens; 0 is off"},
+     .min = 0, .max = 2147483647, .help = "choose among the N likeliest tokens, at most all; 0 is off"},
     {.name = "top-p", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "0.9",
      .min = 0.1, .max = 1, .help = "choose among the likeliest tokens that together reach X"},
     {.name = "min-p", .type = KNOB_REAL, .group = KNOB_SAMPLE, .unit = "X", .def = "0",

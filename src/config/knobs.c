@@ -67,7 +67,9 @@ static bool word_is_integer(const char *s) {
 }
 
 static enum err_code value_bounds(const struct knob *k, const char *text, struct err *e) {
-    return err_set(e, ERR_RANGE, "%s is not in %.15g..%.15g", text, k->min, k->max);
+    err_set(e, ERR_RANGE, "%s is not in %.15g..%.15g", text, k->min, k->max);
+    err_hint(e, "take a value from %.15g to %.15g", k->min, k->max);
+    return ERR_RANGE;
 }
 
 /* `lifted`: max does not count. */

@@ -49,7 +49,7 @@ class Flags(Case):
                                f"{flag}={value}", "--json")
                 self.assertIn(flag.encode(), r.err)
         for flag, good in (("--temperature", ("0", "2")), ("--top-p", ("0.1", "1")),
-                           ("--top-k", ("0", "267", "100000")), ("--max-tokens", ("1", "4096")),
+                           ("--top-k", ("0", "267")), ("--max-tokens", ("1", "4096")),
                            ("--repeat-penalty", ("0.5", "2")), ("--logprobs", ("0", "20"))):
             for value in good:
                 self.ok("generate", "--model", tiny(), "--prompt", "x", flag, value)
@@ -57,6 +57,8 @@ class Flags(Case):
                 "--unbounded")
         # Known only when the vocabulary is: still a wrong value.
         self.fails(2, "generate", "--model", tiny(), "--prompt", "x", "--logit-bias", "267=1")
+        self.fails(2, "generate", "--model", tiny(), "--prompt", "x", "--top-k", "268")
+        self.fails(2, "chat", "--model", tiny(), "--top-k", "268")
         self.fails(2, "generate", "--model", tiny(), "--prompt", "x", "--stop", "")
 
     def test_context(self):

@@ -99,6 +99,7 @@ class Case(unittest.TestCase):
         lines = [x for x in r.err.decode("utf-8").splitlines() if x.startswith("ign: error: ")]
         self.assertEqual(len(lines), 1, r)
         self.assertFalse(re.search(r"[\x00-\x1f\x7f]", lines[0]), r)
+        self.assertRegex(lines[0], r"^ign: error: .+ \(.+\); .+$")
         if "--json" in args:
             doc = r.json()
             self.assertEqual(list(doc), ["error"], r)
