@@ -48,6 +48,9 @@ static const struct dtype_info table[DT_MAX] = {
     [37] = {"IQ4_NL_4_8", 0, 0},
     [38] = {"IQ4_NL_8_8", 0, 0},
     [39] = {"MXFP4", 0, 0},
+    [40] = {"NVFP4", 0, 0},
+    [41] = {"Q1_0", 0, 0},
+    [42] = {"Q2_0", 0, 0},
 };
 
 const struct dtype_info *dtype_info(uint32_t type) {

@@ -27,7 +27,7 @@ enum dtype {
     DT_IQ4_NL = 20,
     DT_IQ4_XS = 23,
     DT_BF16 = 30,
-    DT_MAX = 40 /* one past the largest number that the specification has given out */
+    DT_MAX = 43 /* one past the largest number that the specification has given out */
 };
 
 struct dtype_info {
