@@ -3,7 +3,7 @@
 
     house.py check [ROOT]      every rule over every file; lists what breaks one
     house.py self-test         plants one violation of each rule and demands that it is found
-    house.py exports LIBIGN    a shared libign shows the symbols of include/ign.h, and no others
+    house.py exports LIBIGN    libign, shared or static, shows the symbols of include/ign.h, and no others
     house.py needed PROGRAM    the program links no library but those that it may
     house.py paths BUILD       what pages and scripts name under build/release is in that build
 
@@ -338,8 +338,10 @@ def self_test():
 
 
 def exports(library, header):
-    nm = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, check=True)
-    shown = {line.split()[-1] for line in nm.stdout.decode().splitlines()}
+    which = "-g" if library.endswith(".a") else "-D"
+    nm = subprocess.run(["nm", which, "--defined-only", library], capture_output=True, check=True)
+    shown = {words[-1] for words in map(str.split, nm.stdout.decode().splitlines())
+             if len(words) == 3}
     wanted = set(re.findall(r"IGN_API[^;(]*?\b(ign_\w+)\s*\(", pathlib.Path(header).read_text()))
     for name in sorted(shown ^ wanted):
         print(f"{name} is {'shown but not in' if name in shown else 'missing, but in'} ign.h")
