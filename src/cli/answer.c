@@ -202,6 +202,19 @@ enum err_code answer_check(struct cli *c, const ign_model *m, struct err *e) {
     return ERR_OK;
 }
 
+enum err_code answer_rows(size_t n_tok, size_t n_vocab, const char *flag, float **raw,
+                          struct err *e) {
+    size_t bytes;
+    if (!size_mul(n_tok, n_vocab * sizeof **raw, &bytes) || bytes > os_memory_available()) {
+        err_set(e, ERR_NOFIT, "%zu x %zu logits do not fit in memory", n_tok, n_vocab);
+        err_where(e, "%s", flag);
+        err_hint(e, "take fewer tokens, or leave %s out", flag);
+        return ERR_NOFIT;
+    }
+    *raw = mem_alloc(bytes, 1);
+    return *raw ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for %zu bytes", bytes);
+}
+
 /* A random seed is kept short: it is there to be typed again. */
 uint64_t answer_seed(struct cli *c) {
     return knobs_given(c->k, "seed") ? knobs_uint64(c->k, "seed") : os_random_seed() & UINT32_MAX;

@@ -46,6 +46,10 @@ void answer_sampling(struct cli *c, ign_sampling *o);
 enum err_code answer_biases(struct cli *c, struct buf *bias, struct err *e);
 /* Whether the flags suit the model's vocabulary; ERR_RANGE. */
 enum err_code answer_check(struct cli *c, const ign_model *m, struct err *e);
+/* Room for logits [n_tok, n_vocab] that `flag` asks to be written to a file: they are held until
+ * then, so that it is written whole. ERR_NOFIT before anything is computed; *raw with mem_free. */
+enum err_code answer_rows(size_t n_tok, size_t n_vocab, const char *flag, float **raw,
+                          struct err *e);
 /* --seed, or a random one. */
 uint64_t answer_seed(struct cli *c);
 /* What of the request comes from flags; *stop (mem_free) is the list that it borrows. */

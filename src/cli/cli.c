@@ -20,12 +20,12 @@ enum { OUT_AT_ONCE = 65536 };
 enum err_code cli_flush(struct cli *c) {
     if (!c->out_code) {
         c->out_code = buf_check(&c->out, &c->out_err);
-    }
-    if (!c->out_code && c->out.len > 0) {
-        c->out_code = os_write_fd(1, c->out.p, c->out.len, &c->out_err);
-    }
-    if (c->out_code) {
-        err_where(&c->out_err, "standard output");
+        if (!c->out_code && c->out.len > 0) {
+            c->out_code = os_write_fd(1, c->out.p, c->out.len, &c->out_err);
+        }
+        if (c->out_code) {
+            err_where(&c->out_err, "standard output");
+        }
     }
     buf_reset(&c->out);
     return c->out_code;

@@ -130,7 +130,6 @@ static void on_logits(void *arg, int position, const float *logit, int n_vocab) 
 }
 
 static enum err_code prepare(struct logits *g, struct err *e) {
-    size_t bytes;
     g->best = mem_alloc(g->top, sizeof *g->best);
     if (!g->best) {
         return err_set(e, ERR_NOMEM, "out of memory");
@@ -138,13 +137,7 @@ static enum err_code prepare(struct logits *g, struct err *e) {
     if (!knobs_str(g->c->k, "output")) {
         return ERR_OK;
     }
-    if (!size_mul(g->n_tok, g->n_vocab * sizeof *g->raw, &bytes) || bytes > os_memory_available()) {
-        err_set(e, ERR_NOFIT, "%zu x %zu logits do not fit in memory", g->n_tok, g->n_vocab);
-        err_hint(e, "take fewer ids, or leave --output out");
-        return ERR_NOFIT;
-    }
-    g->raw = mem_alloc(bytes, 1);
-    return g->raw ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for %zu bytes", bytes);
+    return answer_rows(g->n_tok, g->n_vocab, "--output", &g->raw, e);
 }
 
 static int compute(struct logits *g, ign_model *m, ign_session *s, const struct buf *ids) {

@@ -7,7 +7,9 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/mem.h"
 #include "base/os.h"
 #include "cli/answer.h"
 #include "cli/open_model.h"
@@ -29,6 +31,10 @@ static const struct knob own[] = {
      .min = 8,
      .max = 32768,
      .help = "tokens in a chunk"},
+    {.name = "save-logits",
+     .type = KNOB_STR,
+     .unit = "FILE",
+     .help = "write the logits of the scored positions as little-endian f32 [tokens, n_vocab]"},
 };
 
 struct score {
@@ -36,6 +42,7 @@ struct score {
     int first, last;    /* positions whose next token is scored: [first, last) */
     double sum, sum2;   /* of -log p, and of its square */
     size_t n;
+    float *raw; /* [n, n_vocab] of n so far, for --save-logits; NULL without it */
 };
 
 /* -log softmax(logit)[id], summed in double. */
@@ -56,6 +63,9 @@ static void on_logits(void *arg, int position, const float *logit, int n_vocab) 
     struct score *s = a->user;
     if (position >= s->first && position < s->last) {
         double nll = surprise(logit, n_vocab, s->ids[position + 1]);
+        if (s->raw) {
+            memcpy(s->raw + s->n * (size_t)n_vocab, logit, (size_t)n_vocab * sizeof *logit);
+        }
         s->sum += nll;
         s->sum2 += nll * nll;
         s->n++;
@@ -69,7 +79,7 @@ struct measure {
     struct answer a;
     struct score score;
     int32_t *ids; /* [n_ids] of the whole text */
-    size_t n_ids, n_chunk;
+    size_t n_ids, n_chunk, n_vocab;
     int context;
     int32_t bos; /* -1: the model begins with none */
 };
@@ -148,6 +158,11 @@ static int measure_chunks(struct measure *p) {
     }
     progress_end(&bar);
     double seconds = os_now() - start;
+    if (code == EXIT_DONE && p->score.raw &&
+        os_write_file(knobs_str(p->c->k, "save-logits"), p->score.raw,
+                      p->score.n * p->n_vocab * sizeof *p->score.raw, &e)) {
+        code = cli_fail(p->c, &e);
+    }
     if (code == EXIT_DONE) {
         report(p, seconds);
         cli_note(p->c, "ign: %zu tokens computed in %.1f s (%.1f/s)",
@@ -184,6 +199,11 @@ static int measure(struct measure *p, const struct buf *text) {
         err_hint(&e, "take a longer text, or a smaller --context");
         return cli_fail(p->c, &e);
     }
+    size_t scored = (size_t)(p->context - 1 - p->context / 2);
+    if (knobs_str(p->c->k, "save-logits") &&
+        answer_rows(p->n_chunk * scored, p->n_vocab, "--save-logits", &p->score.raw, &e)) {
+        return cli_fail(p->c, &e);
+    }
     if (ign_session_create(p->m, 0, NULL, &p->s, &why)) {
         return cli_fail_ign(p->c, &why);
     }
@@ -197,6 +217,7 @@ static int open_model(struct measure *p) {
     if (code == EXIT_DONE) {
         ign_model_info info;
         ign_model_get_info(p->m, &info);
+        p->n_vocab = (size_t)info.vocabulary;
         if (info.context_trained < p->context && !knobs_given(p->c->k, "context")) {
             p->context = info.context_trained;
         }
@@ -219,6 +240,7 @@ static int run(struct cli *c) {
     }
     ign_session_free(p.s);
     ign_model_close(p.m);
+    mem_free(p.score.raw);
     ign_free(p.ids);
     answer_fini(&p.a);
     buf_fini(&text);

@@ -29,7 +29,6 @@ class Flags(Case):
         self.fails(2, "generate", "--prompt", "x", "--kv-type", "int8")
         self.fails(2, "generate", "--prompt", "x", "--device", "cuda")
         self.fails(2, "perplexity", "--against", "f")
-        self.fails(2, "perplexity", "--save-logits", "f")
         for verb in ("serve", "benchmark", "quantize", "status", "detect-gpu", "initialize"):
             self.fails(2, verb)
 

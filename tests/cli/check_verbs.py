@@ -1,4 +1,4 @@
-"""Every verb does what docs/VERBS.md says: keys, streams, figures, files."""
+"""Every verb does what its help says: keys, streams, figures, files."""
 import json
 import math
 import os
@@ -367,6 +367,7 @@ class Perplexity(Case):
         ids = [int(x) for x in self.ok("tokenize", "--model", tiny(), stdin=data).text.split()]
         chunks = len(ids) // ctx
         total = count = 0
+        rows = []
         for c in range(chunks):
             part = ids[c * ctx:(c + 1) * ctx]
             self.ok("logits", "--model", tiny(), "--ids", " ".join(map(str, part)), "--output",
@@ -374,6 +375,7 @@ class Perplexity(Case):
             raw = read("p.bin")
             for i in range(ctx // 2, ctx - 1):
                 row = struct.unpack("<267f", raw[i * 267 * 4:(i + 1) * 267 * 4])
+                rows += row
                 m = max(row)
                 total += m + math.log(sum(math.exp(x - m) for x in row)) - row[part[i + 1]]
                 count += 1
@@ -382,7 +384,9 @@ class Perplexity(Case):
         self.assertEqual(d["tokens"], count)
         self.assertAlmostEqual(d["perplexity"] / math.exp(total / count), 1, places=5)
         r = self.ok("perplexity", "--model", tiny(), "--context", str(ctx), "--file",
-                    write("t.txt", data))
+                    write("t.txt", data), "--save-logits", path("saved.bin"))
+        saved = struct.unpack(f"<{len(rows)}f", read("saved.bin"))
+        self.assertLess(max(abs(a - b) for a, b in zip(saved, rows)), 1e-3)
         self.assertIn(f"{d['perplexity']:.4f}", r.text)
         self.assertNotIn(b"\r", r.err)
 
@@ -392,6 +396,8 @@ class Perplexity(Case):
                     stdin="x" * 3000).json()
         self.assertEqual(d["context"], 512)
         self.fails(4, "perplexity", "--model", tiny(), "--file", path("nothing here"))
+        self.fails((1, 4), "perplexity", "--model", tiny(), "--save-logits",
+                   path("no folder/l.bin"), stdin="x" * 3000)
         # Without --context, chunks are as long as the model allows.
         d = self.ok("perplexity", "--model", tiny(), "--json", stdin="xyz " * 200).json()
         self.assertEqual(d["context"], 256)
