@@ -492,7 +492,6 @@ static enum err_code read_loop(struct line_edit *le, const char *prompt, const v
                 return rc;
             }
             le->in_at = 0;
-            stale = false;
             rc = os_read_fd(0, le->in, sizeof le->in, &le->n_in, 200, e);
             if (rc == ERR_CANCELLED) { /* time is up, or a signal came */
                 err_clear(e);

@@ -15,7 +15,7 @@ enum err_code space_take(struct space *s, size_t n, kern_ref *r, struct err *e) 
     if (!size_mul(n > 0 ? n : 1, sizeof(float), &bytes)) {
         return err_set(e, ERR_NOMEM, "a device buffer of %zu floats is too large", n);
     }
-    if (s->n_buf == s->cap) {
+    if (s->buf == NULL || s->n_buf == s->cap) {
         int cap = s->cap > 0 ? 2 * s->cap : 16;
         struct space_buf *buf = mem_realloc(s->buf, (size_t)cap, sizeof *buf);
         if (buf == NULL) {

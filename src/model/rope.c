@@ -116,7 +116,7 @@ static enum err_code read_angles(double *angle, const struct config *c, const st
         if (t) {
             memcpy(&factor, t->data + 4 * (size_t)i, 4);
         }
-        if (!(factor >= 1e-6f && factor <= 1e6f)) {
+        if (t && !(factor >= 1e-6f && factor <= 1e6f)) {
             enum err_code rc = err_set(e, ERR_FORMAT, "element %d of 'rope_freqs.weight' is %g", i,
                                        (double)factor);
             err_where(e, "%s, offset %llu", g->path, (unsigned long long)t->offset);

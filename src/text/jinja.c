@@ -51,7 +51,7 @@ void jinja_free(struct jinja *t) {
 
 /* ---- what a rendering may use -------------------------------------------------------- */
 
-bool jrun_fail(struct jrun *r, enum err_code code, const char *fmt, ...) {
+bool(jrun_fail)(struct jrun *r, enum err_code code, const char *fmt, ...) {
     if (r->code != ERR_OK) {
         return false;
     }

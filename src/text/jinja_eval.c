@@ -239,7 +239,7 @@ static bool eval_tilde(struct jrun *r, const struct jnode *n, struct jscope *s, 
     struct jbuild b;
     jbuild_init(&b, r);
     for (uint32_t i = 0; i < n->n; i++) {
-        struct jval v;
+        struct jval v = jval_none();
         if (!jeval(r, n->list[i], s, &v) || !jval_put_str(&b, v)) {
             return false;
         }

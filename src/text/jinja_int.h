@@ -266,6 +266,9 @@ bool jlex_init(struct jlex *l, struct arena *a, const char *src, size_t n, struc
 bool jlex_next(struct jlex *l, struct jtoken *t);
 bool jlex_fail(struct jlex *l, enum err_code code, uint32_t line, uint32_t col, const char *fmt,
                ...) IGN_PRINTF(5, 6);
+#ifdef __clang_analyzer__ /* cannot see from outside that it is always false */
+#define jlex_fail(l, ...) (jlex_fail(l, __VA_ARGS__), false)
+#endif
 
 const struct jsym *jsym_intern(struct jsyms *t, struct arena *a, struct str s);
 const struct jsym *jsym_find(const struct jsyms *t, struct str s);
@@ -286,6 +289,9 @@ bool jparse_skip_name(struct jparse *p, const char *name, bool *skipped);
 bool jparse_expect_op(struct jparse *p, const char *op);
 bool jparse_expect_name(struct jparse *p, struct jtoken *t);
 bool jparse_fail(struct jparse *p, enum err_code code, const char *fmt, ...) IGN_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* as jlex_fail */
+#define jparse_fail(p, ...) (jparse_fail(p, __VA_ARGS__), false)
+#endif
 struct jnode *jparse_node(struct jparse *p, enum jnode_kind kind, const struct jtoken *at);
 bool jparse_done(struct jparse *p, struct jnode *n); /* children are in place */
 bool jnodes_add(struct jparse *p, struct jnodes *ns, const struct jnode *n, uint8_t op);
@@ -436,6 +442,9 @@ const struct jfunc *jfunc_find(struct str name);
 
 /* Fails the rendering at the place that is being evaluated; returns false. */
 bool jrun_fail(struct jrun *r, enum err_code code, const char *fmt, ...) IGN_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* as jlex_fail */
+#define jrun_fail(r, ...) (jrun_fail(r, __VA_ARGS__), false)
+#endif
 /* Pays for work; false when the steps are used up. */
 bool jrun_charge(struct jrun *r, size_t steps);
 bool jrun_enter(struct jrun *r);

@@ -15,8 +15,8 @@
 
 /* ---- errors and positions ------------------------------------------------------------ */
 
-bool jlex_fail(struct jlex *l, enum err_code code, uint32_t line, uint32_t col, const char *fmt,
-               ...) {
+bool(jlex_fail)(struct jlex *l, enum err_code code, uint32_t line, uint32_t col, const char *fmt,
+                ...) {
     if (l->code != ERR_OK) {
         return false;
     }

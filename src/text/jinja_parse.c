@@ -48,7 +48,7 @@ const struct jsym *jsym_intern(struct jsyms *t, struct arena *a, struct str s) {
 
 /* ---- tokens -------------------------------------------------------------------------- */
 
-bool jparse_fail(struct jparse *p, enum err_code code, const char *fmt, ...) {
+bool(jparse_fail)(struct jparse *p, enum err_code code, const char *fmt, ...) {
     char text[256];
     va_list ap;
     va_start(ap, fmt);

@@ -105,7 +105,7 @@ static bool build_reserve(struct jbuild *b, size_t n) {
     if (n > b->r->max_bytes - b->n) {
         return jrun_fail(b->r, ERR_LIMIT, "a text of more than %zu bytes", b->r->max_bytes);
     }
-    if (b->n + n <= b->cap) {
+    if (b->p != NULL && b->n + n <= b->cap) {
         return true;
     }
     size_t cap = b->cap < 32 ? 64 : b->cap * 2;
@@ -509,7 +509,7 @@ bool jstr_escape(struct jrun *r, const struct jstr *s, struct jval *out) {
     struct jbuild b;
     jbuild_init(&b, r);
     for (size_t i = 0; i < s->n; i++) {
-        const char *at = memchr(special, s->p[i], 5);
+        const char *at = memchr(special, s->p[i], sizeof special - 1);
         bool ok = at != NULL ? jbuild_put_z(&b, escape[at - special], jstr_origin(s, i))
                              : jbuild_put_part(&b, s, i, i + 1);
         if (!ok) {
