@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -216,19 +217,41 @@ _Static_assert((int)IGN_CANCELLED == (int)ERR_CANCELLED && (int)IGN_NOFIT == (in
 
 /* ---- input ---------------------------------------------------------------------------------- */
 
-static enum err_code read_stdin(size_t max, struct buf *b, struct err *e) {
+/* The open descriptor that a path stands for: a shell's <(...) is /dev/fd/63. -1: a file's name. */
+static int fd_of(const char *path) {
+    static const char folder[] = "/dev/fd/";
+    const char *number = path + sizeof folder - 1;
+    if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdin") == 0) {
+        return 0;
+    }
+    if (strncmp(path, folder, sizeof folder - 1) != 0 || !*number || strlen(number) > 6 ||
+        number[strspn(number, "0123456789")]) {
+        return -1;
+    }
+    return atoi(number);
+}
+
+static void where_fd(int fd, struct err *e) {
+    if (fd == 0) {
+        err_where(e, "standard input");
+    } else {
+        err_where(e, "/dev/fd/%d", fd);
+    }
+}
+
+static enum err_code read_fd(int fd, size_t max, struct buf *b, struct err *e) {
     char piece[65536];
     size_t got = 0, sum = 0;
     do {
-        enum err_code rc = os_read_fd(0, piece, sizeof piece, &got, -1, e);
+        enum err_code rc = os_read_fd(fd, piece, sizeof piece, &got, -1, e);
         if (rc) {
-            err_where(e, "standard input");
+            where_fd(fd, e);
             return rc;
         }
         sum += got;
         if (sum > max) {
             err_set(e, ERR_LIMIT, "more than %zu bytes", max);
-            err_where(e, "standard input");
+            where_fd(fd, e);
             return ERR_LIMIT;
         }
         buf_put(b, piece, got);
@@ -237,8 +260,9 @@ static enum err_code read_stdin(size_t max, struct buf *b, struct err *e) {
 }
 
 enum err_code cli_read(const char *path, size_t max, struct buf *b, struct err *e) {
-    if (strcmp(path, "-") == 0) {
-        return read_stdin(max, b, e);
+    int fd = fd_of(path);
+    if (fd >= 0) {
+        return read_fd(fd, max, b, e);
     }
     char *p = NULL;
     size_t n = 0;

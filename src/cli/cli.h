@@ -83,8 +83,8 @@ int cli_fail_data_ign(struct cli *c, ign_error *e);
 
 /* ---- input ---------------------------------------------------------------------------------- */
 
-/* All bytes of a file, or of standard input for "-", at most `max`, appended to `b` (whose own
- * maximum must be larger). ERR_LIMIT, ERR_IO, ERR_NOTFOUND. */
+/* All bytes of a file, of standard input for "-", or of an open descriptor for /dev/fd/N, at most
+ * `max`, appended to `b` (whose own maximum must be larger). ERR_LIMIT, ERR_IO, ERR_NOTFOUND. */
 enum err_code cli_read(const char *path, size_t max, struct buf *b, struct err *e);
 /* Ids in `text`: decimal numbers with blanks or commas between; ERR_USAGE names the bad one. */
 enum err_code cli_parse_ids(struct str text, struct buf *ids, struct err *e);

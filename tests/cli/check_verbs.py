@@ -225,6 +225,13 @@ class Text(Case):
         self.assertEqual(self.ids(stdin=data), want)
         self.assertEqual(self.ids("--file", "-", stdin=data), want)
         self.assertEqual(self.ids("--file", write("t.bin", data)), want)
+        self.assertEqual(self.ids("--file", "/dev/stdin", stdin=data), want)
+        r, w = os.pipe()  # what a shell makes of <(...)
+        os.write(w, data)
+        os.close(w)
+        self.assertEqual(self.ids("--file", f"/dev/fd/{r}", pass_fds=[r]), want)
+        os.close(r)
+        self.fails(1, "tokenize", "--model", tiny(), "--file", "/dev/fd/99999")
         d = self.ok("tokenize", "--model", tiny(), "--text", "xyz", "--json").json()
         self.assertEqual(d, {"ids": [BYTE + b for b in b"xyz"]})
 
