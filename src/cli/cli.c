@@ -228,7 +228,7 @@ static int fd_of(const char *path) {
         number[strspn(number, "0123456789")]) {
         return -1;
     }
-    return atoi(number);
+    return (int)strtol(number, NULL, 10);
 }
 
 static void where_fd(int fd, struct err *e) {
