@@ -197,7 +197,7 @@ IGN_API int ign_session_context(const ign_session *s);
 /* The logits [n_vocab] after the last computed token; NULL if there are none. [owner] */
 IGN_API const float *ign_session_logits(const ign_session *s);
 
-/* Of the current request, or of the last one. [owner] */
+/* Of the current request, or of the last one; not while another thread submits. [owner] */
 typedef struct ign_timing {
     int prompt_tokens;      /* computed before the first new one */
     int new_tokens;         /* generated, an end token included */

@@ -87,15 +87,14 @@ static enum err_code weight_fill(struct kern_dev *d, struct host_weight *w,
     if (w->name == NULL) {
         return err_set(e, ERR_NOMEM, "out of memory for the name of tensor %s", t->name);
     }
-    if (t->n_row == 1 && t->n_mat == 1) {
+    if (t->n_row == 1 && t->n_mat == 1) { /* a vector, or a matrix of one row: it can be either */
         enum err_code code = space_take(&d->mem, (size_t)t->n_col, &w->vec, e);
-        if (code == ERR_OK) {
-            host_unlock(d);
-            quant_decode(t->type, t->mat[0], host_at(d, w->vec, (size_t)t->n_col),
-                         (size_t)t->n_col);
-            host_lock(d);
+        if (code != ERR_OK) {
+            return code;
         }
-        return code;
+        host_unlock(d);
+        quant_decode(t->type, t->mat[0], host_at(d, w->vec, (size_t)t->n_col), (size_t)t->n_col);
+        host_lock(d);
     }
     w->mat = mem_alloc((size_t)t->n_mat, sizeof *w->mat);
     if (w->mat == NULL) {

@@ -7,7 +7,9 @@
 #include "model/config.h"
 #include "model/hparam.h"
 
-enum { MAX_EXP = 1024 };
+/* Choosing costs n_exp * n_used^2 a token; the largest published models use 8 or fewer of 8 to 512.
+ */
+enum { MAX_EXP = 1024, MAX_USED = 64 };
 
 static enum err_code llama_extra(struct config *c, const struct gguf *g, struct err *e) {
     struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};
@@ -19,7 +21,8 @@ static enum err_code llama_extra(struct config *c, const struct gguf *g, struct 
     if (c->n_exp == 0) {
         return hparam_int(&h, "expert_used_count", 0, 0, 0, &c->n_used);
     }
-    return hparam_int(&h, "expert_used_count", HPARAM_REQUIRED, 1, c->n_exp, &c->n_used);
+    int most = c->n_exp < MAX_USED ? c->n_exp : MAX_USED;
+    return hparam_int(&h, "expert_used_count", HPARAM_REQUIRED, 1, most, &c->n_used);
 }
 
 const struct arch arch_llama = {

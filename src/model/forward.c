@@ -109,5 +109,9 @@ enum err_code model_forward(struct model *m, const struct step *s, struct err *e
         k->rmsnorm(m->dev, b->xo, b->xo, m->w.out_norm, ROWS_OUT, c->d_model, c->norm_eps);
         k->matmul(m->dev, b->logits, b->xo, m->w.out, 0, ROWS_OUT, false);
     }
-    return k->end(m->dev, e);
+    enum err_code rc = k->end(m->dev, e);
+    /* The device watches one part of the file for each weight; experts may lie in several. */
+    return rc || !gguf_lost(m->file)
+               ? rc
+               : err_set(e, ERR_IO, "%s could not be read while it was in use", m->file->path);
 }

@@ -223,6 +223,7 @@ static void test_matmul(void **state) {
             matmul_case(&g, blocks_types[i], 37, odd, tokens[n]);
         }
         matmul_case(&g, blocks_types[i], 2, 256, 7);
+        matmul_case(&g, blocks_types[i], 1, 256, 7); /* a matrix of one row is no mere vector */
     }
 }
 
