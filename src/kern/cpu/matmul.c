@@ -13,9 +13,12 @@
 #include "base/mem.h"
 #include "kern/cpu/device.h"
 
-#define MAT_MAX    16          /* matrices in a run */
-#define ITEM_BYTES (32 * 1024) /* of weights, about, in an item of the matrix-vector path */
-#define SERIAL_ACT 16384       /* activations prepared before a second thread would be awake */
+#define MAT_MAX 16 /* matrices in a run */
+/* Weights in an item of the matrix-vector path: long enough to stream, but every thread gets
+ * several. */
+#define ITEM_BYTES (512 * 1024)
+#define ITEM_SHARE 4     /* items for each thread, at least, where there are rows for it */
+#define SERIAL_ACT 16384 /* activations prepared before a second thread would be awake */
 
 struct mat {
     const struct host_weight *w;
@@ -226,7 +229,9 @@ static void run_mats(struct mat_run *r) {
         struct mat *m = &r->mat[i];
         int64_t n_panel = (m->w->n_row + MICRO_ROWS - 1) / MICRO_ROWS;
         size_t bytes = MICRO_ROWS * m->w->row_bytes;
-        m->per_item = wants_panels(r->d, m) || bytes > ITEM_BYTES ? 1 : (int)(ITEM_BYTES / bytes);
+        int64_t most = n_panel / (ITEM_SHARE * r->d->host.n_thread);
+        most = most < (int64_t)(ITEM_BYTES / bytes) ? most : (int64_t)(ITEM_BYTES / bytes);
+        m->per_item = wants_panels(r->d, m) || most < 1 ? 1 : (int)most;
         m->item0 = n_item;
         n_item += (int)((n_panel + m->per_item - 1) / m->per_item);
         if (r->glu) {

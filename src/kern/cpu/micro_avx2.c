@@ -462,6 +462,10 @@ INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_gr
     return group_add(type, (const uint8_t *const[2]){left >= 4 ? g : part, NULL}, x, acc);
 }
 
+/* Bytes from here to what is fetched ahead. Rows lie one after the other, but the processor's own
+ * prefetcher stops at each page; past the end of the weights it is a hint without effect. */
+#define AHEAD 2048
+
 INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
                    const struct act_group *x, int64_t n_col, float *y) {
     int64_t n_group = n_col / 256;
@@ -472,6 +476,9 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
         const uint8_t *g = w;
         __m256 acc = _mm256_setzero_ps();
         for (int64_t i = 0; i < n_group; i++, g += step) {
+            for (int b = 0; b < step; b += 64) {
+                _mm_prefetch((const char *)g + AHEAD + b, _MM_HINT_T0);
+            }
             acc = group_add(type, (const uint8_t *const[2]){g, g + quad}, x + i, acc);
         }
         if (fmt_small(type) && left > 0) {
