@@ -33,7 +33,7 @@ static enum err_code read_scaling(enum scaling *kind, double *factor, const stru
         (rc = hparam_real(h, "rope.scaling.factor", old_key, 0, 1e6, factor))) {
         return rc;
     }
-    if (str_is(type, "none") || *factor == 0) { /* 0 stands for "no scaling" in old files */
+    if (str_is(type, "none")) {
         *kind = SCALE_NONE;
     } else if (type.n == 0 || str_is(type, "linear")) {
         *kind = SCALE_LINEAR;
@@ -42,6 +42,9 @@ static enum err_code read_scaling(enum scaling *kind, double *factor, const stru
     } else {
         rc = err_set(h->e, ERR_UNSUPPORTED, "unknown RoPE scaling '%.*s'",
                      (int)(type.n < 64 ? type.n : 64), type.p);
+    }
+    if (!rc && *factor == 0) { /* stands for "no scaling" in old files */
+        *kind = SCALE_NONE;
     }
     if (!rc && *kind != SCALE_NONE && *factor < 1e-6) {
         rc = err_set(h->e, ERR_FORMAT, "a RoPE scaling factor of %g", *factor);

@@ -42,7 +42,9 @@ enum err_code chat_create(struct chat **out, struct str tmpl, struct str bos, st
     if (code == ERR_OK && tmpl.n > 0) {
         code = jinja_create(&c->tmpl, tmpl.p, tmpl.n, e);
         if (code != ERR_OK) {
-            err_hint(e, "give another template with --template, or use --raw for no template");
+            err_hint(
+                e,
+                "'ign generate --raw' needs no template; 'ign template --template' tries another");
         }
     }
     if (code != ERR_OK) {
@@ -71,7 +73,8 @@ enum err_code chat_render(const struct chat *c, const struct chat_request *r, st
                           struct runs *origin, struct err *e) {
     if (c->tmpl == NULL) {
         err_set(e, ERR_UNSUPPORTED, "the model has no chat template");
-        err_hint(e, "use --raw to send the text as it is, or --template to give a template");
+        err_hint(e,
+                 "'ign generate --raw' needs no template; 'ign template --template' tries another");
         return ERR_UNSUPPORTED;
     }
     enum { N_OWN = 6 };

@@ -316,10 +316,14 @@ static void hostile_scaling_is_refused(void **state) {
         builder_kv_f32(&b, key, i % 2 ? NAN : -1);
         assert_int_equal(read_all(&b, &c, key), ERR_FORMAT);
     }
-    small_build(&b, &o);
-    builder_kv_str(&b, "llama.rope.scaling.type", "longrope");
-    builder_kv_f32(&b, "llama.rope.scaling.factor", 4);
-    assert_int_equal(read_all(&b, &c, "unknown RoPE scaling 'longrope'"), ERR_UNSUPPORTED);
+    for (int with_factor = 0; with_factor < 2; with_factor++) {
+        small_build(&b, &o);
+        builder_kv_str(&b, "llama.rope.scaling.type", "longrope");
+        if (with_factor) {
+            builder_kv_f32(&b, "llama.rope.scaling.factor", 4);
+        }
+        assert_int_equal(read_all(&b, &c, "unknown RoPE scaling 'longrope'"), ERR_UNSUPPORTED);
+    }
 }
 
 static void hostile_rope_factors_are_refused(void **state) {
