@@ -75,10 +75,10 @@ enum err_code interrupt_create(struct interrupt **out, volatile int *count, bool
     return ERR_OK;
 }
 
-static void mode_set(struct interrupt *i, ign_session *s, bool ends) {
+static void mode_set(struct interrupt *i, ign_session *s) {
     os_mutex_lock(i->lock);
     i->session = s;
-    i->ends = ends;
+    i->ends = false;
     os_mutex_unlock(i->lock);
 }
 
@@ -96,16 +96,12 @@ void interrupt_free(struct interrupt *i) {
     mem_free(i);
 }
 
-void interrupt_ends(struct interrupt *i) {
-    mode_set(i, NULL, true);
-}
-
 void interrupt_cancels(struct interrupt *i, ign_session *s) {
-    mode_set(i, s, false);
+    mode_set(i, s);
 }
 
 void interrupt_waits(struct interrupt *i) {
-    mode_set(i, NULL, false);
+    mode_set(i, NULL);
 }
 
 bool interrupt_seen(const struct interrupt *i) {

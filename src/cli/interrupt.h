@@ -21,7 +21,6 @@ struct interrupt;
 enum err_code interrupt_create(struct interrupt **i, volatile int *count, bool json, struct err *e);
 void interrupt_free(struct interrupt *i); /* NULL is fine */
 
-void interrupt_ends(struct interrupt *i);
 void interrupt_cancels(struct interrupt *i, ign_session *s);
 void interrupt_waits(struct interrupt *i);
 

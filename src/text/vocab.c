@@ -334,10 +334,6 @@ bool vocab_adds_bos(const struct vocab *v) {
     return v->add_bos && v->bos >= 0;
 }
 
-bool vocab_adds_eos(const struct vocab *v) {
-    return v->add_eos && v->eos >= 0;
-}
-
 bool vocab_is_end(const struct vocab *v, int32_t id) {
     for (uint32_t i = 0; i < v->n_end; i++) {
         if (v->end[i] == id) {

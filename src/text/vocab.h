@@ -60,7 +60,6 @@ int32_t vocab_find(const struct vocab *v, struct str piece); /* -1 if absent */
 int32_t vocab_bos(const struct vocab *v);
 int32_t vocab_eos(const struct vocab *v);
 bool vocab_adds_bos(const struct vocab *v);
-bool vocab_adds_eos(const struct vocab *v);
 /* Whether id ends a generation: EOS, EOT, EOM, and control tokens with known end spellings. */
 bool vocab_is_end(const struct vocab *v, int32_t id);
 
