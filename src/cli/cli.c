@@ -94,6 +94,18 @@ void cli_json_end(struct cli *c, struct json_writer *w) {
     cli_puts(c, "\n");
 }
 
+void cli_put_answer(struct cli *c, struct str text) {
+    if (!c->json) {
+        cli_put_text(c, text.p, text.n);
+        return;
+    }
+    struct json_writer w;
+    cli_json_begin(c, &w);
+    json_key(&w, "text");
+    json_put_str(&w, text);
+    cli_json_end(c, &w);
+}
+
 /* ---- standard error ------------------------------------------------------------------------- */
 
 void cli_note(struct cli *c, const char *fmt, ...) {

@@ -60,6 +60,8 @@ void cli_printf(struct cli *c, const char *fmt, ...) IGN_PRINTF(2, 3);
 /* Text that a model or a file has made: on a terminal its control characters are shown as ^X
  * instead of being obeyed; elsewhere it goes out byte for byte. */
 void cli_put_text(struct cli *c, const char *p, size_t n);
+/* The text that is a verb's whole result: as it is, or {"text"} with --json. */
+void cli_put_answer(struct cli *c, struct str text);
 /* Forgets what has been put and not written. */
 void cli_drop(struct cli *c);
 /* Writes what has been put. ERR_IO if this or any earlier write failed. */

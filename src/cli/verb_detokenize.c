@@ -22,14 +22,8 @@ static int detokenize(struct cli *c, const struct text_model *t, const struct bu
     if (!rc) {
         rc = buf_check(&text, &e);
     }
-    if (!rc && c->json) {
-        struct json_writer w;
-        cli_json_begin(c, &w);
-        json_key(&w, "text");
-        json_put_str(&w, str_of(text.p, text.len));
-        cli_json_end(c, &w);
-    } else if (!rc) {
-        cli_put_text(c, text.p, text.len);
+    if (!rc) {
+        cli_put_answer(c, str_of(text.p, text.len));
     }
     buf_fini(&text);
     return rc ? cli_fail(c, &e) : EXIT_DONE;

@@ -167,14 +167,8 @@ static int render(struct page *p) {
     buf_init(&text, (size_t)1 << 32);
     runs_init(&origin);
     enum err_code rc = chat_render(p->chat, &r, &text, &origin, &e);
-    if (!rc && c->json) {
-        struct json_writer w;
-        cli_json_begin(c, &w);
-        json_key(&w, "text");
-        json_put_str(&w, str_of(text.p, text.len));
-        cli_json_end(c, &w);
-    } else if (!rc) {
-        cli_put_text(c, text.p, text.len);
+    if (!rc) {
+        cli_put_answer(c, str_of(text.p, text.len));
     }
     runs_fini(&origin);
     buf_fini(&text);

@@ -16,9 +16,6 @@
 #define ATT_TILE  32 /* positions */
 #define ATT_QUERY 32 /* query heads that go through a tile together, at most */
 
-/* Below this many floats an operation is done before a second thread would have started. */
-#define SERIAL_FLOATS 16384
-
 /* ---- rotation -------------------------------------------------------------------------- */
 
 /* Sine and cosine of every angle of the step, once for all layers. */

@@ -10,9 +10,6 @@
 #include "kern/cpu/device.h"
 #include "quant/quant.h"
 
-/* Below this many floats an operation is done before a second thread would have started. */
-#define SERIAL_FLOATS 16384
-
 struct row_job {
     struct cpu_dev *d;
     void (*fn)(const struct row_job *j, int row);

@@ -9,6 +9,9 @@
 #include "kern/cpu/micro.h"
 #include "kern/host.h"
 
+/* Below this many floats an operation is done before a second thread would have started. */
+#define SERIAL_FLOATS 16384
+
 struct cpu_dev {
     struct kern_dev host; /* first: the table's functions cast */
     struct micro micro;
