@@ -1,7 +1,7 @@
 /* os.h: everything that the program asks of the operating system.
  *
- * Owns the list; os_posix.c is the only file that knows the platform, and a twin for another
- * system replaces it whole. Refuses policy: what to map, where the store is and which signals
+ * Owns the list; os_posix.c and os_process.c alone know the platform, and twins for another
+ * system replace them whole. Refuses policy: what to map, where the store is and which signals
  * mean what is decided by the callers.
  */
 #ifndef IGN_BASE_OS_H
@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 /* ---- files --------------------------------------------------------------------------- */
@@ -42,8 +43,32 @@ enum err_code os_read_file(const char *path, size_t max, char **out, size_t *n, 
 enum err_code os_write_file(const char *path, const void *p, size_t n, struct err *e);
 bool os_file_exists(const char *path);
 enum err_code os_mkdirs(const char *path, struct err *e);
+/* Writes p[0..n) behind what the file holds and flushes it to disk; a file that is not there is
+ * made with mode 0600. Whole or not at all: after a failure (ERR_IO on a full disk) the file has
+ * the length that it had. The caller keeps other writers away (os_lock_take). */
+enum err_code os_append_file(const char *path, const void *p, size_t n, struct err *e);
+/* ERR_NOTFOUND, ERR_IO. Links are followed. */
+struct os_file_info {
+    uint64_t size;
+    int64_t mtime; /* seconds since 1970 */
+    bool is_folder;
+    bool readable, writable; /* by this process, as access(2) says */
+    bool shared;             /* users other than the owner may read or write it */
+};
+enum err_code os_file_info(const char *path, struct os_file_info *info, struct err *e);
+/* Bytes that this user may still write to the file system that holds `path`. */
+enum err_code os_disk_free(const char *path, uint64_t *bytes, struct err *e);
+/* Removes a file; one that is not there is no error. */
+enum err_code os_remove_file(const char *path, struct err *e);
 /* Names in a folder, sorted, in one block of zero-terminated strings, *n of them (mem_free). */
 enum err_code os_list(const char *path, char ***names, size_t *n, struct err *e);
+
+/* A lock that other processes see, on a file that is made if need be (mode 0600) and stays. The
+ * system gives it back when the process ends, however it ends. `wait`: until it is free; else
+ * ERR_CANCELLED where somebody has it. Two locks of one process exclude each other too. */
+struct os_lock;
+enum err_code os_lock_take(struct os_lock **l, const char *path, bool wait, struct err *e);
+void os_lock_drop(struct os_lock *l); /* NULL is fine */
 
 /* Standard streams by number, whole writes, retried after signals. */
 enum err_code os_write_fd(int fd, const void *p, size_t n, struct err *e);
@@ -61,8 +86,9 @@ void os_pages_protect(void *p, size_t n, bool accessible);
 size_t os_page_size(void);
 uint64_t os_memory_total(void);
 uint64_t os_memory_available(void);
-/* Peak resident memory of this process, bytes. */
+/* Resident memory of this process, bytes: at its peak, and now. */
 uint64_t os_memory_peak(void);
+uint64_t os_memory_resident(void);
 
 /* ---- threads ------------------------------------------------------------------------- */
 
@@ -90,7 +116,52 @@ void os_yield(void);
 /* Tells the processor that this thread is waiting in a loop. */
 void os_relax(void);
 
-/* ---- time, signals, terminal, process ------------------------------------------------ */
+/* ---- processes and libraries ---------------------------------------------------------- */
+
+uint64_t os_process_id(void);
+bool os_process_alive(uint64_t id);
+/* Processor time of this process so far, all threads, user and system, seconds. */
+double os_cpu_seconds(void);
+/* "linux x86_64"; the login name of the user, or its number; the machine's name. */
+void os_platform(char *out, size_t n);
+void os_user_name(char *out, size_t n);
+void os_host_name(char *out, size_t n);
+/* The file of the running program, *path (mem_free). */
+enum err_code os_self_path(char **path, struct err *e);
+
+/* NORMAL leaves things as they are; LOW is nice 10; IDLE runs only where nobody else wants the
+ * processor or the disk (SCHED_IDLE and the idle I/O class on Linux). Of this thread and those that
+ * it starts from now on: set it before any other. ERR_IO where the system refuses. */
+enum os_priority { OS_PRIORITY_NORMAL, OS_PRIORITY_LOW, OS_PRIORITY_IDLE };
+enum err_code os_priority_set(enum os_priority p, struct err *e);
+
+/* Another program, run to its end under a time limit. */
+enum os_child_end {
+    OS_CHILD_EXITED,   /* `code` is its status */
+    OS_CHILD_SIGNALED, /* `code` is the signal: a crash, or the out-of-memory killer */
+    OS_CHILD_TIMEOUT,  /* killed when its time was over */
+    OS_CHILD_FLOOD     /* killed when it printed more than out->max */
+};
+struct os_child {
+    enum os_child_end end;
+    int code;
+};
+/* Runs argv (ended by NULL; argv[0] is a path) with this environment, no standard input, standard
+ * error thrown away, in a process group of its own; what it prints is appended to `out`, whatever
+ * its end. A signal counted in *stop (may be NULL) kills it, too: ERR_CANCELLED. Nothing is left
+ * behind. ERR_NOTFOUND, ERR_IO, ERR_NOMEM. */
+enum err_code os_child_run(struct os_child *c, const char *const *argv, double seconds,
+                           const volatile int *stop, struct buf *out, struct err *e);
+/* For such a child: asks the system to end it should its parent die first. */
+void os_child_bind(void);
+
+/* A shared library opened at run time, by name or path. ERR_NOTFOUND with the loader's reason. */
+struct os_library;
+enum err_code os_library_open(struct os_library **l, const char *name, struct err *e);
+void *os_library_find(struct os_library *l, const char *symbol); /* NULL if it has none */
+void os_library_close(struct os_library *l);                     /* NULL is fine */
+
+/* ---- time, signals, terminal ---------------------------------------------------------- */
 
 double os_now(void);        /* monotonic seconds */
 int64_t os_wall_time(void); /* seconds since 1970 */

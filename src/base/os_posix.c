@@ -1,7 +1,8 @@
 /* os_posix.c: the operating system, for Linux and its POSIX relatives.
  *
- * Owns every system call of the program, the handlers of SIGBUS, SIGINT and SIGTERM, and the
- * state of the terminal. Refuses policy (see os.h).
+ * Owns the system calls for files, memory, threads, time and the terminal (os_process.c has the
+ * rest), the handlers of SIGBUS, SIGINT and SIGTERM, and the state of the terminal. Refuses policy
+ * (see os.h).
  * Invariant: a call interrupted by a signal is retried, except the reads that say otherwise; a
  * failed call leaves no descriptor, mapping or temporary file behind.
  */
@@ -36,8 +37,9 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/os_fail.h"
 
-static enum err_code os_fail(struct err *e, const char *verb, const char *path) {
+enum err_code os_fail(struct err *e, const char *verb, const char *path) {
     int why = errno;
     enum err_code code = why == ENOENT || why == ENOTDIR ? ERR_NOTFOUND
                          : why == ENOMEM                 ? ERR_NOMEM

@@ -1,7 +1,7 @@
 /* open_model.c: flags to options, names to files.
  *
- * Owns the user's data folder and the check of --context against the file, which is cheap to make
- * before anything is loaded. Invariant: on an error nothing stays open.
+ * Owns the choice of the store's folder and the check of --context against the file, which is cheap
+ * to make before anything is loaded. Invariant: on an error nothing stays open.
  */
 #include "cli/open_model.h"
 
@@ -9,26 +9,17 @@
 
 #include "base/mem.h"
 #include "base/os.h"
+#include "config/folders.h"
 #include "model/config.h"
 #include "model/vocab_load.h"
 #include "store/store.h"
 
 /* ---- paths ------------------------------------------------------------------------------ */
 
-/* --store, else ign/models in the data folder that the XDG base directory specification names;
- * NULL where there is no home. */
+/* --store, else the user's folder of models; NULL where there is no home. */
 static const char *store_folder(struct cli *c, struct buf *b) {
     const char *given = knobs_str(c->k, "store");
-    const char *data = knobs_env("XDG_DATA_HOME"), *home = knobs_env("HOME");
-    if (given) {
-        return given;
-    }
-    if (data && data[0] == '/') {
-        buf_printf(b, "%s/ign/models", data);
-    } else if (home) {
-        buf_printf(b, "%s/.local/share/ign/models", home);
-    }
-    return b->len > 0 && !b->failed ? b->p : NULL;
+    return given ? given : folder_path(b, FOLDER_DATA, "models");
 }
 
 enum err_code model_path_find(struct cli *c, const char *name, char **path, struct err *e) {

@@ -1,0 +1,29 @@
+/* ceiling.h: the most that this machine could do, measured, so that a speed can be a percentage.
+ *
+ * Owns what is measured and in which unit; the back end's ISA files own the loops, at the level
+ * that is in use. Refuses models: callers weigh the integer rates by the formats of their file.
+ * Invariant: every figure is the best of several short runs of one call, on all threads asked for.
+ */
+#ifndef IGN_KERN_CEILING_H
+#define IGN_KERN_CEILING_H
+
+#include "base/dtype.h"
+#include "base/err.h"
+
+struct ceilings {
+    char level[16]; /* "avx2" */
+    int threads;
+    double read_gb_per_s;            /* plain reading of memory larger than the caches */
+    double f32_gmac_per_s;           /* multiply-adds of f32 in registers */
+    double bf16_gmac_per_s;          /* of bf16; 0 where the processor has none */
+    double int8_gmac_per_s;          /* of bytes, the usual way of this level, full range */
+    double quant_gmac_per_s[DT_MAX]; /* the best integer way for weights of a format; 0: a float */
+    double spread; /* largest minus smallest run over the median, of the worst figure */
+};
+
+/* Takes `seconds` in all, about. level NULL: the best; threads 0: one per CPU. ERR_UNSUPPORTED,
+ * ERR_NOMEM, ERR_CANCELLED (*stop is not 0; may be NULL). */
+enum err_code ceilings_measure(struct ceilings *c, const char *level, int threads, double seconds,
+                               const volatile int *stop, struct err *e);
+
+#endif
