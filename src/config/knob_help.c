@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/knob_value.h"
+
 #define WIDTH    80
 #define INDENT   28
 #define NEAR_MAX 63 /* longest word that is compared */
@@ -54,15 +56,8 @@ static void help_wrap(struct buf *out, const char *text, size_t *column) {
 /* "(0..2; default 0.7; IGN_TEMPERATURE)", with only what there is. */
 static void help_facts(const struct knob *k, bool is_own, char *out, size_t n) {
     char parts[3][160] = {"", "", ""};
-    if (k->type == KNOB_CHOICE) {
-        snprintf(parts[0], sizeof parts[0], "%s", k->choices);
-    } else if (k->type == KNOB_INT || k->type == KNOB_REAL) {
-        if (k->max >= INT32_MAX) {
-            snprintf(parts[0], sizeof parts[0], "%.15g or more", k->min);
-        } else {
-            snprintf(parts[0], sizeof parts[0], "%.15g..%.15g", k->min, k->max);
-        }
-    } else if (k->type == KNOB_LIST) {
+    knob_bounds(k, parts[0], sizeof parts[0]);
+    if (k->type == KNOB_LIST) {
         snprintf(parts[0], sizeof parts[0], "may be repeated");
     }
     if (k->def) {

@@ -1,36 +1,20 @@
 /* knobs.c: from words and environment variables to checked values.
  *
- * Owns the parsing of flags and of their values, and the only getenv. Refuses the table's content
- * (knob_table.c) and the help page (knob_help.c).
+ * Owns the parsing of flags, and the only getenv. Refuses what a text means as a value
+ * (knob_value.c), the table's content (knob_table.c) and the help page (knob_help.c).
  * Invariant: after knobs_read every value slot holds a value of its knob's type, within bounds.
  */
 #include "config/knobs.h"
 
 #include <assert.h>
 #include <ctype.h>
-#include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "config/knob_help.h"
-
-struct value {
-    const struct knob *knob;
-    enum knob_origin origin;
-    bool is_own;
-    const char *text; /* as it was given or defaulted; NULL: neither */
-    union {
-        bool b;
-        int64_t i;
-        uint64_t u;
-        double r;
-    };
-    const char **items; /* [n_item] of a LIST, [argc] allocated */
-    size_t n_item;
-};
+#include "config/knob_value.h"
 
 struct knobs {
     const struct knob_verb *verb;
@@ -44,107 +28,6 @@ struct knobs {
 const char *knobs_env(const char *name) {
     const char *v = getenv(name);
     return v && *v ? v : NULL;
-}
-
-/* ---- values ---------------------------------------------------------------------------- */
-
-static bool word_among(const char *word, const char *choices) {
-    size_t n = strlen(word);
-    for (const char *at = choices; n && at; at = strchr(at, '|')) {
-        at += *at == '|';
-        size_t len = strcspn(at, "|");
-        if (len == n && memcmp(at, word, n) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Digits with an optional sign: no spaces, no base prefix, nothing after them. */
-static bool word_is_integer(const char *s) {
-    s += *s == '-';
-    return *s && s[strspn(s, "0123456789")] == '\0';
-}
-
-static enum err_code value_bounds(const struct knob *k, const char *text, struct err *e) {
-    err_set(e, ERR_RANGE, "%s is not in %.15g..%.15g", text, k->min, k->max);
-    err_hint(e, "take a value from %.15g to %.15g", k->min, k->max);
-    return ERR_RANGE;
-}
-
-/* `lifted`: max does not count. */
-static enum err_code value_int(struct value *v, bool lifted, struct err *e) {
-    const struct knob *k = v->knob;
-    const char *text = v->text;
-    if (!word_is_integer(text)) {
-        return err_set(e, ERR_RANGE, "%s is not a whole number", text);
-    }
-    errno = 0;
-    long long i = strtoll(text, NULL, 10);
-    bool passes = lifted || (v->origin != KNOB_DEFAULT && (k->flags & KNOB_MAY_PASS));
-    double most = passes && k->max < INT32_MAX ? INT32_MAX : k->max;
-    if (errno || (double)i < k->min || (double)i > most) {
-        return value_bounds(k, text, e);
-    }
-    v->i = i;
-    return ERR_OK;
-}
-
-static enum err_code value_uint64(struct value *v, struct err *e) {
-    const char *text = v->text;
-    if (!word_is_integer(text)) {
-        return err_set(e, ERR_RANGE, "%s is not a whole number", text);
-    }
-    errno = 0;
-    v->u = strtoull(text, NULL, 10);
-    if (errno || *text == '-') {
-        return err_set(e, ERR_RANGE, "%s is not in 0..18446744073709551615", text);
-    }
-    return ERR_OK;
-}
-
-static enum err_code value_real(struct value *v, struct err *e) {
-    const char *text = v->text;
-    char *end;
-    /* strtod also takes spaces, hexadecimal, "inf" and "nan". */
-    if (!*text || text[strspn(text, "0123456789+-.eE")] != '\0') {
-        return err_set(e, ERR_RANGE, "%s is not a number", text);
-    }
-    double r = strtod(text, &end);
-    if (*end || !isfinite(r)) {
-        return err_set(e, ERR_RANGE, "%s is not a number", text);
-    }
-    if (r < v->knob->min || r > v->knob->max) {
-        return value_bounds(v->knob, text, e);
-    }
-    v->r = r;
-    return ERR_OK;
-}
-
-static enum err_code value_bool(struct value *v, struct err *e) {
-    const char *text = v->text;
-    v->b = word_among(text, "true|1|yes|on");
-    if (!v->b && !word_among(text, "false|0|no|off")) {
-        return err_set(e, ERR_RANGE, "%s is neither true nor false", text);
-    }
-    return ERR_OK;
-}
-
-static enum err_code value_set(struct value *v, bool lifted, struct err *e) {
-    switch (v->knob->type) {
-    case KNOB_BOOL: return value_bool(v, e);
-    case KNOB_INT: return value_int(v, lifted, e);
-    case KNOB_UINT64: return value_uint64(v, e);
-    case KNOB_REAL: return value_real(v, e);
-    case KNOB_CHOICE:
-        if (!word_among(v->text, v->knob->choices)) {
-            return err_set(e, ERR_RANGE, "%s is not one of %s", v->text, v->knob->choices);
-        }
-        return ERR_OK;
-    case KNOB_STR:
-    case KNOB_LIST: return ERR_OK;
-    }
-    return ERR_OK;
 }
 
 /* ---- the words of a verb --------------------------------------------------------------- */
@@ -436,6 +319,12 @@ int64_t knobs_int(const struct knobs *k, const char *name) {
 uint64_t knobs_uint64(const struct knobs *k, const char *name) {
     const struct value *v = knobs_get(k, name);
     assert(v->knob->type == KNOB_UINT64);
+    return v->u;
+}
+
+uint64_t knobs_size(const struct knobs *k, const char *name) {
+    const struct value *v = knobs_get(k, name);
+    assert(v->knob->type == KNOB_SIZE);
     return v->u;
 }
 

@@ -21,10 +21,17 @@ enum knob_type {
     KNOB_INT,    /* int64_t within min..max */
     KNOB_UINT64, /* any 64 bits; min and max are not looked at */
     KNOB_REAL,   /* finite double within min..max */
+    KNOB_SIZE,   /* bytes within min..max: 8GiB, 1.5G, 500MB, 1048576; see KNOB_SIZE_MAX */
     KNOB_STR,
     KNOB_CHOICE, /* one of `choices` */
     KNOB_LIST    /* strings; the flag may be repeated */
 };
+
+/* The largest `max` of a KNOB_SIZE: beyond it a double no longer counts single bytes. A size is a
+ * number, with a decimal point perhaps, and a unit, in capitals or not, with no blank between: K,
+ * M, G, T and KiB, MiB, GiB, TiB are powers of 1024; KB, MB, GB, TB are powers of 1000; B or
+ * nothing is bytes. Parts of a byte are dropped. */
+#define KNOB_SIZE_MAX 0x1p53
 
 /* Which verbs take a knob: a verb names the groups that it wants. They are the headings of help. */
 enum knob_group {
@@ -49,7 +56,7 @@ struct knob {
     unsigned flags;      /* of enum knob_flags */
     const char *unit;    /* what help calls the value: "N", "SECONDS", "FILE"; NULL for a switch */
     const char *def;     /* default as it would be typed; NULL: none (false, 0, NULL, empty) */
-    double min, max;     /* of KNOB_INT and KNOB_REAL */
+    double min, max;     /* of KNOB_INT, KNOB_REAL and KNOB_SIZE */
     const char *choices; /* of KNOB_CHOICE: "auto|cpu|plain" */
     const char *lift;    /* name of a switch that takes `max` away; or NULL */
     const char *help;    /* one sentence, lower case, no full stop */
@@ -86,6 +93,7 @@ bool knobs_json_wanted(int argc, char *const *argv);
 bool knobs_bool(const struct knobs *k, const char *name);
 int64_t knobs_int(const struct knobs *k, const char *name);
 uint64_t knobs_uint64(const struct knobs *k, const char *name);
+uint64_t knobs_size(const struct knobs *k, const char *name); /* bytes */
 double knobs_real(const struct knobs *k, const char *name);
 const char *knobs_str(const struct knobs *k, const char *name); /* STR, CHOICE; NULL if none */
 size_t knobs_count(const struct knobs *k, const char *name);    /* of a LIST */

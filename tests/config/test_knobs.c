@@ -28,6 +28,14 @@ static const struct knob own[] = {
      .min = 8,
      .max = 4096,
      .help = "a context of its own"},
+    {.name = "room",
+     .type = KNOB_SIZE,
+     .unit = "SIZE",
+     .def = "1.5G",
+     .min = 65536,
+     .max = 4.0 * 1073741824,
+     .help = "a size"},
+    {.name = "space", .type = KNOB_SIZE, .unit = "SIZE", .max = KNOB_SIZE_MAX, .help = "any size"},
     {.name = "var", .type = KNOB_LIST, .unit = "NAME=JSON", .help = "a variable"},
 };
 
@@ -161,6 +169,9 @@ static void test_range_errors(void **state) {
     fails(&plain, "--temperature|2.01", ERR_RANGE, "0..2");
     fails(&plain, "--temperature|-0.01", ERR_RANGE, "0..2");
     fails(&plain, "--temperature|nan", ERR_RANGE, "not a number");
+    fails(&plain, "--temperature|nan", ERR_RANGE, "take a value of 0..2");
+    fails(&plain, "--top-k|x", ERR_RANGE, "take a value of 0..2147483647");
+    fails(&plain, "--seed|x", ERR_RANGE, "take a value of 0..18446744073709551615");
     fails(&plain, "--temperature|inf", ERR_RANGE, "--temperature");
     fails(&plain, "--temperature|1e999", ERR_RANGE, "1e999");
     fails(&plain, "--temperature|0x1", ERR_RANGE, "0x1");
@@ -181,6 +192,69 @@ static void test_range_errors(void **state) {
     fails(&plain, "--mlock=maybe", ERR_RANGE, "neither true nor false");
     fails(&plain, "--timeout|0", ERR_RANGE, "--timeout");
     fails(&special, "f|--context|4097", ERR_RANGE, "8..4096");
+}
+
+static uint64_t space(const char *text) {
+    char words[64];
+    snprintf(words, sizeof words, "f|--space|%s", text);
+    struct call c = call(&special, words);
+    if (c.code) {
+        fail_msg("%s: %s", text, c.e.what);
+    }
+    uint64_t bytes = knobs_size(c.k, "space");
+    knobs_free(c.k);
+    return bytes;
+}
+
+static void test_sizes(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } good[] = {
+        {"0", 0},
+        {"1", 1},
+        {"7B", 7},
+        {"1k", 1024},
+        {"1K", 1024},
+        {"1KiB", 1024},
+        {"1kb", 1000},
+        {"500M", 524288000},
+        {"500MB", 500000000},
+        {"500mib", 524288000},
+        {"8GiB", 8589934592},
+        {"8GB", 8000000000},
+        {"1.5G", 1610612736},
+        {".5k", 512},
+        {"2.", 2},
+        {"0.3", 0},
+        {"1T", 1099511627776},
+        {"1TB", 1000000000000},
+        {"9007199254740991", 9007199254740991},
+        {"8192TiB", 9007199254740992},
+    };
+    for (size_t i = 0; i < N(good); i++) {
+        if (space(good[i].text) != good[i].bytes) {
+            fail_msg("%s is %llu", good[i].text, (unsigned long long)space(good[i].text));
+        }
+    }
+    static const char *const bad[] = {"",   ".",   "G",    "1..5G", "1 G",  "-1",
+                                      "+1", "1e9", "0x10", "8Gi",   "8GBs", "8iB",
+                                      "8P", "inf", "nan",  "1G ",   "1,5G", "8BB"};
+    for (size_t i = 0; i < N(bad); i++) {
+        char words[64];
+        snprintf(words, sizeof words, "f|--space=%s", bad[i]);
+        fails(&special, words, ERR_RANGE, "is not a size like 8GiB, 1.5G, 500MB or 1048576");
+        fails(&special, words, ERR_RANGE, "take a value of 0..8192TiB");
+    }
+    fails(&special, "f|--space|8193TiB", ERR_RANGE, "8193TiB is not in 0..8192TiB");
+    fails(&special, "f|--room|63K", ERR_RANGE, "63K is not in 64KiB..4GiB (--room)");
+    fails(&special, "f|--room|4.1G", ERR_RANGE, "64KiB..4GiB");
+    struct call c = call(&special, "f");
+    assert_true(knobs_size(c.k, "room") == 1610612736);
+    assert_true(knobs_size(c.k, "space") == 0);
+    assert_false(knobs_given(c.k, "room"));
+    knobs_free(c.k);
 }
 
 static void test_lifted(void **state) {
@@ -259,6 +333,8 @@ static void test_table_and_help(void **state) {
     buf_reset(&help);
     knobs_help(&help, &special);
     assert_non_null(strstr(help.p, "a context of its own (8..4096; default 512)"));
+    assert_non_null(strstr(help.p, "a size (64KiB..4GiB; default 1.5G)"));
+    assert_non_null(strstr(help.p, "any size (0 or more)"));
     assert_null(strstr(help.p, "IGN_CONTEXT"));
     assert_null(strstr(help.p, "--model"));
     assert_non_null(strstr(help.p, "--threads"));
@@ -297,6 +373,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_forms, no_leak),
         cmocka_unit_test_teardown(test_usage_errors, no_leak),
         cmocka_unit_test_teardown(test_range_errors, no_leak),
+        cmocka_unit_test_teardown(test_sizes, no_leak),
         cmocka_unit_test_teardown(test_lifted, no_leak),
         cmocka_unit_test_teardown(test_environment, no_leak),
         cmocka_unit_test_teardown(test_table_and_help, no_leak),
