@@ -39,6 +39,9 @@ void os_map_willneed(struct os_map *m);
 
 /* Reads a whole regular file of at most `max` bytes into *out (mem_free), a zero byte after it. */
 enum err_code os_read_file(const char *path, size_t max, char **out, size_t *n, struct err *e);
+/* Reads the first bytes of a regular file into out [n], at most n - 1 and a zero byte after them,
+ * whatever size the system claims: a file of /proc says 0. */
+enum err_code os_read_head(const char *path, char *out, size_t n, size_t *got, struct err *e);
 /* Writes a temporary file beside `path`, flushes it to disk and renames it: whole or not at all. */
 enum err_code os_write_file(const char *path, const void *p, size_t n, struct err *e);
 bool os_file_exists(const char *path);

@@ -328,6 +328,26 @@ done:
     return code;
 }
 
+enum err_code os_read_head(const char *path, char *out, size_t n, size_t *got, struct err *e) {
+    int fd = -1;
+    uint64_t size = 0;
+    *got = 0;
+    out[0] = '\0';
+    enum err_code code = os_open_file(path, &fd, &size, e);
+    if (code) {
+        return code;
+    }
+    ssize_t k = os_read_all(fd, out, n - 1);
+    if (k < 0) {
+        code = os_fail(e, "read", path);
+    } else {
+        *got = (size_t)k;
+    }
+    out[*got] = '\0';
+    close(fd);
+    return code;
+}
+
 /* Writes, flushes and renames; `real` is the path without symbolic links. */
 static enum err_code os_replace(const char *real, const struct stat *old, const void *p, size_t n,
                                 struct err *e) {

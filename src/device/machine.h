@@ -23,10 +23,11 @@ struct machine_cpu {
     int sockets, cores, threads; /* of the machine: packages, physical cores, hardware threads */
     int usable;                  /* hardware threads that this process may run on (affinity) */
     int usable_cores;            /* physical cores among them */
+    int slow_cores;              /* of these, those of a hybrid processor's slower kind */
     double quota;                /* processors that the control group grants; 0: no limit */
     char quota_from[96];         /* file that says so; "" if none */
-    int budget;                  /* whole threads worth starting: the least of the above, >= 1 */
-    uint64_t l1d, l2, l3;        /* bytes: l1d and l2 of one core, l3 of one cluster; 0: unknown */
+    int budget; /* threads worth starting: the least of usable and of the quota's nearest, >= 1 */
+    uint64_t l1d, l2, l3; /* bytes: l1d and l2 of one core, l3 of one cluster; 0: unknown */
 };
 
 struct machine_memory {
