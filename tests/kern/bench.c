@@ -1,6 +1,6 @@
 /* bench.c: see bench.h. Weights come from a buffer larger than the caches for matrix-vector rates
  * (GB/s against what plain reading gives), and from a panel in cache for matrix-matrix rates
- * (GMAC/s against integer products in registers).
+ * (GMAC/s against the best products in registers for that format). kern/ceiling.h measures both.
  */
 #include "bench.h"
 
@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "blocks.h"
+#include "kern/ceiling.h"
 #include "kern/cpu/micro.h"
 
 enum { BIG = 192 << 20, PART = 4 << 20, COLS = 4096 };
@@ -23,93 +24,12 @@ static double best_of(double (*fn)(void *), void *arg) {
     return best;
 }
 
-/* ---- ceilings
- * ------------------------------------------------------------------------------------ */
-
 /* Where the next short run reads: each byte comes from memory, as the buffer is walked in turn. */
 static size_t next_part(void) {
     static size_t at;
     at = at + 2 * PART > BIG ? 0 : at + PART;
     return at;
 }
-
-static double ceiling_read(void *arg) {
-    const uint64_t *p = (const uint64_t *)arg + next_part() / sizeof(uint64_t);
-    uint64_t sum[8] = {0};
-    double start = os_now();
-    for (size_t i = 0; i < PART / sizeof *p; i += 8) {
-        for (int j = 0; j < 8; j++) {
-            sum[j] += p[i + j];
-        }
-    }
-    double seconds = os_now() - start;
-    volatile uint64_t keep = sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
-    (void)keep;
-    return PART / seconds * 1e-9;
-}
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-/* Products of 4 bits by 8: eight multiply-adds of bytes summed in 16 bits, then one that widens. */
-__attribute__((target("avx2"))) static double ceiling_int8(void *arg) {
-    enum { ROUNDS = 90000, CHAINS = 10 };
-    __m256i acc[CHAINS], w = _mm256_set1_epi8(3), x = _mm256_set1_epi8((char)(intptr_t)arg);
-#pragma GCC unroll 10
-    for (int i = 0; i < CHAINS; i++) {
-        acc[i] = _mm256_setzero_si256();
-    }
-    double start = os_now();
-    for (int n = 0; n < ROUNDS / 9; n++) {
-        for (int k = 0; k < 8; k++) {
-#pragma GCC unroll 10
-            for (int i = 0; i < CHAINS; i++) {
-                acc[i] = _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(w, x));
-                __asm__("" : "+x"(acc[i]), "+x"(x));
-            }
-        }
-#pragma GCC unroll 10
-        for (int i = 0; i < CHAINS; i++) {
-            acc[i] = _mm256_madd_epi16(acc[i], w);
-        }
-    }
-#pragma GCC unroll 10
-    for (int i = 0; i < CHAINS; i++) {
-        __asm__ volatile("" : : "x"(acc[i]));
-    }
-    double seconds = os_now() - start;
-    return (double)(ROUNDS / 9) * 8 * CHAINS * 32 / seconds * 1e-9;
-}
-
-__attribute__((target("avx2,fma"))) static double ceiling_f32(void *arg) {
-    enum { ROUNDS = 90000, CHAINS = 10 };
-    __m256 acc[CHAINS], w = _mm256_set1_ps(0.5f), x = _mm256_set1_ps((float)(intptr_t)arg);
-#pragma GCC unroll 10
-    for (int i = 0; i < CHAINS; i++) {
-        acc[i] = _mm256_setzero_ps();
-    }
-    double start = os_now();
-    for (int n = 0; n < ROUNDS; n++) {
-#pragma GCC unroll 10
-        for (int i = 0; i < CHAINS; i++) {
-            acc[i] = _mm256_fmadd_ps(w, x, acc[i]);
-            __asm__("" : "+x"(acc[i]));
-        }
-    }
-#pragma GCC unroll 10
-    for (int i = 0; i < CHAINS; i++) {
-        __asm__ volatile("" : : "x"(acc[i]));
-    }
-    double seconds = os_now() - start;
-    return (double)ROUNDS * CHAINS * 8 / seconds * 1e-9;
-}
-#else
-static double ceiling_int8(void *arg) {
-    (void)arg;
-    return NAN;
-}
-#define ceiling_f32 ceiling_int8
-#endif
 
 /* ---- kernels
  * -------------------------------------------------------------------------------------- */
@@ -158,12 +78,12 @@ static double rate_panel(void *arg) {
 }
 
 static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
-                         const double top[3]) {
+                         const struct ceilings *top) {
     struct bench_case c = {.f = &m->fmt[type], .row_bytes = blocks_size(type, 1, COLS), .w = big};
     struct rng g;
     const void *x[MICRO_TOKS];
     bool q8 = c.f->act == MICRO_ACT_Q8, slow = strcmp(m->name, "c") == 0;
-    double peak = q8 ? top[1] : top[2];
+    double peak = ceiling_rate(top, ceiling_of(type));
     float in[COLS];
     c.n_row = (int)((slow ? PART / 64 : PART) / c.row_bytes);
     c.x = mem_aligned(micro_act_bytes(c.f->act, COLS));
@@ -198,8 +118,8 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     double panel = slow ? tile : best_of(rate_panel, &c);
     printf("%-5s %-7s gemv %6.2f GB/s %3.0f %%   tile %6.1f GMAC/s %3.0f %%   unpacked for 512 "
            "%6.1f %3.0f %%\n",
-           m->name, dtype_info(type)->name, gemv, 100 * gemv / top[0], tile, 100 * tile / peak,
-           panel, 100 * panel / peak);
+           m->name, dtype_info(type)->name, gemv, 100 * gemv / top->read_gb_per_s, tile,
+           100 * tile / peak, panel, 100 * panel / peak);
     mem_free(c.x);
     mem_free(c.panel);
     mem_free(c.tile);
@@ -216,21 +136,28 @@ void bench_all(const char *function) {
     memset(big, 1, BIG);
     char name[96];
     os_cpu_name(name, sizeof name);
-    double top[3] = {best_of(ceiling_read, big), best_of(ceiling_int8, big), NAN};
-    top[2] = best_of(ceiling_f32, big);
-    printf("%s, one thread: read %.1f GB/s, int8 with 16-bit sums %.1f GMAC/s, f32 %.1f GMAC/s\n",
-           name, top[0], top[1], top[2]);
+    printf("%s, one thread\n", name);
     for (size_t l = 0; l < sizeof levels / sizeof levels[0]; l++) {
         struct micro m;
+        struct ceilings top;
         struct err e = {0};
         if (micro_choose(&m, levels[l], &e) != ERR_OK) {
             continue;
         }
+        if (ceilings_measure(&top, m.name, 1, 2, NULL, &e) != ERR_OK) {
+            printf("%s\n", e.what);
+            break;
+        }
+        printf("%-5s ceilings: read %.1f GB/s, GMAC/s:", m.name, top.read_gb_per_s);
+        for (int i = CEILING_F32; i < CEILING_N; i++) {
+            printf(" %s %.1f", ceiling_name(i), ceiling_rate(&top, i));
+        }
+        printf("; spread %.0f %%\n", 100 * top.spread);
         for (int i = 0; i < BLOCKS_TYPES; i++) {
             char row[64];
             snprintf(row, sizeof row, "matrix_%s_%s", dtype_info(blocks_types[i])->name, m.name);
             if (function == NULL || strstr(row, function) != NULL) {
-                bench_format(&m, blocks_types[i], big, top);
+                bench_format(&m, blocks_types[i], big, &top);
             }
         }
     }

@@ -1,0 +1,221 @@
+/* ceiling.c: clocks and threads around the loops of cpu/peak.h.
+ *
+ * A short run hands each thread several items, so that one that is slowed by a neighbour takes
+ * fewer; a rate is all the work over the time from the first to the last.
+ * Invariant: nothing is measured while another figure is.
+ */
+#include "kern/ceiling.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "base/pool.h"
+#include "kern/cpu/micro.h"
+#include "kern/cpu/peak.h"
+
+/* Larger than any cache that a share of a processor has; in turn, so that each byte comes from
+ * memory each time. An item of reading is short enough that a run of all threads is. */
+enum { MEMORY_MOST = 256 << 20, MEMORY_LEAST = 16 << 20, READ_PART = 1 << 20 };
+enum { ITEMS_EACH = 4, ROUNDS_MAX = 1 << 22 };
+#define ITEM_SECONDS 300e-6
+
+struct work {
+    struct pool *pool;
+    int threads;
+    struct peak peak;
+    peak_fn fn; /* of the figure that is measured now; NULL: reading */
+    int rounds; /* in an item */
+    uint8_t *memory;
+    size_t size, at; /* `at`: where the next run reads */
+    uint64_t macs;   /* of an item */
+};
+
+static void item_fill(void *arg, int item, int thread) {
+    struct work *w = arg;
+    (void)thread;
+    memset(w->memory + (size_t)item * READ_PART, item + 1, READ_PART);
+}
+
+static void item_read(void *arg, int item, int thread) {
+    struct work *w = arg;
+    (void)thread;
+    size_t at = (w->at + (size_t)item * READ_PART) % w->size;
+    w->peak.read(w->memory + at, READ_PART);
+}
+
+static void item_macs(void *arg, int item, int thread) {
+    struct work *w = arg;
+    (void)item;
+    (void)thread;
+    w->fn(w->rounds);
+}
+
+/* One short run: GB/s or GMAC/s. */
+static double run_once(struct work *w) {
+    int n = w->threads * ITEMS_EACH;
+    double start = os_now();
+    pool_run(w->pool, w->fn ? item_macs : item_read, w, n);
+    double seconds = os_now() - start, done = (double)n * READ_PART;
+    if (w->fn) {
+        done = (double)n * (double)w->macs;
+    } else {
+        w->at = (w->at + (size_t)n * READ_PART) % w->size;
+    }
+    return seconds > 0 ? done / seconds * 1e-9 : 0;
+}
+
+/* The loops that are there, and enough rounds of each for an item of ITEM_SECONDS. */
+static bool set_figure(struct work *w, enum ceiling which) {
+    const peak_fn fn[CEILING_N] = {
+        [CEILING_F32] = w->peak.f32,   [CEILING_BF16] = w->peak.bf16, [CEILING_INT8] = w->peak.int8,
+        [CEILING_INT4] = w->peak.int4, [CEILING_INT5] = w->peak.int5, [CEILING_INT6] = w->peak.int6,
+    };
+    double seconds = 0;
+    w->fn = fn[which];
+    if (!w->fn) {
+        return which == CEILING_READ;
+    }
+    for (w->rounds = 32; w->rounds < ROUNDS_MAX && seconds < ITEM_SECONDS;) {
+        w->rounds *= 2;
+        double start = os_now();
+        w->macs = w->fn(w->rounds);
+        seconds = os_now() - start;
+    }
+    return true;
+}
+
+/* The best of the short runs of one turn; the first wakes the threads. At least two count. */
+static double run_turn(struct work *w, double seconds, const volatile int *stop) {
+    double best = 0, end = os_now() + seconds;
+    run_once(w);
+    for (int i = 0; (i < 2 || os_now() < end) && !(stop && *stop); i++) {
+        double rate = run_once(w);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+/* ---- figures ------------------------------------------------------------------------------- */
+
+const char *ceiling_name(enum ceiling which) {
+    static const char *const name[CEILING_N] = {"read", "f32",  "bf16", "int8",
+                                                "int4", "int5", "int6"};
+    return name[which];
+}
+
+double ceiling_rate(const struct ceilings *c, enum ceiling which) {
+    double best = 0;
+    for (int i = 0; i < CEILING_REPEAT; i++) {
+        best = c->turn[which][i] > best ? c->turn[which][i] : best;
+    }
+    return best;
+}
+
+/* Values that come from a table use a byte's whole range. */
+enum ceiling ceiling_of(enum dtype type) {
+    switch (type) {
+    case DT_Q2_K:
+    case DT_Q3_K:
+    case DT_Q4_0:
+    case DT_Q4_1:
+    case DT_Q4_K: return CEILING_INT4;
+    case DT_Q5_0:
+    case DT_Q5_1:
+    case DT_Q5_K: return CEILING_INT5;
+    case DT_Q6_K: return CEILING_INT6;
+    case DT_F32:
+    case DT_F16:
+    case DT_BF16: return CEILING_F32;
+    default: return CEILING_INT8;
+    }
+}
+
+static double spread_of(const double turn[CEILING_REPEAT]) {
+    double v[CEILING_REPEAT];
+    for (int i = 0; i < CEILING_REPEAT; i++) { /* insertion sort */
+        int at = i;
+        for (; at > 0 && v[at - 1] > turn[i]; at--) {
+            v[at] = v[at - 1];
+        }
+        v[at] = turn[i];
+    }
+    double median = v[CEILING_REPEAT / 2];
+    return median > 0 ? (v[CEILING_REPEAT - 1] - v[0]) / median : 0;
+}
+
+static void sum_up(struct ceilings *c) {
+    c->read_gb_per_s = ceiling_rate(c, CEILING_READ);
+    c->f32_gmac_per_s = ceiling_rate(c, CEILING_F32);
+    c->bf16_gmac_per_s = ceiling_rate(c, CEILING_BF16);
+    c->int8_gmac_per_s = ceiling_rate(c, CEILING_INT8);
+    for (int t = 0; t < DT_MAX; t++) {
+        bool known = dtype_info((uint32_t)t)->block > 0;
+        enum ceiling of = ceiling_of((enum dtype)t);
+        c->quant_gmac_per_s[t] = known && of != CEILING_F32 ? ceiling_rate(c, of) : 0;
+    }
+    for (int i = 0; i < CEILING_N; i++) {
+        c->spread_of[i] = spread_of(c->turn[i]);
+        c->spread = c->spread_of[i] > c->spread ? c->spread_of[i] : c->spread;
+    }
+}
+
+/* ---- measuring ----------------------------------------------------------------------------- */
+
+static enum err_code work_open(struct work *w, struct ceilings *c, const char *level, int threads,
+                               struct err *e) {
+    struct micro m;
+    enum err_code code = micro_choose(&m, level, e);
+    if (code != ERR_OK) {
+        return code;
+    }
+    peak_choose(&w->peak, m.name);
+    w->threads = threads > 0 ? threads : os_cpu_count();
+    snprintf(c->level, sizeof c->level, "%s", m.name);
+    c->threads = w->threads;
+    code = pool_create(&w->pool, w->threads, e);
+    if (code != ERR_OK) {
+        return code;
+    }
+    w->size = MEMORY_MOST;
+    while (w->size > MEMORY_LEAST && w->size > os_memory_available() / 4) {
+        w->size /= 2;
+    }
+    w->memory = os_pages(w->size);
+    if (!w->memory) {
+        return err_set(e, ERR_NOMEM, "out of memory for %zu MiB to read from", w->size >> 20);
+    }
+    pool_run(w->pool, item_fill, w, (int)(w->size / READ_PART));
+    return ERR_OK;
+}
+
+static void work_close(struct work *w) {
+    os_pages_free(w->memory, w->size);
+    pool_free(w->pool);
+}
+
+enum err_code ceilings_measure(struct ceilings *c, const char *level, int threads, double seconds,
+                               const volatile int *stop, struct err *e) {
+    struct work w = {0};
+    *c = (struct ceilings){0};
+    enum err_code code = work_open(&w, c, level, threads, e);
+    if (code != ERR_OK) {
+        goto done;
+    }
+    for (int r = 0; r < CEILING_REPEAT; r++) {
+        for (int i = 0; i < CEILING_N; i++) {
+            if (set_figure(&w, (enum ceiling)i)) {
+                c->turn[i][r] = run_turn(&w, seconds / (CEILING_REPEAT * CEILING_N), stop);
+            }
+            if (stop && *stop) {
+                code = err_set(e, ERR_CANCELLED, "stopped while the ceilings were measured");
+                goto done;
+            }
+        }
+    }
+    sum_up(c);
+done:
+    work_close(&w);
+    return code;
+}
