@@ -1,0 +1,231 @@
+/* shapes.c: models known by name, and the bytes of their weights in each quantization.
+ *
+ * Owns the table of shapes, the spellings that users give them, and the recipes: which element type
+ * each tensor gets in fp32, fp16, int8 (Q8_0) and int4 (Q4_K_M, as llama.cpp mixes it). Refuses
+ * files: model/ fills a plan_model from those. Invariant: a size is a sum over tensors, each a
+ * whole number of blocks, never bits per weight times parameters.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/dtype.h"
+#include "device/plan.h"
+
+/* ---- names ------------------------------------------------------------------------------------
+ */
+
+/* From each model's config.json. `alias`: other spellings, as plain() leaves them. */
+static const struct shape {
+    const char *name, *alias;
+    int n_layer, d_model, n_head, n_kv, d_head, d_ff, n_vocab, n_ctx, n_exp, n_used;
+    bool tied, bias, rope_table;
+} shapes[] = {
+    /* clang-format off */
+    /*                      layer model head kv head    ff   vocab     ctx exp   tied bias rope */
+    {"llama3.1-8b", "llama38b llama31 llama3 llama8b",
+                               32, 4096, 32, 8, 128, 14336, 128256, 131072, 0, 0, 0, 0, 1},
+    {"llama3.2-1b", "llama1b", 16, 2048, 32, 8,  64,  8192, 128256, 131072, 0, 0, 1, 0, 1},
+    {"llama3.2-3b", "llama32 llama3b",
+                               28, 3072, 24, 8, 128,  8192, 128256, 131072, 0, 0, 1, 0, 1},
+    {"mistral-7b", "mistral",  32, 4096, 32, 8, 128, 14336,  32768,  32768, 0, 0, 0, 0, 0},
+    {"mixtral-8x7b", "mistral8x7b mixtral",
+                               32, 4096, 32, 8, 128, 14336,  32000,  32768, 8, 2, 0, 0, 0},
+    {"qwen2.5-7b", "qwen258b qwen25 qwen7b qwen8b",
+                               28, 3584, 28, 4, 128, 18944, 152064,  32768, 0, 0, 0, 1, 0},
+    {"qwen2.5-coder-0.5b", "qwen2505b",
+                               24,  896, 14, 2,  64,  4864, 151936,  32768, 0, 0, 1, 1, 0},
+    {"qwen2.5-coder-1.5b", "qwen2515b",
+                               28, 1536, 12, 2, 128,  8960, 151936,  32768, 0, 0, 1, 1, 0},
+    {"qwen2.5-coder-3b", "qwen253b",
+                               36, 2048, 16, 2, 128, 11008, 151936,  32768, 0, 0, 1, 1, 0},
+    {"qwen2.5-coder-7b", "qwen25coder",
+                               28, 3584, 28, 4, 128, 18944, 152064,  32768, 0, 0, 0, 1, 0},
+    {"qwen2.5-coder-14b", "qwen2514b",
+                               48, 5120, 40, 8, 128, 13824, 152064,  32768, 0, 0, 0, 1, 0},
+    {"smollm2-135m", "smollm2 smollm135m",
+                               30,  576,  9, 3,  64,  1536,  49152,   8192, 0, 0, 1, 0, 0},
+    /* clang-format on */
+};
+
+/* A vocabulary of 128,256 tokens with its merges takes 29 MB, and one of 49,152 takes 10. */
+enum { TEXT_BYTES_A_TOKEN = 220, N_SHAPE = sizeof shapes / sizeof *shapes };
+
+static bool drop_end(char *s, const char *end) {
+    size_t n = strlen(s), k = strlen(end);
+    if (n <= k || strcmp(s + n - k, end) != 0) {
+        return false;
+    }
+    s[n - k] = 0;
+    return true;
+}
+
+/* What is left of a spelling when organisation, separators, case, and words that change neither
+ * shape nor size are gone: "meta-llama/Llama-3.1-8B-Instruct" is "llama318b". */
+static void plain(char *out, size_t n, const char *name) {
+    static const char *const noise[] = {"gguf", "q4km", "instruct", "chat", "base", "latest",
+                                        "hf",   "it",   "v01",      "v02",  "v03"};
+    const char *slash = strrchr(name, '/');
+    size_t k = 0;
+    for (const char *p = slash ? slash + 1 : name; *p && k + 1 < n; p++) {
+        if (isalnum((unsigned char)*p)) {
+            out[k++] = (char)tolower((unsigned char)*p);
+        }
+    }
+    out[k] = 0;
+    for (size_t i = 0; i < sizeof noise / sizeof *noise; i++) {
+        if (drop_end(out, noise[i])) {
+            i = (size_t)-1; /* from the first again: "instruct-v0.3-gguf" */
+        }
+    }
+    if (strncmp(out, "metallama", 9) == 0) {
+        memmove(out, out + 4, strlen(out + 4) + 1);
+    }
+}
+
+static bool has_word(const char *list, const char *word) {
+    size_t n = strlen(word);
+    for (const char *p = list; (p = strstr(p, word)) != NULL; p += n) {
+        if ((p == list || p[-1] == ' ') && (p[n] == ' ' || p[n] == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void shape_copy(struct plan_model *m, const struct shape *s) {
+    *m = (struct plan_model){
+        .n_layer = s->n_layer,
+        .d_model = s->d_model,
+        .n_head = s->n_head,
+        .n_kv = s->n_kv,
+        .d_head = s->d_head,
+        .d_ff = s->d_ff,
+        .n_vocab = s->n_vocab,
+        .n_ctx = s->n_ctx,
+        .n_exp = s->n_exp,
+        .n_used = s->n_used,
+        .tied = s->tied,
+        .bias = s->bias,
+        .rope_table = s->rope_table,
+        .text_bytes = (uint64_t)s->n_vocab * TEXT_BYTES_A_TOKEN,
+    };
+    snprintf(m->name, sizeof m->name, "%s", s->name);
+    plan_fill(m);
+}
+
+enum err_code plan_known(struct plan_model *model, const char *name, struct err *e) {
+    char want[64], own[64], known[256] = "";
+    size_t n = 0;
+    plain(want, sizeof want, name);
+    for (int i = 0; i < N_SHAPE; i++) {
+        const struct shape *s = &shapes[i];
+        plain(own, sizeof own, s->name);
+        if (want[0] && (!strcmp(want, own) || has_word(s->alias, want))) {
+            shape_copy(model, s);
+            return ERR_OK;
+        }
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", s->name);
+    }
+    err_set(e, ERR_NOTFOUND, "no model is known as '%.48s', only %s", name, known);
+    err_hint(e, "take one of these names, or give a file");
+    return ERR_NOTFOUND;
+}
+
+/* ---- recipes ----------------------------------------------------------------------------------
+ */
+
+enum part { EMBED, OUTPUT, VECTOR, ROUTE, WQ, WK, WV, WO, GATE, UP, DOWN };
+
+/* llama.cpp gives more bits to the first and last eighth of the layers and to every third between.
+ */
+static bool wants_more(int layer, int n_layer) {
+    return layer < n_layer / 8 || layer >= 7 * n_layer / 8 || (layer - n_layer / 8) % 3 == 2;
+}
+
+/* Q4_K_M (llama_tensor_get_type of llama.cpp), for rows that are whole super-blocks. */
+static enum dtype q4km_type(const struct plan_model *m, enum part p, int layer) {
+    bool eight = m->n_exp == 8;
+    switch (p) {
+    case OUTPUT: return DT_Q6_K;
+    case EMBED: return m->tied ? DT_Q6_K : DT_Q4_K;
+    case WK: return eight ? DT_Q8_0 : DT_Q4_K;
+    case WO: return eight ? DT_Q5_K : DT_Q4_K;
+    case WV: return eight ? DT_Q8_0 : wants_more(layer, m->n_layer) ? DT_Q6_K : DT_Q4_K;
+    case DOWN: return wants_more(layer, m->n_layer) ? DT_Q6_K : DT_Q4_K;
+    default: return DT_Q4_K;
+    }
+}
+
+static enum dtype type_of(const struct plan_model *m, enum plan_quant q, enum part p, int layer,
+                          int n_col) {
+    static const enum dtype whole[] = {[PLAN_FP32] = DT_F32, [PLAN_FP16] = DT_F16};
+    if (p == VECTOR || p == ROUTE) {
+        return DT_F32; /* too small to be worth rounding; every recipe leaves them */
+    }
+    if (q == PLAN_FP32 || q == PLAN_FP16) {
+        return whole[q];
+    }
+    enum dtype t = q == PLAN_INT8 ? DT_Q8_0 : q4km_type(m, p, layer);
+    if (t != DT_Q8_0 && n_col % 256 != 0) { /* the types that fill in where rows are shorter */
+        t = t == DT_Q4_K ? DT_Q5_0 : t == DT_Q5_K ? DT_Q5_1 : DT_Q8_0;
+    }
+    return n_col % 32 != 0 ? DT_F16 : t;
+}
+
+struct sum {
+    const struct plan_model *m;
+    enum plan_quant q;
+    uint64_t param, bytes, active;
+};
+
+/* n_mat matrices of which a token uses `used`. */
+static void add(struct sum *s, enum part p, int layer, int n_mat, int used, int n_row, int n_col) {
+    size_t row = 0;
+    dtype_row_bytes(type_of(s->m, s->q, p, layer, n_col), (uint64_t)n_col, &row);
+    uint64_t one = (uint64_t)n_row * row;
+    s->param += (uint64_t)n_mat * (uint64_t)n_row * (uint64_t)n_col;
+    s->bytes += (uint64_t)n_mat * one;
+    s->active += (uint64_t)used * one;
+}
+
+static void add_layer(struct sum *s, int l) {
+    const struct plan_model *m = s->m;
+    int q = m->n_head * m->d_head, kv = m->n_kv * m->d_head, d = m->d_model;
+    int n_exp = m->n_exp ? m->n_exp : 1, used = m->n_exp ? m->n_used : 1;
+    add(s, VECTOR, l, 2, 2, 1, d);
+    add(s, WQ, l, 1, 1, q, d);
+    add(s, WK, l, 1, 1, kv, d);
+    add(s, WV, l, 1, 1, kv, d);
+    add(s, WO, l, 1, 1, d, q);
+    if (m->bias) {
+        add(s, VECTOR, l, 1, 1, 1, q);
+        add(s, VECTOR, l, 2, 2, 1, kv);
+    }
+    if (m->n_exp) {
+        add(s, ROUTE, l, 1, 1, m->n_exp, d);
+    }
+    add(s, GATE, l, n_exp, used, m->d_ff, d);
+    add(s, UP, l, n_exp, used, m->d_ff, d);
+    add(s, DOWN, l, n_exp, used, d, m->d_ff);
+}
+
+void plan_fill(struct plan_model *m) {
+    for (int q = 0; q < PLAN_QUANT_N; q++) {
+        struct sum s = {.m = m, .q = (enum plan_quant)q};
+        add(&s, EMBED, 0, 1, m->tied ? 1 : 0, m->n_vocab, m->d_model); /* else one row a token */
+        add(&s, VECTOR, 0, 1, 1, 1, m->d_model);
+        if (!m->tied) {
+            add(&s, OUTPUT, 0, 1, 1, m->n_vocab, m->d_model);
+        }
+        if (m->rope_table) {
+            add(&s, VECTOR, 0, 1, 1, 1, m->d_head / 2);
+        }
+        for (int l = 0; l < m->n_layer; l++) {
+            add_layer(&s, l);
+        }
+        m->n_param = s.param;
+        m->weights_bytes[q] = s.bytes;
+        m->active_bytes[q] = s.active;
+    }
+}
