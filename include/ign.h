@@ -60,6 +60,7 @@ typedef struct ign_model_options {
     const char *device;    /* "auto" (NULL), "cpu", "plain" */
     const char *cpu_level; /* NULL: the best that the CPU has; "c", "avx2" */
     int threads;           /* 0: one per CPU that this process may use */
+    int duty;              /* percent of their processors' time, 5..100, that they use; 0: 100 */
     int context;           /* positions of KV memory, shared by all sessions; 0: 4096 or less */
     int batch;             /* tokens computed in one step at most; 0: 512 */
     bool kv_f32;           /* KV cache in f32, else f16 */

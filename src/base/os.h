@@ -109,6 +109,10 @@ struct os_cond *os_cond_create(void);
 void os_cond_free(struct os_cond *c);
 void os_cond_wait(struct os_cond *c, struct os_mutex *m);
 void os_cond_broadcast(struct os_cond *c);
+/* A clock of the processor time that the calling thread has had, which any thread may read;
+ * never 0. */
+int os_thread_clock(void);
+double os_clock_read(int clock); /* seconds; 0 where that thread has ended */
 /* CPUs this process may run on (affinity). */
 int os_cpu_count(void);
 /* The CPU that this thread is on now; -1 if unknown. */

@@ -720,6 +720,18 @@ void os_cond_broadcast(struct os_cond *c) {
     pthread_cond_broadcast(&c->c);
 }
 
+int os_thread_clock(void) {
+    clockid_t clock = CLOCK_THREAD_CPUTIME_ID;
+    pthread_getcpuclockid(pthread_self(), &clock);
+    return clock;
+}
+
+double os_clock_read(int clock) {
+    struct timespec t = {0};
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 int os_cpu_count(void) {
     cpu_set_t set;
     CPU_ZERO(&set);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/duty.h"
 #include "base/mem.h"
 #include "base/os.h"
 
@@ -39,6 +40,7 @@ struct pool {
     atomic_bool stop;
     bool spin; /* false with more threads than processors: spinning would keep the others out */
     int n_thread;
+    struct duty *duty; /* NULL: no limit; set before the first loop */
     struct os_mutex *lock;
     struct os_cond *wake, *finish;
     struct worker *workers; /* [n_thread - 1] */
@@ -66,6 +68,7 @@ static int pool_work(struct pool *p, int thread) {
     void *arg;
     int n = 0;
     for (int item; (item = pool_take(p, &fn, &arg)) >= 0; n++) {
+        duty_pause(p->duty, thread);
         fn(arg, item, thread);
     }
     return n;
@@ -148,6 +151,7 @@ static void pool_wait_done(struct pool *p, int n_item) {
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
     if (n_item <= 1 || p->n_thread == 1) {
         for (int i = 0; i < n_item; i++) {
+            duty_pause(p->duty, 0);
             fn(arg, i, 0);
         }
         return;
@@ -168,6 +172,14 @@ void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
     if (atomic_fetch_add_explicit(&p->done, n, memory_order_acq_rel) + n != n_item) {
         pool_wait_done(p, n_item);
     }
+}
+
+enum err_code pool_limit(struct pool *p, int percent, struct err *e) {
+    return duty_create(&p->duty, p->n_thread, percent, e);
+}
+
+void pool_watch(struct pool *p, const volatile int *stop) {
+    duty_watch(p->duty, stop);
 }
 
 int pool_threads(const struct pool *p) {
@@ -222,6 +234,7 @@ void pool_free(struct pool *p) {
         os_thread_join(p->workers[i].thread);
     }
     mem_free(p->workers);
+    duty_free(p->duty);
     os_cond_free(p->finish);
     os_cond_free(p->wake);
     os_mutex_free(p->lock);

@@ -18,6 +18,11 @@ typedef void (*pool_fn)(void *arg, int item, int thread);
 enum err_code pool_create(struct pool **p, int n_thread, struct err *e);
 void pool_free(struct pool *p); /* NULL is fine */
 int pool_threads(const struct pool *p);
+/* Holds the threads to `percent` (5..100) of their processors' time (duty.h). Once, before the
+ * first loop. ERR_RANGE, ERR_NOMEM. */
+enum err_code pool_limit(struct pool *p, int percent, struct err *e);
+/* A limited pool's pauses end when *stop is not 0; NULL: they do not. Between loops. */
+void pool_watch(struct pool *p, const volatile int *stop);
 /* One caller at a time. Waiting threads spin for a few microseconds, then sleep. */
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item);
 

@@ -58,6 +58,18 @@ static bool color_wanted(const struct knobs *k) {
     return strcmp(color, "always") == 0;
 }
 
+/* For what this thread starts from now on: the one that waits for Ctrl-C keeps its priority. */
+static enum err_code priority_set(const struct cli *c, struct err *e) {
+    if (!(c->verb->args.groups & KNOB_RUN)) {
+        return ERR_OK;
+    }
+    const char *given = knobs_str(c->k, "priority");
+    return os_priority_set(strcmp(given, "idle") == 0  ? OS_PRIORITY_IDLE
+                           : strcmp(given, "low") == 0 ? OS_PRIORITY_LOW
+                                                       : OS_PRIORITY_NORMAL,
+                           e);
+}
+
 static int verb_run(struct cli *c, int argc, char *const *argv) {
     struct err e = {0};
     int code;
@@ -73,7 +85,7 @@ static int verb_run(struct cli *c, int argc, char *const *argv) {
     if (interrupt_create(&c->intr, &signals, c->json, &e)) {
         return cli_fail(c, &e);
     }
-    code = c->verb->run(c);
+    code = priority_set(c, &e) ? cli_fail(c, &e) : c->verb->run(c);
     interrupt_free(c->intr);
     return code;
 }

@@ -107,6 +107,7 @@ static ign_model_options options_of(struct cli *c, int context) {
         .device = knobs_str(k, "device"),
         .cpu_level = knobs_str(k, "cpu"),
         .threads = (int)knobs_int(k, "threads"),
+        .duty = (int)knobs_int(k, "duty"),
         .context = context,
         .batch = (int)knobs_int(k, "batch"),
         .kv_f32 = kv_f32(k),

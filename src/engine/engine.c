@@ -55,9 +55,13 @@ static enum err_code read_options(struct model_opts *to, const ign_model_options
         (c = check_bound("threads", o->threads, THREADS_MAX, e))) {
         return c;
     }
+    if (o->duty && (o->duty < 5 || o->duty > 100)) {
+        return err_set(e, ERR_RANGE, "duty is %d, not in 5..100", o->duty);
+    }
     *to = (struct model_opts){.device = o->device,
                               .cpu_level = o->cpu_level,
                               .n_thread = o->threads,
+                              .duty = o->duty,
                               .n_ctx = o->context,
                               .max_tok = o->batch,
                               .kv_type = o->kv_f32 ? DT_F32 : DT_F16,

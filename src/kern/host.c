@@ -16,7 +16,8 @@ enum err_code host_open(struct kern_dev *d, const struct kern_opts *o, struct er
     d->n_thread = o->n_thread > 0 ? o->n_thread : os_cpu_count();
     d->max_tok = o->max_tok;
     d->max_out = o->max_out;
-    return pool_create(&d->pool, d->n_thread, e);
+    enum err_code code = pool_create(&d->pool, d->n_thread, e);
+    return code ? code : pool_limit(d->pool, o->duty ? o->duty : 100, e);
 }
 
 void host_fini(struct kern_dev *d) {
@@ -197,12 +198,14 @@ void host_kv_write_page(struct kern_dev *d, int page, const void *src) {
 void host_begin(struct kern_dev *d, const struct step *s) {
     assert(d->step == NULL && s->n_tok <= d->max_tok && s->n_out <= d->max_out);
     host_unlock(d);
+    pool_watch(d->pool, s->cancel);
     d->step = s;
 }
 
 enum err_code host_end(struct kern_dev *d, struct err *e) {
     bool cancelled = host_cancelled(d);
     d->step = NULL;
+    pool_watch(d->pool, NULL);
     host_lock(d);
     for (int i = 0; i < d->n_weight; i++) {
         const struct host_weight *w = &d->weight[i];

@@ -107,6 +107,7 @@ struct kern_moe {
 
 struct kern_opts {
     int n_thread;      /* 0: one per CPU */
+    int duty;          /* percent of their processors' time that the threads may use; 0: 100 */
     int max_tok;       /* rows of the largest step */
     int max_out;       /* rows with logits of the largest step */
     const char *level; /* forced instruction set ("c", "avx2"), or NULL */

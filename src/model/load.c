@@ -307,8 +307,11 @@ enum err_code model_load(struct model *m, const struct model_opts *o, struct err
         (rc = check_fits(m, &r, e)) || (rc = prepare_file(m, &r, e))) {
         return rc;
     }
-    struct kern_opts ko = {
-        .n_thread = r.n_thread, .max_tok = r.max_tok, .max_out = r.max_out, .level = r.cpu_level};
+    struct kern_opts ko = {.n_thread = r.n_thread,
+                           .duty = r.duty,
+                           .max_tok = r.max_tok,
+                           .max_out = r.max_out,
+                           .level = r.cpu_level};
     if ((rc = k->open(&m->dev, &ko, e))) {
         return rc;
     }

@@ -90,6 +90,7 @@ struct model_opts {
     const char *device;    /* "cpu", "plain", or NULL / "auto" */
     const char *cpu_level; /* forced instruction set, or NULL */
     int n_thread;          /* 0: one per CPU */
+    int duty;              /* percent of their time that they may use; 0: 100 */
     int n_ctx;             /* positions in the KV pool; 0: 4096 or the model's own, if less */
     int max_tok;           /* tokens in a step; 0: 512 */
     int max_out;           /* rows with logits in a step; 0: 64 */

@@ -1,0 +1,82 @@
+"""Giving way: threads run in the class that was asked for, and a duty is kept; answers stay the same."""
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from cli_rig import IGN, Case, env, main, tiny
+
+SCHED_OTHER, SCHED_IDLE = 0, 5
+
+
+def classes(pid):
+    """(policy, nice) of each thread of a process."""
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        found.append((int(fields[38]), int(fields[16])))
+    return found
+
+
+@unittest.skipUnless(sys.platform == "linux", "looks into /proc")
+class Neighbour(Case):
+    def busy(self, *flags):
+        p = subprocess.Popen([IGN, "generate", "--model", tiny(context=32768), "--prompt", "x",
+                              "--unbounded", "--context", "32768", "--ignore-eos", "--threads", "3",
+                              *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env())
+        os.read(p.stdout.fileno(), 1)
+        return p
+
+    def stop(self, p):
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 130)
+
+    def test_priority(self):
+        """All that compute have it; one thread, which waits for Ctrl-C, keeps its own."""
+        nice = os.nice(0)
+        for name, policy, level in (("normal", SCHED_OTHER, nice), ("low", SCHED_OTHER, 10),
+                                    ("idle", SCHED_IDLE, 19)):
+            p = self.busy("--priority", name)
+            found = classes(p.pid)
+            self.stop(p)
+            self.assertEqual(len(found), 4)
+            self.assertGreaterEqual(found.count((policy, level)), 3, (name, found))
+            self.assertEqual(found.count((policy, level)) + found.count((SCHED_OTHER, nice)),
+                             8 if (policy, level) == (SCHED_OTHER, nice) else 4)
+
+    def test_duty(self):
+        """An upper bound holds on a machine of any load; a quarter second may be used at once."""
+        p = self.busy("--duty", "20")
+        tick, t = os.sysconf("SC_CLK_TCK"), time.monotonic()
+
+        def used():
+            with open(f"/proc/{p.pid}/stat") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / tick
+        before = used()
+        time.sleep(1.5)
+        cpu, wall = used() - before, time.monotonic() - t
+        self.stop(p)
+        self.assertLess(cpu, 0.2 * 3 * (wall + 0.25) + 0.05)
+
+    def test_same_answer(self):
+        args = ["generate", "--model", tiny(), "--prompt", "x", "--seed", "3", "--ignore-eos",
+                "--max-tokens", "60"]
+        want = self.ok(*args).out
+        for flags in (["--priority", "idle"], ["--duty", "30"], ["--priority", "low", "--duty", "90"]):
+            self.assertEqual(self.ok(*args, *flags).out, want)
+
+    def test_wrong_use(self):
+        for flag, bad in (("--duty", ("4", "101", "x", "50%")), ("--priority", ("high", "", "19"))):
+            for value in bad:
+                r = self.fails(2, "generate", "--model", tiny(), "--prompt", "x", f"{flag}={value}")
+                self.assertIn(flag.encode(), r.err)
+        self.fails(2, "tokenize", "--model", tiny(), "--text", "x", "--duty", "50")
+
+
+if __name__ == "__main__":
+    main()
