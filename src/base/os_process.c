@@ -32,8 +32,6 @@
 #include "base/os.h"
 #include "base/os_fail.h"
 
-extern char **environ;
-
 /* ---- files ----------------------------------------------------------------------------- */
 
 enum err_code os_append_file(const char *path, const void *p, size_t n, struct err *e) {
