@@ -73,6 +73,9 @@ struct os_lock;
 enum err_code os_lock_take(struct os_lock **l, const char *path, bool wait, struct err *e);
 void os_lock_drop(struct os_lock *l); /* NULL is fine */
 
+/* Puts something into the places of those standard streams that are closed, so that no file which
+ * is opened later becomes one of them: reading and writing there fail as before. */
+void os_streams_hold(void);
 /* Standard streams by number, whole writes, retried after signals. */
 enum err_code os_write_fd(int fd, const void *p, size_t n, struct err *e);
 /* Up to n bytes; *got = 0 at the end. With timeout_ms >= 0 waits at most that long and then

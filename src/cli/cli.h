@@ -39,7 +39,8 @@ struct verb {
 struct cli {
     const struct verb *verb;
     struct knobs *k;
-    struct interrupt *intr; /* NULL for a verb that is done at once */
+    struct interrupt *intr;    /* NULL for a verb that is done at once */
+    struct instance *instance; /* from the first model that is opened to the end; may be NULL */
     bool json, quiet, verbose;
     bool color; /* escape sequences are welcome on standard error */
     bool out_terminal, err_terminal;

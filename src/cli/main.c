@@ -10,6 +10,7 @@
 #include "base/os.h"
 #include "cli/cli.h"
 #include "cli/verbs.h"
+#include "observe/instance.h"
 
 const struct verb *const cli_verbs[] = {
     &verb_generate,   &verb_chat,     &verb_inspect, &verb_tokenize,
@@ -87,6 +88,7 @@ static int verb_run(struct cli *c, int argc, char *const *argv) {
     }
     code = priority_set(c, &e) ? cli_fail(c, &e) : c->verb->run(c);
     interrupt_free(c->intr);
+    instance_leave(c->instance);
     return code;
 }
 
@@ -137,6 +139,7 @@ static int words_run(struct cli *c, int argc, char *const *argv) {
 }
 
 int main(int argc, char **argv) {
+    os_streams_hold();
     struct cli c = {.out_terminal = os_is_terminal(1), .err_terminal = os_is_terminal(2)};
     buf_init(&c.out, (size_t)1 << 40);
     c.json = knobs_json_wanted(argc, argv);

@@ -5,13 +5,16 @@
  */
 #include "cli/open_model.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "config/folders.h"
 #include "model/config.h"
 #include "model/vocab_load.h"
+#include "observe/instance.h"
 #include "store/store.h"
 
 /* ---- paths ------------------------------------------------------------------------------ */
@@ -143,6 +146,30 @@ static int load_model(struct cli *c, const char *path, int context, ign_model **
     return l.m ? EXIT_DONE : cli_fail_data_ign(c, &l.why);
 }
 
+/* Says that this program runs, for others to see; no reason to fail where that cannot be. */
+static void instance_begin(struct cli *c, const ign_model *m) {
+    struct instance_info what = {0};
+    struct err e = {0};
+    ign_model_info info;
+    struct buf b;
+    buf_init(&b, 65536);
+    const char *given = knobs_str(c->k, "state");
+    const char *folder = given ? given : folder_path(&b, FOLDER_STATE, NULL);
+    if (folder && !c->instance) {
+        ign_model_get_info(m, &info);
+        snprintf(what.verb, sizeof what.verb, "%s", c->verb->args.name);
+        snprintf(what.model, sizeof what.model, "%s", info.name);
+        snprintf(what.device, sizeof what.device, "%s", info.device);
+        what.memory = info.weights_bytes + info.kv_bytes + info.scratch_bytes;
+        if (instance_enter(&c->instance, folder, &what, &e)) {
+            char line[896];
+            log_line(given ? LOG_WARN : LOG_DEBUG, "not listed among running programs: %s",
+                     err_line(&e, line, sizeof line));
+        }
+    }
+    buf_fini(&b);
+}
+
 int engine_model_open(struct cli *c, int context, ign_model **m) {
     struct err e = {0};
     char *path = NULL;
@@ -156,6 +183,9 @@ int engine_model_open(struct cli *c, int context, ign_model **m) {
     }
     if (code == EXIT_DONE) {
         code = load_model(c, path, context, m);
+    }
+    if (code == EXIT_DONE) {
+        instance_begin(c, *m);
     }
     mem_free(path);
     return code;

@@ -64,6 +64,8 @@ static const struct knob table[] = {
              "demo model, if it is there, when not given"},
     {.name = "store", .type = KNOB_STR, .group = KNOB_MODEL, .unit = "FOLDER",
      .help = "where models are kept; ign/models in the user's data folder when not given"},
+    {.name = "state", .type = KNOB_STR, .group = KNOB_MODEL, .unit = "FOLDER",
+     .help = "where running programs are listed; ign in the user's state folder when not given"},
     {.name = "no-mmap", .type = KNOB_BOOL, .group = KNOB_MODEL,
      .help = "read the model file into memory instead of mapping it"},
 
