@@ -162,8 +162,12 @@ struct os_child {
  * behind. ERR_NOTFOUND, ERR_IO, ERR_NOMEM. */
 enum err_code os_child_run(struct os_child *c, const char *const *argv, double seconds,
                            const volatile int *stop, struct buf *out, struct err *e);
-/* For such a child: asks the system to end it should its parent die first. */
+/* For such a child: asks the system to end it should its parent die first, and to keep no image of
+ * its memory should it crash. */
 void os_child_bind(void);
+/* For such a child, too: *fd is standard output from now on, and what others print there is lost.
+ */
+enum err_code os_output_take(int *fd, struct err *e);
 
 /* A shared library opened at run time, by name or path. ERR_NOTFOUND with the loader's reason. */
 struct os_library;

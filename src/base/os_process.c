@@ -224,12 +224,28 @@ enum err_code os_priority_set(enum os_priority p, struct err *e) {
 /* ---- children -------------------------------------------------------------------------- */
 
 void os_child_bind(void) {
+    struct rlimit none = {0};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setrlimit(RLIMIT_CORE, &none);
+}
+
+enum err_code os_output_take(int *fd, struct err *e) {
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    *fd = fcntl(1, F_DUPFD_CLOEXEC, 3);
+    if (nowhere < 0 || *fd < 0 || dup2(nowhere, 1) < 0) {
+        return os_fail(e, "take over", "standard output");
+    }
+    close(nowhere);
+    return ERR_OK;
 }
 
 static int spawn(pid_t *pid, const char *const *argv, int out_fd) {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
+    sigset_t none, reset;
+    sigemptyset(&none); /* threads of ours block signals, and one is ignored: not in the child */
+    sigemptyset(&reset);
+    sigaddset(&reset, SIGPIPE);
     int rc = posix_spawn_file_actions_init(&files);
     if (rc) {
         return rc;
@@ -242,7 +258,10 @@ static int spawn(pid_t *pid, const char *const *argv, int out_fd) {
         !(rc = posix_spawn_file_actions_adddup2(&files, out_fd, 1)) &&
         !(rc = posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0)) &&
         !(rc = posix_spawnattr_setpgroup(&attr, 0)) &&
-        !(rc = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP))) {
+        !(rc = posix_spawnattr_setsigmask(&attr, &none)) &&
+        !(rc = posix_spawnattr_setsigdefault(&attr, &reset)) &&
+        !(rc = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                                   POSIX_SPAWN_SETSIGDEF))) {
         rc = posix_spawn(pid, argv[0], &files, &attr, (char *const *)(uintptr_t)argv, environ);
     }
     posix_spawnattr_destroy(&attr);

@@ -15,7 +15,7 @@
 const struct verb *const cli_verbs[] = {
     &verb_generate,   &verb_chat,     &verb_inspect, &verb_tokenize,
     &verb_detokenize, &verb_template, &verb_logits,  &verb_perplexity,
-    &verb_help,       &verb_version,  NULL,
+    &verb_detect,     &verb_help,     &verb_version, NULL,
 };
 
 static volatile int signals;
@@ -26,7 +26,7 @@ const struct verb *cli_find(const char *name) {
             return cli_verbs[i];
         }
     }
-    return NULL;
+    return strcmp(name, verb_probe.args.name) == 0 ? &verb_probe : NULL;
 }
 
 static int fail_no_verb(struct cli *c, const char *word) {

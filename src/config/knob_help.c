@@ -20,7 +20,7 @@ static const struct {
 } headings[] = {
     {KNOB_PROMPT, "Prompt"},     {KNOB_HISTORY, "Conversation"}, {KNOB_SAMPLE, "Answer"},
     {KNOB_TEMPLATE, "Template"}, {KNOB_MODEL, "Model"},          {KNOB_RUN, "Machine"},
-    {KNOB_COMMON, "Output"},
+    {KNOB_DEVICE, "Detection"},  {KNOB_COMMON, "Output"},
 };
 
 bool knob_of_verb(const struct knob *knob, const struct knob_verb *verb) {

@@ -90,6 +90,13 @@ static const struct knob table[] = {
     {.name = "cpu", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "LEVEL", .choices = "c|avx2",
      .help = "use no better instructions than these; the best that there are when not given"},
 
+    {.name = "system-root", .type = KNOB_STR, .group = KNOB_DEVICE, .unit = "FOLDER",
+     .help = "look at the machine whose /proc and /sys are in this folder, not at this one"},
+    {.name = "drivers", .type = KNOB_STR, .group = KNOB_DEVICE, .unit = "FOLDER",
+     .help = "look for the GPU drivers' libraries in this folder only"},
+    {.name = "probe-seconds", .type = KNOB_REAL, .group = KNOB_DEVICE, .unit = "SECONDS",
+     .def = "5", .min = 0.1, .max = 600, .help = "how long GPU drivers may take to answer"},
+
     {.name = "json", .type = KNOB_BOOL, .group = KNOB_COMMON, .flags = KNOB_NO_ENV,
      .help = "print one JSON document on standard output"},
     {.name = "quiet", .type = KNOB_BOOL, .group = KNOB_COMMON,

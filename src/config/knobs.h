@@ -41,7 +41,8 @@ enum knob_group {
     KNOB_TEMPLATE = 8, /* whoever renders a chat template: --clock */
     KNOB_MODEL = 16,   /* whoever opens a model: --model --store --no-mmap */
     KNOB_RUN = 32,     /* whoever computes: --context --device --threads --batch --kv-type ... */
-    KNOB_COMMON = 64   /* every verb: --json --quiet --verbose --color */
+    KNOB_COMMON = 64,  /* every verb: --json --quiet --verbose --color */
+    KNOB_DEVICE = 128  /* whoever looks at the machine: --system-root --drivers --probe-seconds */
 };
 
 enum knob_flags {

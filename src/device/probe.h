@@ -14,7 +14,7 @@
 
 struct probe_opts {
     const char *program;      /* this program's file; the child is `program probe-devices ...` */
-    const char *drivers;      /* folder whose libraries come before the system's; NULL: none */
+    const char *drivers;      /* folder looked in, in place of the system's; NULL: the system's */
     double seconds;           /* time limit of each kind of driver; 0: 5 */
     const volatile int *stop; /* a signal that ends it; may be NULL */
 };

@@ -16,7 +16,8 @@
 #include "base/mem.h"
 #include "config/knobs.h"
 
-#define ALL  (KNOB_PROMPT | KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN)
+#define ALL                                                                                        \
+    (KNOB_PROMPT | KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN | KNOB_DEVICE)
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct knob own[] = {

@@ -1,0 +1,163 @@
+/* look.c: looking at the machine for a verb, and its parts as JSON.
+ *
+ * Owns what look.h promises.
+ */
+#include "cli/look.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "device/probe.h"
+#include "kern/cpu/micro.h"
+
+/* A flag that names a folder, which must be there; NULL if it was not given. */
+static enum err_code folder_given(struct cli *c, const char *knob, const char **folder,
+                                  struct err *e) {
+    struct os_file_info info;
+    *folder = knobs_str(c->k, knob);
+    if (*folder && (os_file_info(*folder, &info, NULL) || !info.is_folder)) {
+        err_set(e, ERR_NOTFOUND, "there is no folder '%s'", *folder);
+        err_where(e, "--%s", knob);
+        return ERR_NOTFOUND;
+    }
+    return ERR_OK;
+}
+
+enum err_code look_machine(struct cli *c, struct machine *m, bool gpus, struct err *e) {
+    const char *root = NULL, *drivers = NULL;
+    char *program = NULL;
+    enum err_code code = folder_given(c, "system-root", &root, e);
+    if (code || (code = folder_given(c, "drivers", &drivers, e))) {
+        return code;
+    }
+    machine_read(m, root);
+    if (!gpus) {
+        return ERR_OK;
+    }
+    if ((code = os_self_path(&program, e))) {
+        return code;
+    }
+    interrupt_waits(c->intr); /* it is for the children to end first */
+    struct probe_opts o = {.program = program,
+                           .drivers = drivers,
+                           .seconds = knobs_real(c->k, "probe-seconds"),
+                           .stop = interrupt_count(c->intr)};
+    code = probe_devices(m, &o, e);
+    mem_free(program);
+    return code;
+}
+
+const char *look_level(struct cli *c) {
+    struct micro micro;
+    return !knobs_str(c->k, "system-root") && !micro_choose(&micro, NULL, NULL) ? micro.name : NULL;
+}
+
+static void put_int(struct json_writer *w, const char *key, int v) {
+    json_key(w, key);
+    json_put_int(w, v);
+}
+
+static void put_uint(struct json_writer *w, const char *key, uint64_t v) {
+    json_key(w, key);
+    json_put_uint(w, v);
+}
+
+static void put_text(struct json_writer *w, const char *key, const char *z) {
+    json_key(w, key);
+    json_put_z(w, z);
+}
+
+static void put_optional(struct json_writer *w, const char *key, const char *z) {
+    put_text(w, key, z && z[0] ? z : NULL);
+}
+
+void look_put_cpu(struct cli *c, struct json_writer *w, const struct machine *m) {
+    const struct machine_cpu *cpu = &m->cpu;
+    json_key(w, "cpu");
+    json_open(w, '{');
+    put_text(w, "vendor", cpu->vendor);
+    put_text(w, "name", cpu->name);
+    json_key(w, "isa");
+    json_open(w, '[');
+    for (int i = 0; i < cpu->n_isa; i++) {
+        json_put_z(w, cpu->isa[i]);
+    }
+    json_close(w, ']');
+    put_text(w, "level", look_level(c));
+    put_int(w, "sockets", cpu->sockets);
+    put_int(w, "cores", cpu->cores);
+    put_int(w, "threads", cpu->threads);
+    put_int(w, "usable_threads", cpu->usable);
+    put_int(w, "usable_cores", cpu->usable_cores);
+    put_int(w, "slow_cores", cpu->slow_cores);
+    json_key(w, "quota");
+    if (cpu->quota > 0) {
+        json_put_real(w, cpu->quota);
+    } else {
+        json_put_null(w);
+    }
+    put_optional(w, "quota_from", cpu->quota_from);
+    put_int(w, "budget", cpu->budget);
+    put_uint(w, "l1d", cpu->l1d);
+    put_uint(w, "l2", cpu->l2);
+    put_uint(w, "l3", cpu->l3);
+    json_close(w, '}');
+}
+
+void look_put_memory(struct json_writer *w, const struct machine *m) {
+    const struct machine_memory *mem = &m->memory;
+    json_key(w, "memory");
+    json_open(w, '{');
+    put_uint(w, "total", mem->total);
+    put_uint(w, "available", mem->available);
+    json_key(w, "limit");
+    if (mem->limit) {
+        json_put_uint(w, mem->limit);
+        put_uint(w, "limit_left", mem->limit_left);
+    } else {
+        json_put_null(w);
+    }
+    put_optional(w, "limit_from", mem->limit_from);
+    put_uint(w, "usable", mem->usable);
+    json_close(w, '}');
+}
+
+void look_put_gpus(struct json_writer *w, const struct machine *m) {
+    json_key(w, "gpus");
+    json_open(w, '[');
+    for (int i = 0; i < m->n_gpu; i++) {
+        const struct machine_gpu *g = &m->gpu[i];
+        char capability[16] = "";
+        if (g->capability_major) {
+            snprintf(capability, sizeof capability, "%d.%d", g->capability_major,
+                     g->capability_minor);
+        }
+        json_open(w, '{');
+        put_int(w, "index", g->index);
+        put_text(w, "kind", machine_gpu_kind_name(g->kind));
+        put_text(w, "name", g->name);
+        put_optional(w, "driver", g->driver);
+        put_optional(w, "capability", capability);
+        put_uint(w, "memory_total", g->memory_total);
+        put_uint(w, "memory_free", g->memory_free);
+        json_key(w, "unified");
+        json_put_bool(w, g->unified);
+        put_int(w, "link_generation", g->link_generation);
+        put_int(w, "link_width", g->link_width);
+        json_key(w, "usable");
+        json_put_bool(w, g->usable);
+        put_text(w, "why", g->why);
+        json_close(w, '}');
+    }
+    json_close(w, ']');
+}
+
+void look_put_warnings(struct json_writer *w, const struct machine *m) {
+    json_key(w, "warnings");
+    json_open(w, '[');
+    for (int i = 0; i < m->n_warning; i++) {
+        json_put_z(w, m->warning[i]);
+    }
+    json_close(w, ']');
+}
