@@ -12,10 +12,14 @@
 
 /* ---- life ------------------------------------------------------------------------------ */
 
-enum err_code host_open(struct kern_dev *d, const struct kern_opts *o, struct err *e) {
+void host_size(struct kern_dev *d, const struct kern_opts *o) {
     d->n_thread = o->n_thread > 0 ? o->n_thread : os_cpu_count();
     d->max_tok = o->max_tok;
     d->max_out = o->max_out;
+}
+
+enum err_code host_open(struct kern_dev *d, const struct kern_opts *o, struct err *e) {
+    host_size(d, o);
     enum err_code code = pool_create(&d->pool, d->n_thread, e);
     return code ? code : pool_limit(d->pool, o->duty ? o->duty : 100, e);
 }
@@ -70,6 +74,22 @@ void host_read(struct kern_dev *d, kern_ref src, float *dst, size_t n) {
 
 /* ---- weights --------------------------------------------------------------------------- */
 
+/* A matrix of one row can be used as either, and is kept as a vector too. */
+static bool is_vector(const struct kern_tensor *t) {
+    return t->n_row == 1 && t->n_mat == 1;
+}
+
+uint64_t host_scratch_bytes(const struct kern_tensor *t, size_t n) {
+    uint64_t page = os_page_size(), sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += sizeof(struct host_weight) + (uint64_t)t[i].n_mat * sizeof(void *);
+        if (is_vector(&t[i])) {
+            sum += ((uint64_t)t[i].n_col * sizeof(float) + page - 1) / page * page;
+        }
+    }
+    return sum;
+}
+
 static enum err_code weight_fill(struct kern_dev *d, struct host_weight *w,
                                  const struct kern_tensor *t, struct err *e) {
     if (t->n_mat < 1 || t->n_row < 1 || t->n_col < 1 ||
@@ -88,7 +108,7 @@ static enum err_code weight_fill(struct kern_dev *d, struct host_weight *w,
     if (w->name == NULL) {
         return err_set(e, ERR_NOMEM, "out of memory for the name of tensor %s", t->name);
     }
-    if (t->n_row == 1 && t->n_mat == 1) { /* a vector, or a matrix of one row: it can be either */
+    if (is_vector(t)) {
         enum err_code code = space_take(&d->mem, (size_t)t->n_col, &w->vec, e);
         if (code != ERR_OK) {
             return code;

@@ -41,9 +41,12 @@ struct kern_dev {
     char line[160];          /* describe() */
 };
 
-/* Threads and sizes; `d` is zeroed. */
+/* The sizes of `d`, which is zeroed; then its threads, too. */
+void host_size(struct kern_dev *d, const struct kern_opts *o);
 enum err_code host_open(struct kern_dev *d, const struct kern_opts *o, struct err *e);
 void host_fini(struct kern_dev *d);
+/* Bytes of the list of n weights and of the vectors among them (kern.h: scratch_bytes). */
+uint64_t host_scratch_bytes(const struct kern_tensor *t, size_t n);
 
 const char *host_describe(const struct kern_dev *d);
 enum err_code host_alloc(struct kern_dev *d, size_t n, kern_ref *r, struct err *e);

@@ -118,6 +118,11 @@ struct kern_opts {
 struct kern {
     const char *name; /* "cpu", "plain" */
 
+    /* Bytes that a device takes for itself, beside weights, KV pool and what alloc gives: scratch,
+     * lists, copies of vectors; known before it is opened. Of a tensor only type and sizes are
+     * looked at. The same list that open, load, ready and kv_open take their memory by. */
+    uint64_t (*scratch_bytes)(const struct kern_opts *o, const struct kern_tensor *t, size_t n,
+                              const struct kern_kv *kv);
     enum err_code (*open)(struct kern_dev **d, const struct kern_opts *o, struct err *e);
     void (*close)(struct kern_dev *d); /* NULL is fine */
     /* One line for the person: "cpu: avx2, 2 threads". Lives as long as the device. */

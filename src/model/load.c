@@ -3,8 +3,7 @@
  * One of the two places where text/ and format/ meet: the vocabulary and the chat template come
  * out of the same file as the weights. Owns the order of opening and closing. Refuses to choose
  * a smaller context or another file when something does not fit: it says the numbers.
- * Invariant: the sizes that model_measure gives are computed from the same list that model_load
- * allocates from.
+ * Invariant: nothing is allocated before a plan has said that all of it fits.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -13,31 +12,13 @@
 #include "base/log.h"
 #include "model/config.h"
 #include "model/model.h"
+#include "model/need.h"
 #include "model/vocab_load.h"
 #include "model/weights.h"
 
-#if defined(IGN_TORTURE)
-enum { PAGE_TOK = 2 }; /* give page borders a chance */
-#else
-enum { PAGE_TOK = 32 };
-#endif
-enum { CONTEXT = 4096, MAX_TOK = 512, MAX_OUT = 64, OPTION_MAX = 1 << 24, N_BUFFER = 13 };
+enum { OPTION_MAX = 1 << 24 };
 
-/* ---- sizes -------------------------------------------------------------------------------- */
-
-static int or_default(int v, int def) {
-    return v ? v : def;
-}
-
-/* The options with every default filled in. */
-static struct model_opts settle(const struct config *c, const struct model_opts *o) {
-    struct model_opts r = *o;
-    r.n_ctx = or_default(o->n_ctx, c->n_ctx < CONTEXT ? c->n_ctx : CONTEXT);
-    r.max_tok = or_default(o->max_tok, MAX_TOK);
-    r.max_out = or_default(o->max_out, MAX_OUT);
-    r.page_tok = or_default(o->page_tok, PAGE_TOK);
-    return r;
-}
+/* ---- options and limits ------------------------------------------------------------------- */
 
 static enum err_code check_options(const struct model_opts *o, struct err *e) {
     const struct {
@@ -63,84 +44,31 @@ static enum err_code check_options(const struct model_opts *o, struct err *e) {
     return ERR_OK;
 }
 
-static struct kern_kv kv_shape(const struct config *c, const struct model_opts *o) {
-    return (struct kern_kv){
-        .n_layer = c->n_layer,
-        .n_kv = c->n_kv,
-        .d_head = c->d_head,
-        .page_tok = o->page_tok,
-        .n_page = (o->n_ctx + o->page_tok - 1) / o->page_tok,
-        .type = o->kv_type,
+/* Weights may be mapped and shared, and their pages count as available while nobody uses them; but
+ * a machine that cannot hold them reads the disk for every token: that is refused, too. */
+static enum err_code check_fits(const struct model *m, struct model_opts *o, struct err *e) {
+    struct plan_model need;
+    struct plan_choice plan;
+    struct machine machine;
+    struct plan_opts want = {
+        .context = o->n_ctx,
+        .threads = o->n_thread,
+        .batch = o->max_tok,
+        .quant = -1,
+        .device = o->device,
+        .kv_bytes = o->kv_type == DT_F32 ? 4 : 2,
+        .max_memory = o->max_memory,
     };
-}
-
-struct want {
-    kern_ref *ref;
-    uint64_t n; /* floats; 0: the model has no use for it */
-};
-
-/* The one list of buffers, for measuring and for allocating. */
-static void list_buffers(struct want w[N_BUFFER], struct buffers *b, const struct config *c,
-                         const struct model_opts *o) {
-    uint64_t tok = (uint64_t)o->max_tok, out = (uint64_t)o->max_out, d = (uint64_t)c->d_model;
-    uint64_t q = (uint64_t)c->n_head * (uint64_t)c->d_head;
-    uint64_t kv = (uint64_t)c->n_kv * (uint64_t)c->d_head;
-    uint64_t exp = (uint64_t)c->n_exp, used = (uint64_t)c->n_used;
-    uint64_t ff = tok * (used ? used : 1) * (uint64_t)c->d_ff;
-    const struct want list[N_BUFFER] = {
-        {&b->x, tok * d},
-        {&b->h, tok * d},
-        {&b->q, tok * q},
-        {&b->att, tok * q},
-        {&b->k, tok * kv},
-        {&b->v, tok * kv},
-        {&b->gate, ff},
-        {&b->up, ff},
-        {&b->exp_logit, tok * exp},
-        {&b->exp_sel, tok * used * 2},
-        {&b->exp_down, tok * used * d},
-        {&b->xo, out * d},
-        {&b->logits, out * (uint64_t)c->n_vocab},
-    };
-    memcpy(w, list, sizeof list);
-}
-
-void model_measure(const struct model *m, const struct model_opts *o, struct model_bytes *b) {
-    const struct config *c = &m->cfg;
-    struct model_opts r = settle(c, o);
-    struct kern_kv kv = kv_shape(c, &r);
-    struct buffers none;
-    struct want w[N_BUFFER];
-    *b = (struct model_bytes){.kv = (uint64_t)kv.n_page * kern_kv_page_bytes(&kv)};
-    for (size_t i = 0; i < m->file->n_tensor; i++) {
-        b->weights += m->file->tensor[i].bytes;
+    machine_read(&machine, o->system_root);
+    enum err_code rc = need_of_file(&need, m->file, &m->cfg, o, e);
+    if (rc || (rc = plan_make(&plan, &need, &machine, &want, e))) {
+        return rc;
     }
-    list_buffers(w, &none, c, &r);
-    for (int i = 0; i < N_BUFFER; i++) {
-        b->scratch += w[i].n * sizeof(float);
+    o->n_thread = o->n_thread ? o->n_thread : plan.threads;
+    if (!plan.row.fits) {
+        rc = plan_refuse(&plan, e);
+        err_where(e, "%s", m->file->path);
     }
-    b->scratch += (uint64_t)c->n_rot / 2 * sizeof(float);
-}
-
-/* Weights may be mapped and shared, but a machine that cannot hold them reads the disk for every
- * token: that is refused, too. */
-static enum err_code check_fits(const struct model *m, const struct model_opts *o, struct err *e) {
-    const double gb = 1e9;
-    struct model_bytes b;
-    model_measure(m, o, &b);
-    uint64_t total = os_memory_total(), available = os_memory_available();
-    uint64_t need = b.weights + b.kv + b.scratch;
-    if (need <= total && b.kv + b.scratch <= available) {
-        return ERR_OK;
-    }
-    enum err_code rc = err_set(
-        e, ERR_NOFIT,
-        "the model needs %.2f GB (weights %.2f, KV cache %.2f, buffers %.2f), this machine has "
-        "%.2f GB, of which %.2f are available",
-        (double)need / gb, (double)b.weights / gb, (double)b.kv / gb, (double)b.scratch / gb,
-        (double)total / gb, (double)available / gb);
-    err_where(e, "%s", m->file->path);
-    err_hint(e, "take a smaller context, or a smaller model or quantization");
     return rc;
 }
 
@@ -238,25 +166,6 @@ void model_close(struct model *m) {
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
-static enum err_code choose_device(const struct kern **k, const char *name, struct err *e) {
-    if (!name || !strcmp(name, "auto")) {
-        *k = kern_list[0];
-        return ERR_OK;
-    }
-    *k = kern_find(name);
-    if (*k) {
-        return ERR_OK;
-    }
-    char known[96] = "";
-    size_t n = 0;
-    for (const struct kern *const *p = kern_list; *p && n < sizeof known; p++) {
-        n += (size_t)snprintf(known + n, sizeof known - n, ", %s", (*p)->name);
-    }
-    err_set(e, ERR_USAGE, "no device is called '%s'", name);
-    err_hint(e, "this program knows: auto%s", known);
-    return ERR_USAGE;
-}
-
 static enum err_code prepare_file(struct model *m, const struct model_opts *o, struct err *e) {
     for (size_t i = 0; i < m->file->n_part; i++) {
         struct os_map *part = &m->file->part[i];
@@ -272,9 +181,9 @@ static enum err_code prepare_file(struct model *m, const struct model_opts *o, s
 }
 
 static enum err_code alloc_buffers(struct model *m, const struct model_opts *o, struct err *e) {
-    struct want w[N_BUFFER];
-    list_buffers(w, &m->b, &m->cfg, o);
-    for (int i = 0; i < N_BUFFER; i++) {
+    struct need_buffer w[NEED_BUFFER];
+    need_buffers(w, &m->b, &m->cfg, o);
+    for (int i = 0; i < NEED_BUFFER; i++) {
         enum err_code rc = w[i].n ? m->kern->alloc(m->dev, w[i].n, w[i].ref, e) : ERR_OK;
         if (rc) {
             return rc;
@@ -300,10 +209,10 @@ enum err_code model_load(struct model *m, const struct model_opts *o, struct err
         err_where(e, "%s", m->file->path);
         return rc;
     }
-    struct model_opts r = settle(&m->cfg, o);
+    struct model_opts r = need_settle(&m->cfg, o);
     const struct kern *k;
     enum err_code rc;
-    if ((rc = check_options(&r, e)) || (rc = choose_device(&k, r.device, e)) ||
+    if ((rc = check_options(&r, e)) || (rc = need_device(&k, r.device, e)) ||
         (rc = check_fits(m, &r, e)) || (rc = prepare_file(m, &r, e))) {
         return rc;
     }
@@ -316,7 +225,7 @@ enum err_code model_load(struct model *m, const struct model_opts *o, struct err
         return rc;
     }
     m->kern = k; /* from here on model_close closes the device */
-    m->kv = kv_shape(&m->cfg, &r);
+    m->kv = need_kv(&m->cfg, &r);
     if ((rc = weights_bind(m, e)) || (rc = alloc_buffers(m, &r, e)) ||
         (rc = k->kv_open(m->dev, &m->kv, e)) || (rc = k->ready(m->dev, e))) {
         return rc;

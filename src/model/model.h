@@ -89,7 +89,7 @@ struct buffers {
 struct model_opts {
     const char *device;    /* "cpu", "plain", or NULL / "auto" */
     const char *cpu_level; /* forced instruction set, or NULL */
-    int n_thread;          /* 0: one per CPU */
+    int n_thread;          /* 0: as many as the machine has cores for (plan_threads) */
     int duty;              /* percent of their time that they may use; 0: 100 */
     int n_ctx;             /* positions in the KV pool; 0: 4096 or the model's own, if less */
     int max_tok;           /* tokens in a step; 0: 512 */
@@ -97,6 +97,8 @@ struct model_opts {
     enum dtype kv_type;    /* DT_F16 or DT_F32 */
     int page_tok;          /* positions in a KV page; 0: 32 */
     bool no_mmap, mlock;
+    uint64_t max_memory;     /* bytes that the process may have in all; 0: what is available */
+    const char *system_root; /* where /proc and /sys are; NULL: here */
 };
 
 /* What opening will take, known before anything is allocated. Bytes. */

@@ -83,10 +83,7 @@ static struct pair *pair_slot(const struct bpe *b, uint32_t left, uint32_t right
 
 static bool index_pairs(struct bpe *b) {
     const struct vocab *v = b->v;
-    size_t n = 8;
-    while (n < (size_t)v->n_merge * 2) {
-        n *= 2;
-    }
+    size_t n = hash_slots(v->n_merge);
     b->pair = mem_alloc(n, sizeof *b->pair);
     if (!b->pair) {
         return false;
@@ -118,10 +115,7 @@ static uint32_t *whole_slot(const struct bpe *b, struct str word) {
 }
 
 static bool index_words(struct bpe *b) {
-    size_t n = 8;
-    while (n < (size_t)b->v->n_vocab * 2) {
-        n *= 2;
-    }
+    size_t n = hash_slots(b->v->n_vocab);
     b->whole = mem_zalloc(n, sizeof *b->whole);
     if (!b->whole) {
         return false;
@@ -147,6 +141,12 @@ static void index_bytes(struct bpe *b) {
             b->byte[(uint8_t)raw.p[0]] = (int32_t)id;
         }
     }
+}
+
+uint64_t bpe_need(const struct vocab_spec *s) {
+    const struct pretok *pre = pretok_find(s->pre);
+    uint64_t words = pre && pre->ignore_merges ? hash_slots(s->n_vocab) * sizeof(uint32_t) : 0;
+    return sizeof(struct bpe) + hash_slots(s->n_merge) * sizeof(struct pair) + words;
 }
 
 enum err_code bpe_create(struct bpe **out, const struct vocab *v, const char *raw,

@@ -15,6 +15,8 @@ struct bpe;
 enum err_code bpe_create(struct bpe **b, const struct vocab *v, const char *raw,
                          const uint32_t *raw_at, struct err *e);
 void bpe_free(struct bpe *b); /* NULL is fine */
+/* Bytes that its tables will take; see vocab_need. */
+uint64_t bpe_need(const struct vocab_spec *spec);
 /* Appends the ids of p[0..n), valid UTF-8 without special pieces. */
 void bpe_encode(const struct bpe *b, struct encoder *x, const char *p, size_t n);
 

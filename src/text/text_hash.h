@@ -45,4 +45,13 @@ static inline uint64_t hash_pair(uint32_t left, uint32_t right, uint64_t key) {
     return hash_fold(((uint64_t)left << 32 | right) ^ key, key | 1);
 }
 
+/* Of a table of n entries: a power of two, at most half full. */
+static inline size_t hash_slots(size_t n) {
+    size_t slots = 8;
+    while (slots < n * 2) {
+        slots *= 2;
+    }
+    return slots;
+}
+
 #endif

@@ -60,6 +60,11 @@ static enum err_code make_raw(struct tokenizer *t, struct err *e) {
     return ERR_OK;
 }
 
+uint64_t tokenizer_need(const struct vocab_spec *s, uint64_t text) {
+    uint64_t raw = text + ((uint64_t)s->n_vocab + 1) * sizeof(uint32_t);
+    return sizeof(struct tokenizer) + raw + (s->model == VOCAB_BPE ? bpe_need(s) : 0);
+}
+
 enum err_code tokenizer_create(struct tokenizer **out, const struct vocab *v, struct err *e) {
     *out = NULL;
     struct tokenizer *t = mem_zalloc(1, sizeof *t);

@@ -29,6 +29,8 @@ void ids_fini(struct ids *ids);
 /* Borrows `v`, which must outlive it. */
 enum err_code tokenizer_create(struct tokenizer **t, const struct vocab *v, struct err *e);
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
+/* Bytes that it will take, the vocabulary not counted; see vocab_need. */
+uint64_t tokenizer_need(const struct vocab_spec *spec, uint64_t text);
 
 enum bos_mode {
     BOS_AUTO,   /* as the file says, and never twice */

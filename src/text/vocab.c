@@ -160,10 +160,7 @@ static uint64_t *slot_of(const struct vocab *v, struct str piece) {
 }
 
 static enum err_code index_pieces(struct vocab *v, struct err *e) {
-    size_t n = 8;
-    while (n < (size_t)v->n_vocab * 2) {
-        n *= 2;
-    }
+    size_t n = hash_slots(v->n_vocab);
     v->slot = mem_zalloc(n, sizeof *v->slot);
     if (!v->slot) {
         return err_set(e, ERR_NOMEM, "no memory for the index of %u pieces", v->n_vocab);
@@ -249,6 +246,14 @@ static void collect_ends(struct vocab *v, const struct vocab_spec *s) {
             add_end(v, id);
         }
     }
+}
+
+uint64_t vocab_need(const struct vocab_spec *s, uint64_t text) {
+    const struct vocab *v = NULL;
+    uint64_t n = s->n_vocab;
+    uint64_t sum = sizeof *v + text + (n + 1) * sizeof *v->at + n * sizeof *v->kind;
+    sum += hash_slots(s->n_vocab) * sizeof *v->slot;
+    return sum + (s->model == VOCAB_BPE ? s->n_merge * sizeof *v->merge : n * sizeof *v->rank);
 }
 
 enum err_code vocab_create(struct vocab **out, const struct vocab_spec *s, struct err *e) {

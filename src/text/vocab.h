@@ -52,6 +52,9 @@ struct vocab;
  * pre-tokenizer; ERR_NOMEM. */
 enum err_code vocab_create(struct vocab **v, const struct vocab_spec *spec, struct err *e);
 void vocab_free(struct vocab *v); /* NULL is fine */
+/* Bytes that it will take, known from `model`, `pre`, the two counts and the bytes of all pieces
+ * together: the rest of `spec` is not looked at. */
+uint64_t vocab_need(const struct vocab_spec *spec, uint64_t text);
 
 uint32_t vocab_size(const struct vocab *v);
 struct str vocab_piece(const struct vocab *v, int32_t id); /* as the file spells it */

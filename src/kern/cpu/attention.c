@@ -142,18 +142,33 @@ static struct att_scratch att_scratch(float *p, int dim) {
     return a;
 }
 
-enum err_code cpu_attention_ready(struct cpu_dev *d, const struct kern_kv *kv, struct err *e) {
+enum { N_PART = 4 };
+
+/* The one list of scratch, for telling and for taking. */
+static uint64_t list_parts(struct cpu_dev *d, const struct kern_kv *kv,
+                           struct cpu_part part[N_PART]) {
     size_t n_tok = (size_t)d->host.max_tok;
     d->rope_cap = n_tok * (size_t)kv->d_head / 2;
     d->att_bytes = (att_floats(kv->d_head) * sizeof(float) + 63) / 64 * 64;
-    d->rope_cos = mem_alloc(d->rope_cap, sizeof(float));
-    d->rope_sin = mem_alloc(d->rope_cap, sizeof(float));
-    d->att = mem_aligned((size_t)d->host.n_thread * d->att_bytes);
-    d->span = mem_alloc(n_tok + 1, sizeof *d->span);
-    if (d->rope_cos == NULL || d->rope_sin == NULL || d->att == NULL || d->span == NULL) {
-        return err_set(e, ERR_NOMEM, "out of memory for the scratch of attention");
-    }
-    return ERR_OK;
+    const struct cpu_part list[N_PART] = {
+        {(void **)&d->rope_cos, d->rope_cap * sizeof(float)},
+        {(void **)&d->rope_sin, d->rope_cap * sizeof(float)},
+        {(void **)&d->att, (size_t)d->host.n_thread * d->att_bytes},
+        {(void **)&d->span, (n_tok + 1) * sizeof *d->span},
+    };
+    memcpy(part, list, sizeof list);
+    return cpu_parts_bytes(part, N_PART);
+}
+
+uint64_t cpu_attention_bytes(struct cpu_dev *d, const struct kern_kv *kv) {
+    struct cpu_part part[N_PART];
+    return list_parts(d, kv, part);
+}
+
+enum err_code cpu_attention_ready(struct cpu_dev *d, const struct kern_kv *kv, struct err *e) {
+    struct cpu_part part[N_PART];
+    list_parts(d, kv, part);
+    return cpu_parts_take(part, N_PART, "attention", e);
 }
 
 struct attend_job {

@@ -48,6 +48,38 @@ static enum err_code cpu_open(struct kern_dev **out, const struct kern_opts *o, 
     return ERR_OK;
 }
 
+uint64_t cpu_parts_bytes(const struct cpu_part *part, int n) {
+    uint64_t sum = 0;
+    for (int i = 0; i < n; i++) {
+        sum += part[i].bytes;
+    }
+    return sum;
+}
+
+enum err_code cpu_parts_take(const struct cpu_part *part, int n, const char *what, struct err *e) {
+    for (int i = 0; i < n; i++) {
+        *part[i].to = mem_aligned(part[i].bytes);
+        if (*part[i].to == NULL) {
+            return err_set(e, ERR_NOMEM, "out of memory for %llu bytes of scratch for %s",
+                           (unsigned long long)cpu_parts_bytes(part, n), what);
+        }
+    }
+    return ERR_OK;
+}
+
+static uint64_t cpu_scratch_bytes(const struct kern_opts *o, const struct kern_tensor *t, size_t n,
+                                  const struct kern_kv *kv) {
+    struct cpu_dev d = {0};
+    if (micro_choose(&d.micro, o->level, NULL) != ERR_OK) {
+        return 0; /* open says why */
+    }
+    host_size(&d.host, o);
+    for (size_t i = 0; i < n; i++) {
+        cpu_matmul_widen(&d, t[i].type, t[i].n_col, t[i].n_mat);
+    }
+    return host_scratch_bytes(t, n) + cpu_matmul_bytes(&d) + cpu_attention_bytes(&d, kv);
+}
+
 static enum err_code cpu_ready(struct kern_dev *dev, struct err *e) {
     return cpu_matmul_ready((struct cpu_dev *)dev, e);
 }
@@ -64,6 +96,7 @@ static void cpu_begin(struct kern_dev *dev, const struct step *s) {
 
 const struct kern kern_cpu = {
     .name = "cpu",
+    .scratch_bytes = cpu_scratch_bytes,
     .open = cpu_open,
     .close = cpu_close,
     .describe = host_describe,

@@ -35,7 +35,20 @@ struct cpu_dev {
     int32_t *span; /* [max_tok + 1] first tokens of the blocks that attend together */
 };
 
-/* matmul.c */
+/* A piece of scratch: where its address goes, and its bytes. */
+struct cpu_part {
+    void **to;
+    size_t bytes;
+};
+
+/* cpu.c */
+uint64_t cpu_parts_bytes(const struct cpu_part *part, int n);
+/* 64-byte aligned, freed by close. ERR_NOMEM, which says what it was for. */
+enum err_code cpu_parts_take(const struct cpu_part *part, int n, const char *what, struct err *e);
+
+/* matmul.c; widen makes room for one more weight, ready does so for all that are loaded */
+void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_mat);
+uint64_t cpu_matmul_bytes(struct cpu_dev *d);
 enum err_code cpu_matmul_ready(struct cpu_dev *d, struct err *e);
 void cpu_matmul(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
                 enum kern_rows rows, bool add);
@@ -45,6 +58,7 @@ void cpu_matmul_exp(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, k
                     int n_used, bool per_choice);
 
 /* attention.c */
+uint64_t cpu_attention_bytes(struct cpu_dev *d, const struct kern_kv *kv);
 enum err_code cpu_attention_ready(struct cpu_dev *d, const struct kern_kv *kv, struct err *e);
 void cpu_rope(struct kern_dev *d, kern_ref x, const struct kern_rope *r);
 void cpu_kv_store(struct kern_dev *d, int layer, kern_ref k, kern_ref v);

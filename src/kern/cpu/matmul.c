@@ -48,32 +48,48 @@ static size_t round64(size_t n) {
     return (n + 63) / 64 * 64;
 }
 
-enum err_code cpu_matmul_ready(struct cpu_dev *d, struct err *e) {
-    struct kern_dev *h = &d->host;
+void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_mat) {
+    const struct micro_format *f = &d->micro.fmt[type];
+    size_t group = (size_t)micro_groups(n_col);
+    size_t act = round64(micro_act_bytes(f->act, n_col));
+    size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
+    d->act_bytes = act > d->act_bytes ? act : d->act_bytes;
+    d->tile_bytes = tile > d->tile_bytes ? tile : d->tile_bytes;
+    d->panel_bytes = panel > d->panel_bytes ? panel : d->panel_bytes;
+    d->host.most_mat = n_mat > d->host.most_mat ? n_mat : d->host.most_mat;
+}
+
+enum { N_PART = 5 };
+
+/* The one list of scratch, for telling and for taking. */
+static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
+    const struct kern_dev *h = &d->host;
     d->max_row = h->max_tok > h->max_out ? h->max_tok : h->max_out;
-    for (int i = 0; i < h->n_weight; i++) {
-        const struct host_weight *w = &h->weight[i];
-        const struct micro_format *f = &d->micro.fmt[w->type];
-        size_t group = (size_t)micro_groups(w->n_col);
-        size_t act = round64(micro_act_bytes(f->act, w->n_col));
-        size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
-        d->act_bytes = act > d->act_bytes ? act : d->act_bytes;
-        d->tile_bytes = tile > d->tile_bytes ? tile : d->tile_bytes;
-        d->panel_bytes = panel > d->panel_bytes ? panel : d->panel_bytes;
-    }
     size_t n_tile = (size_t)(d->max_row / MICRO_TOKS + MAT_MAX), n_exp = (size_t)h->most_mat;
-    d->act = mem_aligned(round64((size_t)d->max_row * d->act_bytes));
-    d->tile = mem_aligned(n_tile * d->tile_bytes);
-    d->panel = mem_aligned((size_t)h->n_thread * 2 * d->panel_bytes);
-    d->exp_start = mem_alloc(n_exp + 1, sizeof *d->exp_start);
-    d->exp_row = mem_alloc((size_t)d->max_row * n_exp, sizeof *d->exp_row);
-    if (d->act == NULL || d->tile == NULL || d->panel == NULL || d->exp_start == NULL ||
-        d->exp_row == NULL) {
-        return err_set(e, ERR_NOMEM, "out of memory for %zu bytes of matrix scratch",
-                       (size_t)d->max_row * d->act_bytes + n_tile * d->tile_bytes +
-                           (size_t)h->n_thread * 2 * d->panel_bytes);
+    const struct cpu_part list[N_PART] = {
+        {(void **)&d->act, round64((size_t)d->max_row * d->act_bytes)},
+        {(void **)&d->tile, n_tile * d->tile_bytes},
+        {(void **)&d->panel, (size_t)h->n_thread * 2 * d->panel_bytes},
+        {(void **)&d->exp_start, (n_exp + 1) * sizeof *d->exp_start},
+        {(void **)&d->exp_row, (size_t)d->max_row * n_exp * sizeof *d->exp_row},
+    };
+    memcpy(part, list, sizeof list);
+    return cpu_parts_bytes(part, N_PART);
+}
+
+uint64_t cpu_matmul_bytes(struct cpu_dev *d) {
+    struct cpu_part part[N_PART];
+    return list_parts(d, part);
+}
+
+enum err_code cpu_matmul_ready(struct cpu_dev *d, struct err *e) {
+    struct cpu_part part[N_PART];
+    for (int i = 0; i < d->host.n_weight; i++) {
+        const struct host_weight *w = &d->host.weight[i];
+        cpu_matmul_widen(d, w->type, w->n_col, w->n_mat);
     }
-    return ERR_OK;
+    list_parts(d, part);
+    return cpu_parts_take(part, N_PART, "matrices", e);
 }
 
 /* ---- activations ----------------------------------------------------------------------- */

@@ -68,8 +68,21 @@ static enum err_code plain_kv_open(struct kern_dev *dev, const struct kern_kv *k
     return host_kv_open(dev, kv, e);
 }
 
+static uint64_t plain_scratch_bytes(const struct kern_opts *o, const struct kern_tensor *t,
+                                    size_t n, const struct kern_kv *kv) {
+    struct kern_dev d = {0};
+    int64_t widest = 0;
+    host_size(&d, o);
+    for (size_t i = 0; i < n; i++) {
+        widest = t[i].n_col > widest ? t[i].n_col : widest;
+    }
+    uint64_t a_thread = (uint64_t)widest + (uint64_t)kv->n_page * (uint64_t)kv->page_tok;
+    return host_scratch_bytes(t, n) + (uint64_t)d.n_thread * a_thread * sizeof(float);
+}
+
 const struct kern kern_plain = {
     .name = "plain",
+    .scratch_bytes = plain_scratch_bytes,
     .open = plain_open,
     .close = plain_close,
     .describe = host_describe,
