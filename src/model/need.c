@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/config.h"
+#include "model/cost.h"
 
 #if defined(IGN_TORTURE)
 enum { PAGE_TOK = 2 }; /* give page borders a chance */
@@ -170,19 +171,6 @@ static void name_type(struct plan_model *p, const struct gguf *g) {
     snprintf(p->file_type, sizeof p->file_type, "%s", dtype_info(most)->name);
 }
 
-/* A token reads all weights but those of experts that it does not use, and of the embedding table
- * one row, unless that is the output matrix, too. */
-static uint64_t active_of(const struct gguf *g, const struct config *c) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < g->n_tensor; i++) {
-        const struct gguf_tensor *t = &g->tensor[i];
-        bool expert = t->n_dim == 3 && c->n_exp > 0;
-        bool table = str_is(t->name, "token_embd.weight") && !c->tied;
-        sum += expert ? t->bytes / (uint64_t)c->n_exp * (uint64_t)c->n_used : table ? 0 : t->bytes;
-    }
-    return sum;
-}
-
 static uint64_t strings_of(const struct gguf *g, const char *key, uint32_t *n) {
     const struct gguf_kv *kv = gguf_find(g, key);
     if (!kv || kv->type != GGUF_ARRAY || kv->elem != GGUF_STRING || kv->n > UINT32_MAX) {
@@ -257,7 +245,9 @@ enum err_code need_of_file(struct plan_model *p, const struct gguf *g, const str
                                     .n_row = (int64_t)u->dim[1],
                                     .n_col = (int64_t)u->dim[0]};
     }
-    p->active_bytes[p->file_quant] = active_of(g, c);
+    struct model_cost cost;
+    model_cost(&cost, g, c, DT_F16);
+    p->active_bytes[p->file_quant] = (uint64_t)cost.weights_bytes;
     p->text_bytes = text_of(g, p->weights_bytes[p->file_quant]);
     a.t = t;
     struct plan_scratch line = line_of(&a);
