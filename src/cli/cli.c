@@ -122,6 +122,14 @@ void cli_note(struct cli *c, const char *fmt, ...) {
     os_write_fd(2, line, (size_t)n, NULL);
 }
 
+void cli_note_settings(struct cli *c) {
+    char line[900];
+    const struct err *broken = settings_error(&c->settings);
+    if (broken) {
+        cli_note(c, "ign: warning: %s", err_line(broken, line, sizeof line));
+    }
+}
+
 static int exit_of(enum err_code code) {
     switch (code) {
     case ERR_OK: return EXIT_DONE;

@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "cli/interrupt.h"
 #include "config/knobs.h"
+#include "config/settings.h"
 #include "ign.h"
 
 enum exit_code {
@@ -33,11 +34,13 @@ struct cli;
 struct verb {
     struct knob_verb args;
     int (*run)(struct cli *c); /* an exit code */
+    bool any_settings;         /* runs though a settings file is broken, and says so itself */
 };
 
 /* Lifetime: the process. */
 struct cli {
     const struct verb *verb;
+    struct settings settings; /* of all files, with what is wrong with each */
     struct knobs *k;
     struct interrupt *intr;    /* NULL for a verb that is done at once */
     struct instance *instance; /* from the first model that is opened to the end; may be NULL */
@@ -52,6 +55,7 @@ struct cli {
 /* The verbs, in the order of help, NULL at the end; and one by name, or NULL. */
 extern const struct verb *const cli_verbs[];
 const struct verb *cli_find(const char *name);
+struct knob_verbs cli_knob_verbs(void); /* the same, as config/ knows them */
 
 /* ---- standard output ------------------------------------------------------------------------ */
 
@@ -75,6 +79,8 @@ void cli_json_end(struct cli *c, struct json_writer *w);
 
 /* A line for the person who waits; not with --quiet. */
 void cli_note(struct cli *c, const char *fmt, ...) IGN_PRINTF(2, 3);
+/* A warning where a settings file is broken, for verbs that run nevertheless. */
+void cli_note_settings(struct cli *c);
 /* The error's line, with --json also its document; returns the exit code. */
 int cli_fail(struct cli *c, const struct err *e);
 /* As cli_fail, for what came out of ign.h. */

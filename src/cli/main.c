@@ -10,12 +10,13 @@
 #include "base/os.h"
 #include "cli/cli.h"
 #include "cli/verbs.h"
+#include "config/folders.h"
 #include "observe/instance.h"
 
 const struct verb *const cli_verbs[] = {
-    &verb_generate,   &verb_chat,     &verb_inspect, &verb_tokenize,
-    &verb_detokenize, &verb_template, &verb_logits,  &verb_perplexity,
-    &verb_detect,     &verb_help,     &verb_version, NULL,
+    &verb_generate,   &verb_chat,   &verb_inspect,    &verb_tokenize, &verb_detokenize,
+    &verb_template,   &verb_logits, &verb_perplexity, &verb_detect,   &verb_config,
+    &verb_completion, &verb_help,   &verb_version,    NULL,
 };
 
 static volatile int signals;
@@ -27,6 +28,15 @@ const struct verb *cli_find(const char *name) {
         }
     }
     return strcmp(name, verb_probe.args.name) == 0 ? &verb_probe : NULL;
+}
+
+struct knob_verbs cli_knob_verbs(void) {
+    static const struct knob_verb *at[sizeof cli_verbs / sizeof *cli_verbs];
+    size_t n = 0;
+    for (; cli_verbs[n]; n++) {
+        at[n] = &cli_verbs[n]->args;
+    }
+    return (struct knob_verbs){at, n};
 }
 
 static int fail_no_verb(struct cli *c, const char *word) {
@@ -71,10 +81,31 @@ static enum err_code priority_set(const struct cli *c, struct err *e) {
                            e);
 }
 
+/* The machine's settings, the user's, and those of --config; each wins over the one before. All are
+ * read, whatever is wrong with one of them; the first error is in *e. */
+static enum err_code read_settings(struct cli *c, int argc, char *const *argv, struct err *e) {
+    struct buf user;
+    const char *more = knobs_config_wanted(argc, argv);
+    buf_init(&user, 65536);
+    settings_init(&c->settings, cli_knob_verbs());
+    settings_read(&c->settings, FOLDER_SYSTEM_CONFIG "/" SETTINGS_NAME, false, e);
+    if (folder_path(&user, FOLDER_CONFIG, SETTINGS_NAME)) {
+        settings_read(&c->settings, user.p, false, e);
+    }
+    if (more) {
+        settings_read(&c->settings, more, true, e);
+    }
+    buf_fini(&user);
+    return e->code;
+}
+
 static int verb_run(struct cli *c, int argc, char *const *argv) {
-    struct err e = {0};
+    struct err e = {0}, broken = {0};
     int code;
-    if (knobs_read(&c->k, &c->verb->args, argc, argv, &e)) {
+    if (read_settings(c, argc, argv, &broken) && !c->verb->any_settings) {
+        return cli_fail(c, &broken);
+    }
+    if (knobs_read(&c->k, &c->verb->args, &c->settings, argc, argv, &e)) {
         return cli_fail(c, &e);
     }
     c->json = knobs_bool(c->k, "json");
@@ -150,6 +181,7 @@ int main(int argc, char **argv) {
         code = cli_fail(&c, &c.out_err);
     }
     knobs_free(c.k);
+    settings_fini(&c.settings);
     buf_fini(&c.out);
     return code;
 }

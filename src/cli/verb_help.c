@@ -53,6 +53,7 @@ static int run(struct cli *c) {
     const char *name = knobs_operands(c->k) > 0 ? knobs_operand(c->k, 0) : NULL;
     const struct verb *v = name ? cli_find(name) : NULL;
     struct buf page;
+    cli_note_settings(c);
     if (name && !v) {
         err_set(&e, ERR_USAGE, "there is no verb '%s'", name);
         err_hint(&e, "'ign help' lists the verbs");
@@ -88,4 +89,5 @@ const struct verb verb_help = {
              .own = own,
              .n_own = 1},
     .run = run,
+    .any_settings = true,
 };

@@ -48,4 +48,5 @@ const struct verb verb_probe = {
              .own = own,
              .n_own = sizeof own / sizeof *own},
     .run = run,
+    .any_settings = true,
 };

@@ -5,6 +5,7 @@
 #include "cli/verbs.h"
 
 static int run(struct cli *c) {
+    cli_note_settings(c);
     if (!c->json) {
         cli_printf(c, "ign %s\n", ign_version());
         return EXIT_DONE;
@@ -22,4 +23,5 @@ static int run(struct cli *c) {
 const struct verb verb_version = {
     .args = {.name = "version", .operands = "", .about = "the version of the program"},
     .run = run,
+    .any_settings = true,
 };

@@ -8,23 +8,28 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/folders.h"
 #include "config/knob_value.h"
 
 #define WIDTH    80
 #define INDENT   28
 #define NEAR_MAX 63 /* longest word that is compared */
 
-static const struct {
-    enum knob_group group;
-    const char *title;
-} headings[] = {
+const struct knob_heading knob_headings[] = {
     {KNOB_PROMPT, "Prompt"},     {KNOB_HISTORY, "Conversation"}, {KNOB_SAMPLE, "Answer"},
     {KNOB_TEMPLATE, "Template"}, {KNOB_MODEL, "Model"},          {KNOB_RUN, "Machine"},
-    {KNOB_DEVICE, "Detection"},  {KNOB_COMMON, "Output"},
+    {KNOB_DEVICE, "Detection"},  {KNOB_COMMON, "Output"},        {0, NULL},
 };
+
+bool knob_is_setting(const struct knob *knob) {
+    return !(knob->flags & (KNOB_NO_ENV | KNOB_NO_FILE));
+}
 
 bool knob_of_verb(const struct knob *knob, const struct knob_verb *verb) {
     if (!(knob->group & (verb->groups | KNOB_COMMON))) {
+        return false;
+    }
+    if (verb->groups == KNOB_ALL && knob->group != KNOB_COMMON && !knob_is_setting(knob)) {
         return false;
     }
     for (size_t i = 0; i < verb->n_own; i++) {
@@ -33,6 +38,21 @@ bool knob_of_verb(const struct knob *knob, const struct knob_verb *verb) {
         }
     }
     return true;
+}
+
+const struct knob *knob_at(const struct knob_verb *verb, size_t i) {
+    size_t n;
+    const struct knob *table = knobs_table(&n);
+    if (i < verb->n_own) {
+        return &verb->own[i];
+    }
+    i -= verb->n_own;
+    for (size_t j = 0; j < n; j++) {
+        if (knob_of_verb(&table[j], verb) && i-- == 0) {
+            return &table[j];
+        }
+    }
+    return NULL;
 }
 
 /* Appends words, broken at spaces; *column is where the line stands. */
@@ -53,8 +73,7 @@ static void help_wrap(struct buf *out, const char *text, size_t *column) {
     }
 }
 
-/* "(0..2; default 0.7; IGN_TEMPERATURE)", with only what there is. */
-static void help_facts(const struct knob *k, bool is_own, char *out, size_t n) {
+void knob_facts(const struct knob *k, bool is_own, char *out, size_t n) {
     char parts[3][160] = {"", "", ""};
     knob_bounds(k, parts[0], sizeof parts[0]);
     if (k->type == KNOB_LIST) {
@@ -90,7 +109,7 @@ static void help_knob(struct buf *out, const struct knob *k, bool is_own) {
     buf_printf(out, "%*s", (int)(INDENT - column), "");
     column = INDENT;
     help_wrap(out, k->help, &column);
-    help_facts(k, is_own, facts, sizeof facts);
+    knob_facts(k, is_own, facts, sizeof facts);
     help_wrap(out, facts, &column);
     buf_putc(out, '\n');
 }
@@ -106,19 +125,23 @@ void knobs_help(struct buf *out, const struct knob_verb *verb) {
     for (size_t i = 0; i < verb->n_own; i++) {
         help_knob(out, &verb->own[i], true);
     }
-    for (size_t h = 0; h < sizeof headings / sizeof headings[0]; h++) {
+    for (const struct knob_heading *h = knob_headings; h->title; h++) {
         bool open = false;
         for (size_t i = 0; i < n; i++) {
-            if (table[i].group != headings[h].group || !knob_of_verb(&table[i], verb)) {
+            if (table[i].group != h->group || !knob_of_verb(&table[i], verb)) {
                 continue;
             }
             if (!open) {
-                buf_printf(out, "\n%s:\n", headings[h].title);
+                buf_printf(out, "\n%s:\n", h->title);
                 open = true;
             }
             help_knob(out, &table[i], false);
         }
     }
+    buf_puts(out,
+             "\nWhat has a variable may be in a file too, as key = value; below [VERB] for one\n"
+             "verb. The first of these wins: flag, variable, --config FILE, the file\n"
+             "~/.config/ign/ign.toml, then " FOLDER_SYSTEM_CONFIG "/ign.toml.\n");
 }
 
 /* Insertions, deletions, substitutions and swaps of neighbours that turn a into b (Damerau's

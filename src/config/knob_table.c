@@ -50,7 +50,7 @@ static const struct knob table[] = {
      .unit = "ID=X", .help = "add X to the logit of a token"},
     {.name = "seed", .type = KNOB_UINT64, .group = KNOB_SAMPLE, .unit = "N",
      .help = "make the same choices again; random, and printed, if not given"},
-    {.name = "stop", .type = KNOB_LIST, .group = KNOB_SAMPLE, .flags = KNOB_NO_ENV, .unit = "TEXT",
+    {.name = "stop", .type = KNOB_LIST, .group = KNOB_SAMPLE, .unit = "TEXT",
      .help = "end the answer before this text"},
     {.name = "ignore-eos", .type = KNOB_BOOL, .group = KNOB_SAMPLE,
      .help = "go on when the model would end its answer"},
@@ -103,6 +103,8 @@ static const struct knob table[] = {
      .help = "no progress and no timing, only errors"},
     {.name = "verbose", .type = KNOB_BOOL, .group = KNOB_COMMON,
      .help = "say what is chosen and why"},
+    {.name = "config", .type = KNOB_STR, .group = KNOB_COMMON, .flags = KNOB_NO_FILE, .unit = "FILE",
+     .help = "read settings from one more file, which wins over those of the machine and the user"},
     {.name = "color", .type = KNOB_CHOICE, .group = KNOB_COMMON, .unit = "WHEN", .def = "auto",
      .choices = "auto|always|never", .help = "colours on a terminal; NO_COLOR turns them off too"},
     /* clang-format on */

@@ -173,7 +173,9 @@ static enum err_code value_bool(struct value *v, struct err *e) {
     const char *text = v->text;
     v->b = word_among(text, "true|1|yes|on");
     if (!v->b && !word_among(text, "false|0|no|off")) {
-        return err_set(e, ERR_RANGE, "%s is neither true nor false", text);
+        err_set(e, ERR_RANGE, "%s is neither true nor false", text);
+        err_hint(e, "take one of the two");
+        return ERR_RANGE;
     }
     return ERR_OK;
 }
@@ -187,7 +189,9 @@ enum err_code value_set(struct value *v, bool lifted, struct err *e) {
     case KNOB_SIZE: return value_size(v, e);
     case KNOB_CHOICE:
         if (!word_among(v->text, v->knob->choices)) {
-            return err_set(e, ERR_RANGE, "%s is not one of %s", v->text, v->knob->choices);
+            err_set(e, ERR_RANGE, "%s is not one of %s", v->text, v->knob->choices);
+            err_hint(e, "take one of these");
+            return ERR_RANGE;
         }
         return ERR_OK;
     case KNOB_STR:

@@ -19,8 +19,11 @@ struct value {
         uint64_t u;
         double r;
     };
-    const char **items; /* [n_item] of a LIST, [argc] allocated */
+    const char **flags;       /* of a LIST: what the flags gave, [argc] allocated */
+    const char *const *items; /* [n_item] of a LIST, wherever they come from */
     size_t n_item;
+    const struct settings_file *file; /* KNOB_FILE: where, */
+    int line;                         /* and in which line */
 };
 
 /* Sets the value from v->text, which is not NULL, by the knob's type and bounds. `lifted`: max does

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "config/knob_help.h"
 #include "config/knob_value.h"
+#include "config/settings.h"
 
 struct knobs {
     const struct knob_verb *verb;
@@ -95,7 +96,8 @@ static enum err_code knobs_read_flag(struct knobs *k, int argc, char *const *arg
     v->origin = KNOB_FLAG;
     v->text = text;
     if (v->knob->type == KNOB_LIST) {
-        v->items[v->n_item++] = text;
+        v->flags[v->n_item++] = text;
+        v->items = v->flags;
     }
     return ERR_OK;
 }
@@ -127,21 +129,60 @@ void knob_env_name(const struct knob *knob, char out[KNOB_ENV_MAX]) {
     }
 }
 
-/* Where no flag was given: the environment, then the default. */
-static void knobs_read_env(struct knobs *k) {
+static bool value_read_env(struct value *v) {
+    char name[KNOB_ENV_MAX];
+    knob_env_name(v->knob, name);
+    v->text = knobs_env(name);
+    if (!v->text) {
+        return false;
+    }
+    v->origin = KNOB_ENV;
+    v->items = &v->text;
+    v->n_item = 1;
+    return true;
+}
+
+/* An empty text takes a setting back to its default. */
+static void value_read_file(struct value *v, const struct settings *s, const char *verb) {
+    const struct toml_entry *entry = settings_find(s, verb, v->knob->name, &v->file);
+    if (!entry || (entry->kind == TOML_STRING && entry->texts[0][0] == '\0')) {
+        return;
+    }
+    v->origin = KNOB_FILE;
+    v->line = entry->line;
+    v->text = entry->n_text ? entry->texts[0] : NULL;
+    v->items = entry->texts;
+    v->n_item = entry->n_text;
+}
+
+/* Where no flag was given: the environment, then the files, then the default. */
+static void knobs_read_settings(struct knobs *k, const struct settings *s) {
     for (size_t i = 0; i < k->n_value; i++) {
         struct value *v = &k->values[i];
         if (v->origin == KNOB_FLAG) {
             continue;
         }
-        if (!v->is_own && !(v->knob->flags & KNOB_NO_ENV)) {
-            char name[KNOB_ENV_MAX];
-            knob_env_name(v->knob, name);
-            v->text = knobs_env(name);
-            v->origin = v->text ? KNOB_ENV : KNOB_DEFAULT;
+        if (!v->is_own && !(v->knob->flags & KNOB_NO_ENV) && !value_read_env(v) && s) {
+            value_read_file(v, s, k->verb->name);
         }
-        v->text = v->text ? v->text : v->knob->def;
+        if (v->origin == KNOB_DEFAULT) {
+            v->text = v->knob->def;
+        }
     }
+}
+
+static const char *value_place(const struct value *v, char *out, size_t n) {
+    char name[KNOB_ENV_MAX];
+    switch (v->origin) {
+    case KNOB_DEFAULT: snprintf(out, n, "default"); break;
+    case KNOB_FILE: snprintf(out, n, "%s, line %d", v->file->path, v->line); break;
+    case KNOB_ENV:
+        knob_env_name(v->knob, name);
+        snprintf(out, n, "%s", name);
+        break;
+    case KNOB_FLAG: snprintf(out, n, "--%s", v->knob->name); break;
+    }
+    return out;
 }
 
 /* Turns texts into values; switches first, as they may lift the bounds of others. */
@@ -155,13 +196,8 @@ static enum err_code knobs_resolve(struct knobs *k, struct err *e) {
             }
             enum err_code code = value_set(v, lift && knobs_bool(k, lift), e);
             if (code) {
-                char name[KNOB_ENV_MAX];
-                knob_env_name(v->knob, name);
-                if (v->origin == KNOB_ENV) {
-                    err_where(e, "%s", name);
-                } else {
-                    err_where(e, "--%s", v->knob->name);
-                }
+                char place[320];
+                err_where(e, "%s", value_place(v, place, sizeof place));
                 return code;
             }
         }
@@ -186,27 +222,6 @@ static enum err_code knobs_check_operands(const struct knobs *k, struct err *e) 
 
 /* ---- one call -------------------------------------------------------------------------- */
 
-/* Fills values with the verb's own knobs and those of the table that it takes; counts only when
- * values is NULL. */
-static size_t knobs_collect(const struct knob_verb *verb, struct value *values) {
-    size_t n_table, n = 0;
-    const struct knob *table = knobs_table(&n_table);
-    for (size_t i = 0; i < verb->n_own; i++, n++) {
-        if (values) {
-            values[n] = (struct value){.knob = &verb->own[i], .is_own = true};
-        }
-    }
-    for (size_t i = 0; i < n_table; i++) {
-        if (knob_of_verb(&table[i], verb)) {
-            if (values) {
-                values[n] = (struct value){.knob = &table[i]};
-            }
-            n++;
-        }
-    }
-    return n;
-}
-
 static enum err_code knobs_create(struct knobs **out, const struct knob_verb *verb, int argc,
                                   struct err *e) {
     size_t words = argc > 0 ? (size_t)argc : 1;
@@ -217,16 +232,21 @@ static enum err_code knobs_create(struct knobs **out, const struct knob_verb *ve
     }
     k->verb = verb;
     k->operands = mem_alloc(words, sizeof *k->operands);
-    k->values = mem_zalloc(knobs_collect(verb, NULL), sizeof *k->values);
+    size_t n = 0;
+    while (knob_at(verb, n)) {
+        n++;
+    }
+    k->values = mem_zalloc(n, sizeof *k->values);
     if (!k->operands || !k->values) {
         goto fail;
     }
-    k->n_value = knobs_collect(verb, k->values);
+    k->n_value = n;
     for (size_t i = 0; i < k->n_value; i++) {
         struct value *v = &k->values[i];
+        *v = (struct value){.knob = knob_at(verb, i), .is_own = i < verb->n_own};
         if (v->knob->type == KNOB_LIST) {
-            v->items = mem_alloc(words, sizeof *v->items);
-            if (!v->items) {
+            v->flags = mem_alloc(words, sizeof *v->flags);
+            if (!v->flags) {
                 goto fail;
             }
         }
@@ -245,8 +265,8 @@ static bool word_present(int argc, char *const *argv, const char *word) {
     return false;
 }
 
-enum err_code knobs_read(struct knobs **out, const struct knob_verb *verb, int argc,
-                         char *const *argv, struct err *e) {
+enum err_code knobs_read(struct knobs **out, const struct knob_verb *verb, const struct settings *s,
+                         int argc, char *const *argv, struct err *e) {
     struct knobs *k = NULL;
     *out = NULL;
     enum err_code code = knobs_create(&k, verb, argc, e);
@@ -259,11 +279,11 @@ enum err_code knobs_read(struct knobs **out, const struct knob_verb *verb, int a
         if (code) {
             goto fail;
         }
-        code = knobs_check_operands(k, e);
+        code = argv ? knobs_check_operands(k, e) : ERR_OK;
         if (code) {
             goto fail;
         }
-        knobs_read_env(k);
+        knobs_read_settings(k, s);
         code = knobs_resolve(k, e);
         if (code) {
             goto fail;
@@ -281,7 +301,7 @@ void knobs_free(struct knobs *k) {
         return;
     }
     for (size_t i = 0; i < k->n_value; i++) {
-        mem_free(k->values[i].items);
+        mem_free(k->values[i].flags);
     }
     mem_free(k->values);
     mem_free(k->operands);
@@ -294,6 +314,18 @@ bool knobs_help_wanted(const struct knobs *k) {
 
 bool knobs_json_wanted(int argc, char *const *argv) {
     return word_present(argc, argv, "--json");
+}
+
+const char *knobs_config_wanted(int argc, char *const *argv) {
+    const char *path = knobs_env("IGN_CONFIG");
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], "--config=", 9) == 0) {
+            path = argv[i] + 9;
+        } else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
+            path = argv[++i];
+        }
+    }
+    return path;
 }
 
 /* ---- getters --------------------------------------------------------------------------- */
@@ -352,6 +384,14 @@ const char *knobs_item(const struct knobs *k, const char *name, size_t i) {
 
 enum knob_origin knobs_origin(const struct knobs *k, const char *name) {
     return knobs_get(k, name)->origin;
+}
+
+const char *knobs_origin_text(const struct knobs *k, const char *name, char *out, size_t n) {
+    return value_place(knobs_get(k, name), out, n);
+}
+
+const char *knobs_text(const struct knobs *k, const char *name) {
+    return knobs_get(k, name)->text;
 }
 
 bool knobs_given(const struct knobs *k, const char *name) {

@@ -1,9 +1,10 @@
-/* knobs.h: one table of every setting: its flag, environment variable, bounds, default and help.
+/* knobs.h: one table of every setting: its flag, variable, file key, bounds, default and help.
  *
  * Owns the table, the reading of a verb's command line and of IGN_... variables against it, and
- * the text of --help. Owns the program's only getenv. Refuses to act on values and to print.
- * A knob "top-p" is the flag --top-p and the variable IGN_TOP_P; a flag wins over a variable,
- * a variable over the default.
+ * the text of --help. Owns the program's only getenv. Refuses to act on values, to print, and to
+ * read files (settings.h). A knob "top-p" is the flag --top-p, the variable IGN_TOP_P and the key
+ * top-p in a file; a flag wins over a variable, a variable over a file, a file over the default.
+ * No knob holds a secret, as anybody may read a command line: it names the file that has it.
  * Invariant: what a getter returns has been checked against the knob's type and bounds.
  */
 #ifndef IGN_CONFIG_KNOBS_H
@@ -24,7 +25,7 @@ enum knob_type {
     KNOB_SIZE,   /* bytes within min..max: 8GiB, 1.5G, 500MB, 1048576; see KNOB_SIZE_MAX */
     KNOB_STR,
     KNOB_CHOICE, /* one of `choices` */
-    KNOB_LIST    /* strings; the flag may be repeated */
+    KNOB_LIST    /* strings; the flag may be repeated, the variable has one, a file an array */
 };
 
 /* The largest `max` of a KNOB_SIZE: beyond it a double no longer counts single bytes. A size is a
@@ -33,7 +34,8 @@ enum knob_type {
  * nothing is bytes. Parts of a byte are dropped. */
 #define KNOB_SIZE_MAX 0x1p53
 
-/* Which verbs take a knob: a verb names the groups that it wants. They are the headings of help. */
+/* Which verbs take a knob: a verb names the groups that it wants. They are the headings of
+ * help. */
 enum knob_group {
     KNOB_PROMPT = 1,   /* generate: --prompt --prompt-file --raw --output-file --logprobs */
     KNOB_HISTORY = 2,  /* chat: --history */
@@ -44,10 +46,14 @@ enum knob_group {
     KNOB_COMMON = 64,  /* every verb: --json --quiet --verbose --color */
     KNOB_DEVICE = 128  /* whoever looks at the machine: --system-root --drivers --probe-seconds */
 };
+#define KNOB_ALL                                                                                   \
+    (~0u) /* of a verb that shows every setting: all groups, but no flag of one call               \
+           */
 
 enum knob_flags {
     KNOB_NO_ENV = 1,   /* a matter of one call, not a setting: flag only */
     KNOB_MAY_PASS = 2, /* a given value may pass `max`; the caller checks it against the model */
+    KNOB_NO_FILE = 4,  /* flag and variable, but no key of a file */
 };
 
 struct knob {
@@ -74,21 +80,32 @@ struct knob_verb {
     size_t n_own;           /* one with a name of the table takes its place */
 };
 
-struct knobs; /* the values of one call of one verb */
+/* All verbs of the program, for whoever has to know their names. */
+struct knob_verbs {
+    const struct knob_verb *const *at;
+    size_t n;
+};
+
+struct knobs;    /* the values of one call of one verb */
+struct settings; /* of files: config/settings.h */
 
 /* Reads argv[0..argc), the words after the verb: --flag VALUE, --flag=VALUE, operands anywhere,
- * `--` before operands that look like flags, `-` an operand. Flags are never abbreviated. Strings
- * are borrowed from argv. With --help among the flags nothing is checked: see knobs_help_wanted.
- * ERR_USAGE: unknown flag (the hint names the nearest), missing value, wrong number of operands.
- * ERR_RANGE: not a number, out of bounds, not among the choices; the text names the bounds.
- * ERR_NOMEM. On failure *k is NULL. */
-enum err_code knobs_read(struct knobs **k, const struct knob_verb *verb, int argc,
-                         char *const *argv, struct err *e);
+ * `--` before operands that look like flags, `-` an operand. Flags are never abbreviated. Where no
+ * flag is given the environment counts, then `s` (may be NULL). Strings are borrowed from argv, the
+ * environment and `s`. With --help among the flags nothing is checked: see knobs_help_wanted. argv
+ * NULL (and argc 0): what counts where no word is given; operands are not missed. ERR_USAGE:
+ * unknown flag (the hint names the nearest), missing value, wrong number of operands. ERR_RANGE:
+ * not a number, out of bounds, not among the choices; the text names the bounds. ERR_NOMEM. On
+ * failure *k is NULL. */
+enum err_code knobs_read(struct knobs **k, const struct knob_verb *verb, const struct settings *s,
+                         int argc, char *const *argv, struct err *e);
 void knobs_free(struct knobs *k); /* NULL is fine */
 
 bool knobs_help_wanted(const struct knobs *k); /* --help or -h */
 /* Whether --json is among the words, for errors that arise before knobs_read has succeeded. */
 bool knobs_json_wanted(int argc, char *const *argv);
+/* The file of --config among the words, else of IGN_CONFIG, as knobs_read would find it; NULL. */
+const char *knobs_config_wanted(int argc, char *const *argv);
 
 /* By name; the knob must be of the verb and of that type (asserted). */
 bool knobs_bool(const struct knobs *k, const char *name);
@@ -100,9 +117,14 @@ const char *knobs_str(const struct knobs *k, const char *name); /* STR, CHOICE; 
 size_t knobs_count(const struct knobs *k, const char *name);    /* of a LIST */
 const char *knobs_item(const struct knobs *k, const char *name, size_t i);
 
-enum knob_origin { KNOB_DEFAULT, KNOB_ENV, KNOB_FLAG };
+enum knob_origin { KNOB_DEFAULT, KNOB_FILE, KNOB_ENV, KNOB_FLAG };
 enum knob_origin knobs_origin(const struct knobs *k, const char *name);
-/* By flag or environment. */
+/* Where the value comes from, as a user would look for it: "/etc/ign/ign.toml, line 3",
+ * "IGN_TOP_P", "--top-p", "default". In out [n]. */
+const char *knobs_origin_text(const struct knobs *k, const char *name, char *out, size_t n);
+/* As it was typed or as the default is, whatever the type; NULL where there is neither. */
+const char *knobs_text(const struct knobs *k, const char *name);
+/* By flag, environment or file. */
 bool knobs_given(const struct knobs *k, const char *name);
 
 size_t knobs_operands(const struct knobs *k);

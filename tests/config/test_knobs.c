@@ -76,7 +76,7 @@ static struct call call(const struct knob_verb *verb, const char *words) {
             *w++ = '\0';
         }
     }
-    c.code = knobs_read(&c.k, verb, argc, argv, &c.e);
+    c.code = knobs_read(&c.k, verb, NULL, argc, argv, &c.e);
     assert_int_equal(c.code, c.e.code);
     assert_true((c.code == ERR_OK) == (c.k != NULL));
     return c;
