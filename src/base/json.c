@@ -273,3 +273,8 @@ void json_put_null(struct json_writer *w) {
     json_separate(w);
     buf_puts(w->out, "null");
 }
+
+void json_put_raw(struct json_writer *w, struct str json) {
+    json_separate(w);
+    buf_put(w->out, json.p, json.n);
+}

@@ -61,5 +61,6 @@ void json_put_uint(struct json_writer *w, uint64_t v);
 void json_put_real(struct json_writer *w, double v); /* not finite becomes null */
 void json_put_bool(struct json_writer *w, bool v);
 void json_put_null(struct json_writer *w);
+void json_put_raw(struct json_writer *w, struct str json); /* a whole value, not looked at */
 
 #endif

@@ -50,6 +50,8 @@ enum err_code os_mkdirs(const char *path, struct err *e);
  * made with mode 0600. Whole or not at all: after a failure (ERR_IO on a full disk) the file has
  * the length that it had. The caller keeps other writers away (os_lock_take). */
 enum err_code os_append_file(const char *path, const void *p, size_t n, struct err *e);
+/* Cuts a file to its first `size` bytes and flushes that to disk. */
+enum err_code os_cut_file(const char *path, uint64_t size, struct err *e);
 /* ERR_NOTFOUND, ERR_IO. Links are followed. */
 struct os_file_info {
     uint64_t size;
@@ -129,6 +131,7 @@ void os_relax(void);
 /* ---- processes and libraries ---------------------------------------------------------- */
 
 uint64_t os_process_id(void);
+uint64_t os_user_id(void);
 bool os_process_alive(uint64_t id);
 /* Processor time of this process so far, all threads, user and system, seconds. */
 double os_cpu_seconds(void);
@@ -181,11 +184,14 @@ double os_now(void);        /* monotonic seconds */
 int64_t os_wall_time(void); /* seconds since 1970 */
 /* Broken-down local time of `t` formatted by strftime's `fmt`; returns bytes written. */
 size_t os_strftime(char *out, size_t n, const char *fmt, int64_t t);
+/* Now, in UTC, as RFC 3339 writes it: "2026-11-25T21:32:04.123Z". */
+enum { OS_STAMP = 32 };
+void os_stamp(char out[OS_STAMP]);
 uint64_t os_random_seed(void);
 void os_sleep(double seconds);
 
 /* From now on SIGINT and SIGTERM add one to *count; the second ends the process at once with
- * status 130. SIGPIPE is ignored, so that writes give errors. */
+ * status 130. SIGPIPE and SIGXFSZ are ignored, so that writes give errors. */
 void os_signals_catch(volatile int *count);
 
 bool os_is_terminal(int fd);

@@ -791,6 +791,15 @@ size_t os_strftime(char *out, size_t n, const char *fmt, int64_t t) {
     return localtime_r(&when, &tm) ? strftime(out, n, fmt, &tm) : 0;
 }
 
+void os_stamp(char out[OS_STAMP]) {
+    struct timespec now = {0};
+    struct tm tm = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    size_t n = strftime(out, OS_STAMP, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, OS_STAMP - n, ".%03dZ", (int)(now.tv_nsec / 1000000));
+}
+
 uint64_t os_random_seed(void) {
     uint64_t v;
     ssize_t k;
@@ -836,6 +845,7 @@ void os_signals_catch(volatile int *count) {
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 bool os_is_terminal(int fd) {

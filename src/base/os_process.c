@@ -58,6 +58,19 @@ enum err_code os_append_file(const char *path, const void *p, size_t n, struct e
     return code;
 }
 
+enum err_code os_cut_file(const char *path, uint64_t size, struct err *e) {
+    enum err_code code = ERR_OK;
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return os_fail(e, "cut", path);
+    }
+    if (ftruncate(fd, (off_t)size) != 0 || fsync(fd) != 0) {
+        code = os_fail(e, "cut", path);
+    }
+    close(fd);
+    return code;
+}
+
 void os_streams_hold(void) {
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) < 0) { /* the lowest that is free, so it is this one */
@@ -137,6 +150,10 @@ void os_lock_drop(struct os_lock *l) {
 
 uint64_t os_process_id(void) {
     return (uint64_t)getpid();
+}
+
+uint64_t os_user_id(void) {
+    return (uint64_t)getuid();
 }
 
 bool os_process_alive(uint64_t id) {

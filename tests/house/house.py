@@ -37,6 +37,8 @@ STANDARD = set(
 ADAPTERS = {
     "jansson.h": r"src/base/json\.c",
     "utf8proc.h": r"src/text/[a-z0-9_]+\.c",
+    "nettle/hmac.h": r"src/observe/digest\.c",
+    "nettle/sha2.h": r"src/observe/digest\.c",
 }
 ONE_FILE_EACH = ["utf8proc.h"]
 OS_FILE = r"src/base/os_[a-z]+\.c"
@@ -275,6 +277,7 @@ PLANTED = [
     (rule_layers, "src/text/a.c", '/* a.c: x */\n#include "vocab.h"\n'),
     (rule_headers, "src/model/a.c", "/* a.c: x */\n#include <jansson.h>\n"),
     (rule_headers, "src/text/a.c", "/* a.c: x */\n#include <utf8proc.h>\n"),
+    (rule_headers, "src/observe/a.c", "/* a.c: x */\n#include <nettle/sha2.h>\n"),
     (rule_headers, "src/model/a.c", "/* a.c: x */\n#include <unistd.h>\n"),
     (rule_headers, "src/model/a.c", "/* a.c: x */\n#include <sys/stat.h>\n"),
     (rule_headers, "src/model/a.c", "/* a.c: x */\n#include <cuda.h>\n"),
@@ -352,7 +355,7 @@ def exports(library, header):
 def needed(program):
     elf = subprocess.run(["readelf", "-d", program], capture_output=True, check=True)
     libraries = re.findall(r"\(NEEDED\).*\[([^]]+)\]", elf.stdout.decode())
-    allowed = r"(libc|libm|libpthread|libjansson|libutf8proc|ld-linux-[\w-]+)\.so\.\d+"
+    allowed = r"(libc|libm|libpthread|libjansson|libutf8proc|libnettle|ld-linux-[\w-]+)\.so\.\d+"
     wrong = [name for name in libraries if not re.fullmatch(allowed, name)]
     print(f"links {', '.join(libraries)}" + (f"; not allowed: {wrong}" if wrong else ""))
     return 1 if wrong or not libraries else 0
