@@ -10,8 +10,8 @@
 
 #include "device/plan_table.h"
 
-/* Resident memory of the program before it opens anything: its code, libraries and tables. */
-#define PROGRAM_BYTES ((uint64_t)6 << 20)
+/* Resident memory of the program before it opens anything: code, libraries, tables, stacks. */
+#define PROGRAM_BYTES ((uint64_t)5 << 19)
 /* The largest context that may be asked for, and the least that is worth having. */
 enum { CONTEXT_MAX = 1 << 24, CONTEXT_LEAST = 512, CONTEXT_STEP = 512, THREAD_MAX = 1024 };
 
