@@ -57,20 +57,24 @@ IGN_API const char *ign_version(void); /* [any] */
 /* ---- models ------------------------------------------------------------------------------- */
 
 typedef struct ign_model_options {
-    const char *device;    /* "auto" (NULL), "cpu", "plain" */
-    const char *cpu_level; /* NULL: the best that the CPU has; "c", "avx2" */
-    int threads;           /* 0: one per CPU that this process may use */
-    int duty;              /* percent of their processors' time, 5..100, that they use; 0: 100 */
-    int context;           /* positions of KV memory, shared by all sessions; 0: 4096 or less */
-    int batch;             /* tokens computed in one step at most; 0: 512 */
-    bool kv_f32;           /* KV cache in f32, else f16 */
-    bool no_mmap;          /* read the file into memory */
-    bool mlock;            /* lock it there */
-    bool tokenizer_only;   /* no weights: encode, decode and render only */
+    const char *device;      /* "auto" (NULL), "cpu", "plain" */
+    const char *cpu_level;   /* NULL: the best that the CPU has; "c", "avx2" */
+    int threads;             /* 0: as many as this process has physical cores for */
+    int duty;                /* percent of their processors' time, 5..100, that they use; 0: 100 */
+    int context;             /* positions of KV memory, shared by all sessions; 0: 4096 or less */
+    int batch;               /* tokens computed in one step at most; 0: 512 */
+    bool kv_f32;             /* KV cache in f32, else f16 */
+    bool no_mmap;            /* read the file into memory */
+    bool mlock;              /* lock it there */
+    uint64_t max_memory;     /* bytes that the process may have in all; 0: what is available */
+    bool tokenizer_only;     /* no weights: encode, decode and render only */
+    const char *system_root; /* folder with the /proc and /sys that say what is available, where
+                                those of the machine are not at /; NULL */
     int64_t clock; /* what chat templates see as now, seconds since 1970; 0: the real time */
 } ign_model_options;
 
-/* Opens a GGUF file. `o` may be NULL. [any] for different models. */
+/* Opens a GGUF file. `o` may be NULL. IGN_NOFIT, before anything is loaded, with numbers and what
+ * would fit. [any] for different models. */
 IGN_API ign_status ign_model_open(ign_model **m, const char *path, const ign_model_options *o,
                                   ign_error *e);
 /* All sessions must have been freed. NULL is fine. [owner] */

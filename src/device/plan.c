@@ -42,10 +42,10 @@ static uint64_t kv_of_one(const struct plan_model *m, const struct plan_opts *o)
            (uint64_t)(o->kv_bytes ? o->kv_bytes : 2);
 }
 
-/* Positions come in pages of this many. */
-static uint64_t positions(int context) {
-    enum { PAGE_TOK = 32 };
-    return ((uint64_t)context + PAGE_TOK - 1) / PAGE_TOK * PAGE_TOK;
+/* Positions come in whole pages. */
+static uint64_t positions(const struct plan_opts *o, int context) {
+    uint64_t page = o->page_tok ? (uint64_t)o->page_tok : 32;
+    return ((uint64_t)context + page - 1) / page * page;
 }
 
 struct plan_row plan_row_of(enum plan_where where, const struct plan_model *m,
@@ -56,9 +56,9 @@ struct plan_row plan_row_of(enum plan_where where, const struct plan_model *m,
         .quant = q,
         .context = context,
         .weights = m->weights_bytes[q],
-        .kv = positions(context) * kv_of_one(m, o),
+        .kv = positions(o, context) * kv_of_one(m, o),
         .scratch = s->fixed + s->per_tok * (uint64_t)batch +
-                   (uint64_t)threads * (s->per_thread + s->per_thread_pos * positions(context)),
+                   (uint64_t)threads * (s->per_thread + s->per_thread_pos * positions(o, context)),
         .program = where == PLAN_CUDA ? 0 : PROGRAM_BYTES + m->text_bytes,
     };
     r.total = r.weights + r.kv + r.scratch + r.program;

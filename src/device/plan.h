@@ -49,6 +49,7 @@ struct plan_opts {
     int quant;                        /* enum plan_quant, or -1: choose */
     const char *device;               /* NULL, "auto", "cpu", "plain" */
     int kv_bytes;                     /* of one number in the KV cache: 2 or 4; 0: 2 */
+    int page_tok;                     /* positions in a page of the KV cache; 0: 32 */
     uint64_t max_memory;              /* --max-memory, bytes; 0: none */
     double read_gb_per_s, gmac_per_s; /* this machine's ceilings; 0: not measured, no estimate */
 };
@@ -98,7 +99,7 @@ int plan_threads(const struct machine_cpu *c);
  * the known names. */
 enum err_code plan_known(struct plan_model *model, const char *name, struct err *e);
 /* n_param, weights_bytes and active_bytes from the shape: the fields from n_layer to rope_table. */
-void plan_fill(struct plan_model *model);
+void plan_sizes(struct plan_model *model);
 
 const char *plan_quant_name(enum plan_quant q); /* "fp32", "fp16", "int8", "int4" */
 /* The quantization called so; -1 for "auto", NULL and whatever has no name. */

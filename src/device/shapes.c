@@ -111,7 +111,7 @@ static void shape_copy(struct plan_model *m, const struct shape *s) {
         .text_bytes = (uint64_t)s->n_vocab * TEXT_BYTES_A_TOKEN,
     };
     snprintf(m->name, sizeof m->name, "%s", s->name);
-    plan_fill(m);
+    plan_sizes(m);
 }
 
 enum err_code plan_known(struct plan_model *model, const char *name, struct err *e) {
@@ -210,7 +210,7 @@ static void add_layer(struct sum *s, int l) {
     add(s, DOWN, l, n_exp, used, d, m->d_ff);
 }
 
-void plan_fill(struct plan_model *m) {
+void plan_sizes(struct plan_model *m) {
     for (int q = 0; q < PLAN_QUANT_N; q++) {
         struct sum s = {.m = m, .q = (enum plan_quant)q};
         add(&s, EMBED, 0, 1, m->tied ? 1 : 0, m->n_vocab, m->d_model); /* else one row a token */

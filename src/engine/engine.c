@@ -66,7 +66,9 @@ static enum err_code read_options(struct model_opts *to, const ign_model_options
                               .max_tok = o->batch,
                               .kv_type = o->kv_f32 ? DT_F32 : DT_F16,
                               .no_mmap = o->no_mmap,
-                              .mlock = o->mlock};
+                              .mlock = o->mlock,
+                              .max_memory = o->max_memory,
+                              .system_root = o->system_root};
     return ERR_OK;
 }
 
@@ -92,10 +94,6 @@ static size_t piece_max(const struct vocab *v) {
 }
 
 static enum err_code load_weights(ign_model *m, const struct model_opts *o, struct err *e) {
-    model_measure(m->m, o, &m->bytes);
-    log_line(LOG_INFO, "%s: weights %.1f MB, KV cache %.1f MB, scratch %.1f MB", m->name,
-             (double)m->bytes.weights / 1e6, (double)m->bytes.kv / 1e6,
-             (double)m->bytes.scratch / 1e6);
     enum err_code c;
     if ((c = model_load(m->m, o, e)) ||
         (c = kv_pool_init(&m->pool, m->m->kern, m->m->dev, &m->m->kv, e)) ||
@@ -170,9 +168,9 @@ void ign_model_get_info(const ign_model *m, ign_model_info *info) {
                              .architecture = cfg->arch ? cfg->arch : "",
                              .device = m->loaded ? m->m->kern->describe(m->m->dev) : "",
                              .parameters = m->m->w.n_param,
-                             .weights_bytes = m->bytes.weights,
-                             .kv_bytes = m->bytes.kv,
-                             .scratch_bytes = m->bytes.scratch,
+                             .weights_bytes = m->m->plan.weights,
+                             .kv_bytes = m->m->plan.kv,
+                             .scratch_bytes = m->m->plan.scratch,
                              .layers = cfg->n_layer,
                              .vocabulary = (int)vocab_size(m->m->vocab),
                              .context_trained = cfg->n_ctx,

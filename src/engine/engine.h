@@ -86,7 +86,6 @@ struct ign_model {
     char *name;
     int64_t clock;
     double load_seconds;
-    struct model_bytes bytes;
     struct kv_pool pool;
     int context;           /* positions in the pool */
     size_t piece_max;      /* bytes of text that one token can give */

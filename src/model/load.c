@@ -46,7 +46,7 @@ static enum err_code check_options(const struct model_opts *o, struct err *e) {
 
 /* Weights may be mapped and shared, and their pages count as available while nobody uses them; but
  * a machine that cannot hold them reads the disk for every token: that is refused, too. */
-static enum err_code check_fits(const struct model *m, struct model_opts *o, struct err *e) {
+static enum err_code check_fits(struct model *m, struct model_opts *o, struct err *e) {
     struct plan_model need;
     struct plan_choice plan;
     struct machine machine;
@@ -57,6 +57,7 @@ static enum err_code check_fits(const struct model *m, struct model_opts *o, str
         .quant = -1,
         .device = o->device,
         .kv_bytes = o->kv_type == DT_F32 ? 4 : 2,
+        .page_tok = o->page_tok,
         .max_memory = o->max_memory,
     };
     machine_read(&machine, o->system_root);
@@ -65,11 +66,18 @@ static enum err_code check_fits(const struct model *m, struct model_opts *o, str
         return rc;
     }
     o->n_thread = o->n_thread ? o->n_thread : plan.threads;
+    m->plan = plan.row;
     if (!plan.row.fits) {
         rc = plan_refuse(&plan, e);
         err_where(e, "%s", m->file->path);
+        return rc;
     }
-    return rc;
+    const double mb = 1e6;
+    log_line(LOG_INFO,
+             "%s: %.1f MB: weights %.1f, KV cache %.1f, scratch %.1f, program and text %.1f",
+             m->file->path, (double)m->plan.total / mb, (double)m->plan.weights / mb,
+             (double)m->plan.kv / mb, (double)m->plan.scratch / mb, (double)m->plan.program / mb);
+    return ERR_OK;
 }
 
 /* ---- opening ------------------------------------------------------------------------------ */

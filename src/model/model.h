@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "device/plan.h"
 #include "format/gguf.h"
 #include "kern/kern.h"
 #include "text/chat.h"
@@ -101,13 +102,6 @@ struct model_opts {
     const char *system_root; /* where /proc and /sys are; NULL: here */
 };
 
-/* What opening will take, known before anything is allocated. Bytes. */
-struct model_bytes {
-    uint64_t weights; /* mapped */
-    uint64_t kv;
-    uint64_t scratch;
-};
-
 struct model {
     struct gguf *file;
     struct config cfg;
@@ -121,6 +115,7 @@ struct model {
     struct kern_dev *dev;
     struct kern_kv kv; /* shape of the page pool */
     int max_tok, max_out;
+    struct plan_row plan; /* what loading was found to take, before it took anything */
     struct weights w;
     struct buffers b;
     struct arena mem; /* lifetime: the model's */
@@ -132,8 +127,6 @@ struct model {
  * A file without tensors has cfg.n_layer == 0. On failure *m is NULL. */
 enum err_code model_open(struct model **m, const char *path, const struct model_opts *o,
                          struct err *e);
-/* What model_load will take with these options. Exact: the device's own scratch is not in it. */
-void model_measure(const struct model *m, const struct model_opts *o, struct model_bytes *b);
 /* Binds weights, opens the device, allocates buffers and the KV pool. Once per model; after a
  * failure model_close is all that is left to do. ERR_NOFIT (with the numbers, before anything is
  * allocated), ERR_FORMAT (names the tensor that is missing or has the wrong shape), ERR_USAGE

@@ -64,23 +64,6 @@ void need_buffers(struct need_buffer w[NEED_BUFFER], struct buffers *b, const st
     memcpy(w, list, sizeof list);
 }
 
-void model_measure(const struct model *m, const struct model_opts *o, struct model_bytes *b) {
-    const struct config *c = &m->cfg;
-    struct model_opts r = need_settle(c, o);
-    struct kern_kv kv = need_kv(c, &r);
-    struct buffers none;
-    struct need_buffer w[NEED_BUFFER];
-    *b = (struct model_bytes){.kv = (uint64_t)kv.n_page * kern_kv_page_bytes(&kv)};
-    for (size_t i = 0; i < m->file->n_tensor; i++) {
-        b->weights += m->file->tensor[i].bytes;
-    }
-    need_buffers(w, &none, c, &r);
-    for (int i = 0; i < NEED_BUFFER; i++) {
-        b->scratch += w[i].n * sizeof(float);
-    }
-    b->scratch += (uint64_t)c->n_rot / 2 * sizeof(float);
-}
-
 enum err_code need_device(const struct kern **k, const char *name, struct err *e) {
     if (!name || !strcmp(name, "auto")) {
         *k = kern_list[0];
@@ -234,7 +217,7 @@ enum err_code need_of_file(struct plan_model *p, const struct gguf *g, const str
         return err_set(e, ERR_NOMEM, "no memory for a list of %zu tensors", g->n_tensor);
     }
     copy_shape(p, g, c);
-    plan_fill(p);
+    plan_sizes(p);
     name_type(p, g);
     p->weights_bytes[p->file_quant] = 0;
     for (size_t i = 0; i < g->n_tensor; i++) {
