@@ -28,14 +28,14 @@ enum err_code look_machine(struct cli *c, struct machine *m, bool gpus, struct e
     const char *root = NULL, *drivers = NULL;
     char *program = NULL;
     enum err_code code = folder_given(c, "system-root", &root, e);
-    if (code || (code = folder_given(c, "drivers", &drivers, e))) {
+    if (code) {
         return code;
     }
     machine_read(m, root);
     if (!gpus) {
         return ERR_OK;
     }
-    if ((code = os_self_path(&program, e))) {
+    if ((code = folder_given(c, "drivers", &drivers, e)) || (code = os_self_path(&program, e))) {
         return code;
     }
     interrupt_waits(c->intr); /* it is for the children to end first */

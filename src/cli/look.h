@@ -10,8 +10,8 @@
 #include "device/machine.h"
 
 /* Processor, memory and limits, and with `gpus` the accelerators, too, which takes as long as the
- * drivers take, --probe-seconds at most. For a verb with KNOB_DEVICE. ERR_NOTFOUND for a folder
- * that is not there, ERR_CANCELLED, ERR_NOMEM. */
+ * drivers take, --probe-seconds at most. For a verb with KNOB_DEVICE; without `gpus` KNOB_RUN will
+ * do. ERR_NOTFOUND for a folder that is not there, ERR_CANCELLED, ERR_NOMEM. */
 enum err_code look_machine(struct cli *c, struct machine *m, bool gpus, struct err *e);
 
 /* The level of kernels that would be used, "avx2"; NULL where the machine is not this one. */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/os.h"
+#include "cli/look.h"
 #include "config/folders.h"
 #include "model/config.h"
 #include "model/vocab_load.h"
@@ -101,7 +102,19 @@ static bool kv_f32(struct knobs *k) {
     return strcmp(knobs_str(k, "kv-type"), "f32") == 0;
 }
 
-static ign_model_options options_of(struct cli *c, int context) {
+/* Threads past what the process may use only take turns with each other. */
+static int threads_of(struct cli *c, const struct machine *m) {
+    int given = (int)knobs_int(c->k, "threads");
+    if (given <= m->cpu.budget) {
+        return given;
+    }
+    cli_note(c, "ign: warning: %d threads are more than the %d that this process may use: %d %s",
+             given, m->cpu.budget, m->cpu.budget,
+             m->cpu.budget == 1 ? "is started" : "are started");
+    return m->cpu.budget;
+}
+
+static ign_model_options options_of(struct cli *c, const struct machine *m, int context) {
     struct knobs *k = c->k;
     if (context == 0 && knobs_given(k, "context")) {
         context = (int)knobs_int(k, "context");
@@ -109,13 +122,15 @@ static ign_model_options options_of(struct cli *c, int context) {
     return (ign_model_options){
         .device = knobs_str(k, "device"),
         .cpu_level = knobs_str(k, "cpu"),
-        .threads = (int)knobs_int(k, "threads"),
+        .threads = threads_of(c, m),
         .duty = (int)knobs_int(k, "duty"),
         .context = context,
         .batch = (int)knobs_int(k, "batch"),
         .kv_f32 = kv_f32(k),
         .no_mmap = knobs_bool(k, "no-mmap"),
         .mlock = knobs_bool(k, "mlock"),
+        .max_memory = knobs_size(k, "max-memory"),
+        .system_root = knobs_str(k, "system-root"),
         .clock = c->verb->args.groups & KNOB_TEMPLATE ? knobs_int(k, "clock") : 0,
     };
 }
@@ -135,9 +150,13 @@ static void load(void *arg) {
 /* Loads in a thread of its own: a signal is taken by the first thread, and that one must not be
  * inside of a system call that reads or locks gigabytes. */
 static int load_model(struct cli *c, const char *path, int context, ign_model **m) {
-    struct loading l = {.path = path, .options = options_of(c, context)};
+    struct machine machine;
     struct os_thread *thread = NULL;
     struct err e = {0};
+    if (look_machine(c, &machine, false, &e)) {
+        return cli_fail(c, &e);
+    }
+    struct loading l = {.path = path, .options = options_of(c, &machine, context)};
     if (os_thread_start(&thread, load, &l, &e)) {
         return cli_fail(c, &e);
     }

@@ -128,7 +128,9 @@ void knobs_help(struct buf *out, const struct knob_verb *verb) {
     for (const struct knob_heading *h = knob_headings; h->title; h++) {
         bool open = false;
         for (size_t i = 0; i < n; i++) {
-            if (table[i].group != h->group || !knob_of_verb(&table[i], verb)) {
+            unsigned shared = table[i].group & (verb->groups | KNOB_COMMON);
+            unsigned first = shared & (~shared + 1); /* of two groups, one heading */
+            if (first != h->group || !knob_of_verb(&table[i], verb)) {
                 continue;
             }
             if (!open) {

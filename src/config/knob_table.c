@@ -75,7 +75,11 @@ static const struct knob table[] = {
     {.name = "device", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "NAME", .def = "auto",
      .choices = "auto|cpu|plain", .help = "what computes; plain is the slow definition of correct"},
     {.name = "threads", .type = KNOB_INT, .group = KNOB_RUN, .unit = "N", .min = 1, .max = 1024,
-     .help = "threads that compute; one for each CPU that the program may use when not given"},
+     .help = "threads that compute, at most as many as the program has processors; one for each "
+             "physical core when not given"},
+    {.name = "max-memory", .type = KNOB_SIZE, .group = KNOB_RUN, .unit = "SIZE", .min = 1 << 20,
+     .max = KNOB_SIZE_MAX,
+     .help = "refuse to load what would take more memory in all; what is available when not given"},
     {.name = "priority", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "CLASS", .def = "normal",
      .choices = "normal|low|idle",
      .help = "give way to other programs; idle takes only what nobody else wants"},
@@ -90,7 +94,7 @@ static const struct knob table[] = {
     {.name = "cpu", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "LEVEL", .choices = "c|avx2",
      .help = "use no better instructions than these; the best that there are when not given"},
 
-    {.name = "system-root", .type = KNOB_STR, .group = KNOB_DEVICE, .unit = "FOLDER",
+    {.name = "system-root", .type = KNOB_STR, .group = KNOB_DEVICE | KNOB_RUN, .unit = "FOLDER",
      .help = "look at the machine whose /proc and /sys are in this folder, not at this one"},
     {.name = "drivers", .type = KNOB_STR, .group = KNOB_DEVICE, .unit = "FOLDER",
      .help = "look for the GPU drivers' libraries in this folder only"},

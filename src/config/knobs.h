@@ -44,7 +44,7 @@ enum knob_group {
     KNOB_MODEL = 16,   /* whoever opens a model: --model --store --no-mmap */
     KNOB_RUN = 32,     /* whoever computes: --context --device --threads --batch --kv-type ... */
     KNOB_COMMON = 64,  /* every verb: --json --quiet --verbose --color */
-    KNOB_DEVICE = 128  /* whoever looks at the machine: --system-root --drivers --probe-seconds */
+    KNOB_DEVICE = 128  /* whoever looks for accelerators: --system-root --drivers --probe-seconds */
 };
 #define KNOB_ALL                                                                                   \
     (~0u) /* of a verb that shows every setting: all groups, but no flag of one call               \
@@ -59,7 +59,7 @@ enum knob_flags {
 struct knob {
     const char *name; /* lower case, words joined by '-' */
     enum knob_type type;
-    unsigned group;      /* one of enum knob_group; not looked at in a verb's own table */
+    unsigned group;      /* of enum knob_group; not looked at in a verb's own table */
     unsigned flags;      /* of enum knob_flags */
     const char *unit;    /* what help calls the value: "N", "SECONDS", "FILE"; NULL for a switch */
     const char *def;     /* default as it would be typed; NULL: none (false, 0, NULL, empty) */
