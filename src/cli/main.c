@@ -113,7 +113,6 @@ static int verb_run(struct cli *c, int argc, char *const *argv) {
     c->verbose = knobs_bool(c->k, "verbose");
     c->color = color_wanted(c->k);
     log_set_level(c->quiet ? LOG_ERROR : c->verbose ? LOG_DEBUG : LOG_INFO);
-    os_signals_catch(&signals);
     if (interrupt_create(&c->intr, &signals, c->json, &e)) {
         return cli_fail(c, &e);
     }
@@ -172,6 +171,7 @@ static int words_run(struct cli *c, int argc, char *const *argv) {
 int main(int argc, char **argv) {
     os_streams_hold();
     struct cli c = {.out_terminal = os_is_terminal(1), .err_terminal = os_is_terminal(2)};
+    os_signals_catch(&signals);
     buf_init(&c.out, (size_t)1 << 40);
     c.json = knobs_json_wanted(argc, argv);
     int skip = argc > 0 ? 1 : 0;
