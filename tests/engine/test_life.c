@@ -1,7 +1,7 @@
 /* test_life.c: a thousand models opened, asked and closed in one process leave nothing behind.
  *
- * After a hundred the process has reached its size; the other nine hundred may add no descriptor and
- * no thread, nothing to what malloc has given out (64 KiB: less than 80 bytes each, for what it
+ * After a hundred the process has reached its size; the other nine hundred may add no descriptor
+ * and no thread, nothing to what malloc has given out (64 KiB: less than 80 bytes each, for what it
  * keeps in its own lists), and to the resident size no page each (1 MiB: malloc's lists settle
  * slowly, by 450 KiB here). Opens that fail are among them. Under a sanitizer, which keeps freed
  * memory for a while, memory is counted by base/mem.h alone, and rounds are fewer.
@@ -100,7 +100,8 @@ static void test_thousand(void **unused) {
     after = state_now();
     unlink(path);
     unlink(broken);
-    print_message("heap %llu -> %llu KiB, resident %llu -> %llu KiB, descriptors %d -> %d, threads %d -> %d\n",
+    print_message("heap %llu -> %llu KiB, resident %llu -> %llu KiB, descriptors %d -> %d, threads "
+                  "%d -> %d\n",
                   (unsigned long long)before.heap / 1024, (unsigned long long)after.heap / 1024,
                   (unsigned long long)before.resident / 1024,
                   (unsigned long long)after.resident / 1024, before.descriptors, after.descriptors,
