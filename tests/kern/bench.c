@@ -56,25 +56,25 @@ static double rate_tile(void *arg) {
     int n = 20;
     double start = os_now();
     for (int i = 0; i < n; i++) {
-        c->f->tile(c->panel, c->tile, MICRO_TOKS, COLS, c->y);
+        c->f->tile(c->panel, c->tile, c->f->toks, COLS, c->y);
     }
-    return (double)n * MICRO_TOKS * MICRO_ROWS * COLS / (os_now() - start) * 1e-9;
+    return (double)n * c->f->toks * c->f->rows * COLS / (os_now() - start) * 1e-9;
 }
 
 /* One panel unpacked for 512 tokens: the whole cost of a product. */
 static double rate_panel(void *arg) {
     const struct bench_case *c = arg;
     const uint8_t *row[MICRO_ROWS];
-    int tiles = (512 + MICRO_TOKS - 1) / MICRO_TOKS;
-    for (int r = 0; r < MICRO_ROWS; r++) {
+    int tiles = (512 + c->f->toks - 1) / c->f->toks;
+    for (int r = 0; r < c->f->rows; r++) {
         row[r] = c->w + next_part() / c->row_bytes * c->row_bytes;
     }
     double start = os_now();
     c->f->unpack(row, COLS, c->panel);
     for (int t = 0; t < tiles; t++) {
-        c->f->tile(c->panel, c->tile, MICRO_TOKS, COLS, c->y);
+        c->f->tile(c->panel, c->tile, c->f->toks, COLS, c->y);
     }
-    return (double)tiles * MICRO_TOKS * MICRO_ROWS * COLS / (os_now() - start) * 1e-9;
+    return (double)tiles * c->f->toks * c->f->rows * COLS / (os_now() - start) * 1e-9;
 }
 
 static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
@@ -113,10 +113,10 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
         row[r] = big + (size_t)r * c.row_bytes;
     }
     c.f->unpack(row, COLS, c.panel);
-    c.f->pack(x, MICRO_TOKS, COLS, c.tile);
+    c.f->pack(x, c.f->toks, COLS, c.tile);
     double gemv = best_of(rate_gemv, &c), tile = best_of(rate_tile, &c);
     double panel = slow ? tile : best_of(rate_panel, &c);
-    printf("%-5s %-7s gemv %6.2f GB/s %3.0f %%   tile %6.1f GMAC/s %3.0f %%   unpacked for 512 "
+    printf("%-6s %-7s gemv %6.2f GB/s %3.0f %%   tile %6.1f GMAC/s %3.0f %%   unpacked for 512 "
            "%6.1f %3.0f %%\n",
            m->name, dtype_info(type)->name, gemv, 100 * gemv / top->read_gb_per_s, tile,
            100 * tile / peak, panel, 100 * panel / peak);
@@ -127,7 +127,7 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
 }
 
 void bench_all(const char *function) {
-    static const char *const levels[] = {"c", "avx2"};
+    static const char *const levels[] = {"c", "avx2", "avx512"};
     uint8_t *big = mem_aligned(BIG);
     if (big == NULL) {
         printf("not enough memory to measure\n");

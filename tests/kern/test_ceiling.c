@@ -95,8 +95,8 @@ static void test_formats(void **state) {
     measure(&c, NULL, 0);
     assert_true(c.threads >= 1);
     for (int t = 0; t < DT_MAX; t++) {
-        int n_min;
-        bool quantized = micro_block((enum dtype)t, &n_min) != NULL;
+        enum micro_kind kind;
+        bool quantized = micro_block((enum dtype)t, &kind) != NULL;
         assert_true((c.quant_gmac_per_s[t] > 0) == quantized);
         if (quantized) {
             enum ceiling of = ceiling_of((enum dtype)t);

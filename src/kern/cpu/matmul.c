@@ -2,8 +2,8 @@
  *
  * Owns the split into items, the choice between matrix-vector and panel kernels, and the scratch
  * for prepared activations. A run is a set of matrices whose items go to the pool together: q, k
- * and v of one input; gate and up; the experts of a step. Each item unpacks panels of
- * MICRO_ROWS rows once, in cache, and multiplies them by all tiles of activations.
+ * and v of one input; gate and up; the experts of a step. Each item unpacks panels of rows
+ * once, in cache, and multiplies them by all tiles of activations.
  * Invariant: the kernels give the same bits either way, so every choice made here is only one
  * of speed.
  */
@@ -53,8 +53,10 @@ void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_m
     size_t group = (size_t)micro_groups(n_col);
     size_t act = round64(micro_act_bytes(f->act, n_col));
     size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
+    size_t share = round64(tile / (size_t)f->toks + 1);
     d->act_bytes = act > d->act_bytes ? act : d->act_bytes;
     d->tile_bytes = tile > d->tile_bytes ? tile : d->tile_bytes;
+    d->tile_share = share > d->tile_share ? share : d->tile_share;
     d->panel_bytes = panel > d->panel_bytes ? panel : d->panel_bytes;
     d->host.most_mat = n_mat > d->host.most_mat ? n_mat : d->host.most_mat;
 }
@@ -65,10 +67,12 @@ enum { N_PART = 5 };
 static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
     const struct kern_dev *h = &d->host;
     d->max_row = h->max_tok > h->max_out ? h->max_tok : h->max_out;
-    size_t n_tile = (size_t)(d->max_row / MICRO_TOKS + MAT_MAX), n_exp = (size_t)h->most_mat;
+    size_t n_exp = (size_t)h->most_mat;
+    /* whole tiles, and one that is not for each matrix of a run */
+    size_t tiles = (size_t)d->max_row * d->tile_share + MAT_MAX * d->tile_bytes;
     const struct cpu_part list[N_PART] = {
         {(void **)&d->act, round64((size_t)d->max_row * d->act_bytes)},
-        {(void **)&d->tile, n_tile * d->tile_bytes},
+        {(void **)&d->tile, tiles},
         {(void **)&d->panel, (size_t)h->n_thread * 2 * d->panel_bytes},
         {(void **)&d->exp_start, (n_exp + 1) * sizeof *d->exp_start},
         {(void **)&d->exp_row, (size_t)d->max_row * n_exp * sizeof *d->exp_row},
@@ -98,8 +102,14 @@ static bool wants_panels(const struct cpu_dev *d, const struct mat *m) {
     return m->n >= d->micro.gemm_min;
 }
 
-static int tiles_of(int n) {
-    return (n + MICRO_TOKS - 1) / MICRO_TOKS;
+static int tiles_of(const struct mat *m) {
+    return (m->n + m->f->toks - 1) / m->f->toks;
+}
+
+/* The matrix's tile i in the scratch; all matrices of a run have tiles of one size. */
+static uint8_t *tile_at(const struct cpu_dev *d, const struct mat *m, int i) {
+    size_t bytes = round64((size_t)micro_groups(m->w->n_col) * m->f->tile_bytes);
+    return d->tile + (size_t)(m->tile0 + i) * bytes;
 }
 
 static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i) {
@@ -124,12 +134,12 @@ static void prepare_item(void *arg, int item, int thread) {
     if (host_cancelled(&d->host)) {
         return;
     }
-    while (item >= tiles_of(m->n)) {
-        item -= tiles_of(m->n);
+    while (item >= tiles_of(m)) {
+        item -= tiles_of(m);
         m++;
     }
-    int first = item * MICRO_TOKS;
-    int n = m->n - first < MICRO_TOKS ? m->n - first : MICRO_TOKS;
+    int first = item * m->f->toks;
+    int n = m->n - first < m->f->toks ? m->n - first : m->f->toks;
     const void *row[MICRO_TOKS];
     for (int i = 0; i < n; i++) {
         if (!r->prepared) {
@@ -138,14 +148,14 @@ static void prepare_item(void *arg, int item, int thread) {
         row[i] = d->act + (size_t)(m->act0 + first + i) * d->act_bytes;
     }
     if (wants_panels(d, m)) {
-        m->f->pack(row, n, m->w->n_col, d->tile + (size_t)(m->tile0 + item) * d->tile_bytes);
+        m->f->pack(row, n, m->w->n_col, tile_at(d, m, item));
     }
 }
 
 static void prepare(struct mat_run *r) {
     int n_item = 0, n_row = 0, n_mat = r->shared ? 1 : r->n_mat;
     for (int i = 0; i < n_mat; i++) {
-        n_item += tiles_of(r->mat[i].n);
+        n_item += tiles_of(&r->mat[i]);
         n_row += r->mat[i].n;
     }
     if (n_item > 1 && (int64_t)n_row * r->mat[0].w->n_col > SERIAL_ACT) {
@@ -171,13 +181,13 @@ static void put(const struct mat *m, int i, int64_t row, int n, const float *v) 
 
 static void panel_unpack(const struct mat *m, int64_t row, int n, uint8_t *panel) {
     const uint8_t *rows[MICRO_ROWS];
-    for (int i = 0; i < MICRO_ROWS; i++) { /* past the end the last row again, results dropped */
+    for (int i = 0; i < m->f->rows; i++) { /* past the end the last row again, results dropped */
         rows[i] = m->rows + (size_t)(row + (i < n ? i : n - 1)) * m->w->row_bytes;
     }
     m->f->unpack(rows, m->w->n_col, panel);
 }
 
-/* MICRO_ROWS rows of matrix m, and of the next one where the run is a GLU, times all tiles. */
+/* A panel of rows of matrix m, and of the next one where the run is a GLU, times all tiles. */
 static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row, int n,
                       uint8_t *panel) {
     const struct cpu_dev *d = r->d;
@@ -185,17 +195,17 @@ static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row,
     if (r->glu) {
         panel_unpack(m + 1, row, n, panel + d->panel_bytes);
     }
-    for (int t = 0; t < m->n; t += MICRO_TOKS) {
+    for (int t = 0; t < m->n; t += m->f->toks) {
         float v[MICRO_TOKS * MICRO_ROWS], u[MICRO_TOKS * MICRO_ROWS];
-        int n_tok = m->n - t < MICRO_TOKS ? m->n - t : MICRO_TOKS;
-        const uint8_t *tile = d->tile + (size_t)(m->tile0 + t / MICRO_TOKS) * d->tile_bytes;
+        int n_tok = m->n - t < m->f->toks ? m->n - t : m->f->toks;
+        const uint8_t *tile = tile_at(d, m, t / m->f->toks);
         m->f->tile(panel, tile, n_tok, m->w->n_col, v);
         if (r->glu) {
             m[1].f->tile(panel + d->panel_bytes, tile, n_tok, m->w->n_col, u);
-            d->micro.act_mul(v, u, n_tok * MICRO_ROWS, r->act);
+            d->micro.act_mul(v, u, n_tok * m->f->rows, r->act);
         }
         for (int i = 0; i < n_tok; i++) {
-            put(m, t + i, row, n, v + i * MICRO_ROWS);
+            put(m, t + i, row, n, v + i * m->f->rows);
         }
     }
 }
@@ -225,11 +235,11 @@ static void mat_item(void *arg, int item, int thread) {
         m = &r->mat[i];
     }
     uint8_t *panel = d->panel + (size_t)thread * 2 * d->panel_bytes;
-    int64_t row = (int64_t)(item - m->item0) * m->per_item * MICRO_ROWS;
-    int64_t end = row + (int64_t)m->per_item * MICRO_ROWS;
+    int64_t row = (int64_t)(item - m->item0) * m->per_item * m->f->rows;
+    int64_t end = row + (int64_t)m->per_item * m->f->rows;
     end = end < m->w->n_row ? end : m->w->n_row;
-    for (; row < end && !host_cancelled(&d->host); row += MICRO_ROWS) {
-        int n = end - row < MICRO_ROWS ? (int)(end - row) : MICRO_ROWS;
+    for (; row < end && !host_cancelled(&d->host); row += m->f->rows) {
+        int n = end - row < m->f->rows ? (int)(end - row) : m->f->rows;
         if (wants_panels(d, m)) {
             panel_run(r, m, row, n, panel);
         } else {
@@ -243,8 +253,9 @@ static void run_mats(struct mat_run *r) {
     int n_item = 0;
     for (int i = 0; i < r->n_mat; i++) {
         struct mat *m = &r->mat[i];
-        int64_t n_panel = (m->w->n_row + MICRO_ROWS - 1) / MICRO_ROWS;
-        size_t bytes = MICRO_ROWS * m->w->row_bytes;
+        int rows = m->f->rows;
+        int64_t n_panel = (m->w->n_row + rows - 1) / rows;
+        size_t bytes = (size_t)rows * m->w->row_bytes;
         int64_t most = n_panel / (ITEM_SHARE * r->d->host.n_thread);
         most = most < (int64_t)(ITEM_BYTES / bytes) ? most : (int64_t)(ITEM_BYTES / bytes);
         m->per_item = wants_panels(r->d, m) || most < 1 ? 1 : (int)most;
@@ -376,7 +387,7 @@ void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w,
             m.tile0 = tiles;
             r.mat[r.n_mat++] = m;
             rows += m.n;
-            tiles += tiles_of(m.n);
+            tiles += tiles_of(&m);
         }
     }
     if (r.n_mat > 0) {

@@ -4,12 +4,17 @@
  * definition; an ISA file overwrites entries and must give the same bits.
  * Refuses threads, handles and shapes larger than a panel: matmul.c and attention.c have those.
  *
- * The product of a quantized row and a row of activations, in blocks of 32 columns:
- *   w[i] = d_w * (integer w16[i]) + min      (w16 includes the sub-block's integer scale)
- *   x[i] = d_x * mul[half] * q[i]            (a half is 16 columns)
- *   I(b) = sum of w16 * mul * q, exact in int32
- *   lane[b % 8] = fma((float)I, d_w * d_x, lane[b % 8]), then fma(min, s, lane[b % 8]) where the
- *   format has minimums, s = d_x * sum of mul * q; the 8 lanes are added by micro_sum8.
+ * The product of a quantized row and a row of activations, in blocks of 32 columns with two halves
+ * of 16; all multiplications and sums of integers are exact in int32:
+ *   w[i] = d_w * (integer w[i]) + min        (d_w includes the sub-block's integer scale)
+ *   x[i] = d_x * mul[half] * q[i]            (d_x: one for the row; mul: an integer)
+ *   I(half) = sum of w * q
+ * A block is added to lane[b % 8] by what kind of format it is:
+ *   narrow  fma((float)(mul0 * I0 + mul1 * I1), d_w, lane)        of 5 bits at most
+ *   split   fma((float)(mul0 * I0), d_w[0], lane), then half 1    a scale for 16 columns
+ *   wide    fma(fma((float)I1, mul1, (float)I0 * mul0), d_w, lane)    of 8 bits
+ * then fma(min, s, lane) where the format has minimums, s = (float)(sum of mul * q). The result is
+ * d_x times the sum of the 8 lanes by micro_sum8.
  * Since the integers are exact, only the lanes fix the bits: matrix-vector and matrix-matrix
  * kernels give the same ones, in any batch.
  * The product of a float row has 8 lanes, lane[i % 8] = fma(w[i], x[i], lane[i % 8]).
@@ -26,20 +31,24 @@
 
 #define MICRO_BLOCK 32 /* columns with one activation scale */
 #define MICRO_GROUP 8  /* blocks in an act_group: 256 columns */
-#define MICRO_ROWS  16 /* weight rows in a panel */
-#define MICRO_TOKS  6  /* activation rows in a tile */
+#define MICRO_ROWS  32 /* weight rows in a panel, at most */
+#define MICRO_TOKS  12 /* activation rows in a tile, at most */
 
 /* ---- activations ----------------------------------------------------------------------- */
+
+/* mul at most. 2 * 16 * 31 * 127 * mul of a narrow format and 16 * 63 * 127 * mul of a split one,
+ * before its offset is taken off, fit in int32. */
+#define MICRO_MUL 16383
 
 /* 256 activations of one row; what lies past the end of the row is zero.
  * mul and sum are indexed by micro_half: the order in which a reduction inside the 128-bit lanes
  * of a 256-bit register leaves the halves. */
 struct act_group {
-    int8_t q[256];   /* -127..127 */
-    int32_t mul[16]; /* 1..127: multiplier of each half, relative to its block's scale */
-    int32_t sum[16]; /* sum of q over each half */
-    float d[8];      /* scale of each block; NaN if an activation is not finite */
-    float s[8];      /* d * sum over both halves of mul * sum */
+    _Alignas(64) int8_t q[256]; /* -127..127 */
+    int32_t mul[16];            /* 1..MICRO_MUL, of each half */
+    int32_t sum[16];            /* sum of q over each half */
+    float s[8];                 /* mul * sum, both halves of each block */
+    float d;                    /* scale of the row; NaN if an activation is not finite */
 };
 
 static inline int micro_half(int block, int half) {
@@ -69,25 +78,30 @@ static inline size_t micro_act_bytes(enum micro_act kind, int64_t n_col) {
 
 /* ---- formats ---------------------------------------------------------------------------- */
 
+/* How a block is added to its lane, and how many minimums it has: see above. */
+enum micro_kind { MICRO_NARROW, MICRO_NARROW_MIN, MICRO_SPLIT, MICRO_SPLIT_MINS, MICRO_WIDE };
+
 /* One block of 32 weights as the definition sees it. */
 struct micro_block {
-    int16_t w[32];
-    float d;
-    float min[2]; /* [0] for the whole block, or one for each half (Q2_K); sign included */
+    int8_t w[32];
+    float d[2];   /* [0] for the whole block, or one for each half (split) */
+    float min[2]; /* likewise; sign included */
 };
 typedef void (*micro_block_fn)(const uint8_t *row, int64_t block, struct micro_block *out);
 
-/* How the back end multiplies by weights of one type. A panel holds MICRO_ROWS rows of weights,
- * a tile up to MICRO_TOKS rows of activations, both in a layout that belongs to `tile`'s kernel;
- * formats with the same `pack` share tiles. */
+/* How the back end multiplies by weights of one type. A panel holds `rows` rows of weights,
+ * a tile up to `toks` rows of activations, both in a layout that belongs to
+ * `tile`'s kernel; formats with the same `pack` share tiles. */
 struct micro_format {
     enum micro_act act;
+    int rows; /* in a panel, at most MICRO_ROWS */
+    int toks; /* in a tile, at most MICRO_TOKS */
     /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` says */
     void (*gemv)(const uint8_t *w, size_t row_bytes, int n_row, const void *x, int64_t n_col,
                  float *y);
-    void (*unpack)(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel);
-    void (*pack)(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col, void *tile);
-    /* y [n_tok][MICRO_ROWS] */
+    void (*unpack)(const uint8_t *const *row, int64_t n_col, void *panel);
+    void (*pack)(const void *const *x, int n_tok, int64_t n_col, void *tile);
+    /* y [n_tok][rows] */
     void (*tile)(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y);
     size_t panel_bytes, tile_bytes; /* for each 256 columns */
 };
@@ -132,12 +146,15 @@ void micro_init_c(struct micro *m);
 #if defined(__x86_64__)
 /* Overwrites what AVX2, FMA and F16C do better; only where the processor has all three. */
 void micro_init_avx2(struct micro *m);
+/* Overwrites what AVX-512 (F, BW, VL, DQ, VBMI) and VNNI do better, after micro_init_avx2. */
+void micro_init_avx512(struct micro *m);
 #endif
 
-/* The definition of a format: NULL for F32, F16, BF16. Number of minimums: 0, 1 or 2 a block. */
-micro_block_fn micro_block(enum dtype type, int *n_min);
+/* The definition of a format: NULL for F32, F16, BF16. */
+micro_block_fn micro_block(enum dtype type, enum micro_kind *kind);
 
-/* "c", "avx2", or NULL for the best that the processor has. ERR_UNSUPPORTED names the levels. */
+/* "c", "avx2", "avx512", or NULL for the best that the processor has. ERR_UNSUPPORTED names the
+ * levels. */
 enum err_code micro_choose(struct micro *m, const char *level, struct err *e);
 
 #endif

@@ -4,277 +4,16 @@
  * kern_check compares. Refuses to be called where the processor lacks any of the three.
  * Only static functions and micro_init_avx2; this file alone is compiled with -mavx2 -mfma -mf16c.
  *
- * Quantized weights come out of memory as 32 bytes a block in one of two kinds: unsigned (up to
- * 63, with an offset that is taken off as offset * sum of activations), or signed bytes. Every
- * kernel is one inline function over the type as a constant; a new format is one case in
- * block_bytes and one in group_scales.
+ * Every kernel is one inline function over the type as a constant: micro_bits_avx2.h has what a
+ * format's bits mean.
  */
-#include <immintrin.h>
 #include <math.h>
-#include <string.h>
 
-#include "kern/cpu/micro.h"
-#include "quant/quant.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "kern/cpu/micro_bits_avx2.h"
 
 /* Keeps a sum where it is written: compilers turn long chains of integer additions into trees,
  * which need more registers than there are. */
 #define KEEP(v) __asm__("" : "+x"(v))
-
-/* ---- what a format is ------------------------------------------------------------------ */
-
-INLINE int fmt_bytes(int type) { /* of a block of 32, or of a super-block */
-    switch (type) {
-    case DT_Q4_0: return sizeof(struct block_q4_0);
-    case DT_Q4_1: return sizeof(struct block_q4_1);
-    case DT_Q5_0: return sizeof(struct block_q5_0);
-    case DT_Q5_1: return sizeof(struct block_q5_1);
-    case DT_Q8_0: return sizeof(struct block_q8_0);
-    case DT_IQ4_NL: return sizeof(struct block_iq4_nl);
-    case DT_Q2_K: return sizeof(struct block_q2_k);
-    case DT_Q3_K: return sizeof(struct block_q3_k);
-    case DT_Q4_K: return sizeof(struct block_q4_k);
-    case DT_Q5_K: return sizeof(struct block_q5_k);
-    case DT_Q6_K: return sizeof(struct block_q6_k);
-    case DT_Q8_K: return sizeof(struct block_q8_k);
-    default: return sizeof(struct block_iq4_xs);
-    }
-}
-
-INLINE bool fmt_small(int type) { /* blocks of 32 with a scale each */
-    return type == DT_Q4_0 || type == DT_Q4_1 || type == DT_Q5_0 || type == DT_Q5_1 ||
-           type == DT_Q8_0 || type == DT_IQ4_NL;
-}
-
-INLINE bool fmt_signed(int type) { /* bytes are signed; else unsigned with fmt_offset */
-    return type == DT_Q8_0 || type == DT_Q8_K || type == DT_IQ4_NL || type == DT_IQ4_XS;
-}
-
-INLINE int fmt_offset(int type) { /* value = byte - offset, a power of two or 0 */
-    return type == DT_Q4_0   ? 8
-           : type == DT_Q5_0 ? 16
-           : type == DT_Q3_K ? 4
-           : type == DT_Q6_K ? 32
-                             : 0;
-}
-
-INLINE int fmt_bits(int type) { /* of an unsigned byte */
-    return type == DT_Q6_K ? 6 : type == DT_Q5_0 || type == DT_Q5_1 || type == DT_Q5_K ? 5 : 4;
-}
-
-INLINE int fmt_mins(int type) {
-    return type == DT_Q2_K                                                            ? 2
-           : type == DT_Q4_1 || type == DT_Q5_1 || type == DT_Q4_K || type == DT_Q5_K ? 1
-                                                                                      : 0;
-}
-
-/* Columns that one integer scale inside a super-block covers: 16, 32; 0 without such scales. */
-INLINE int fmt_scaled(int type) {
-    return type == DT_Q2_K || type == DT_Q3_K || type == DT_Q6_K     ? 16
-           : type == DT_Q4_K || type == DT_Q5_K || type == DT_IQ4_XS ? 32
-                                                                     : 0;
-}
-
-/* ---- bytes of a block --------------------------------------------------------------------- */
-
-INLINE __m256i load256(const void *p) {
-    return _mm256_loadu_si256((const __m256i *)p);
-}
-
-INLINE __m128i load128(const void *p) {
-    return _mm_loadu_si128((const __m128i *)p);
-}
-
-/* 16 bytes to 32: low nibbles, then high nibbles. */
-INLINE __m256i nibbles(const uint8_t *q) {
-    __m128i x = load128(q);
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_srli_epi16(x, 4), 1);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
-}
-
-/* 16 in every byte whose bit of h is set. */
-INLINE __m256i fifth_bits(const uint8_t *h) {
-    int32_t word;
-    memcpy(&word, h, sizeof word);
-    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
-                                            2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
-    __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(word), spread), bit);
-    return _mm256_and_si256(_mm256_cmpeq_epi8(x, bit), _mm256_set1_epi8(16));
-}
-
-/* Bits of each byte moved left by n (right if negative), those of `mask` kept. Shifts are by 16
- * bits, so the mask must leave out what crosses a byte. */
-INLINE __m256i shift_mask(__m256i x, int n, int mask) {
-    x = n > 0 ? _mm256_slli_epi16(x, n) : n < 0 ? _mm256_srli_epi16(x, -n) : x;
-    return _mm256_and_si256(x, _mm256_set1_epi8((char)mask));
-}
-
-/* Block j of the group that starts at g: 32 bytes in the order of the columns. */
-INLINE __m256i block_bytes(int type, const uint8_t *g, int j) {
-    const uint8_t *b = fmt_small(type) ? g + j * fmt_bytes(type) : g;
-    switch (type) {
-    case DT_Q4_0: return nibbles(((const struct block_q4_0 *)b)->q);
-    case DT_Q4_1: return nibbles(((const struct block_q4_1 *)b)->q);
-    case DT_Q5_0: {
-        const struct block_q5_0 *s = (const struct block_q5_0 *)b;
-        return _mm256_or_si256(nibbles(s->q), fifth_bits(s->h));
-    }
-    case DT_Q5_1: {
-        const struct block_q5_1 *s = (const struct block_q5_1 *)b;
-        return _mm256_or_si256(nibbles(s->q), fifth_bits(s->h));
-    }
-    case DT_Q8_0: return load256(((const struct block_q8_0 *)b)->q);
-    case DT_Q2_K:
-        return shift_mask(load256(((const struct block_q2_k *)b)->q + j / 4 * 32), -(j % 4 * 2), 3);
-    case DT_Q3_K: {
-        const struct block_q3_k *s = (const struct block_q3_k *)b;
-        return _mm256_or_si256(shift_mask(load256(s->q + j / 4 * 32), -(j % 4 * 2), 3),
-                               shift_mask(load256(s->h), 2 - j, 4));
-    }
-    case DT_Q4_K:
-        return shift_mask(load256(((const struct block_q4_k *)b)->q + j / 2 * 32), -(j % 2 * 4),
-                          15);
-    case DT_Q5_K: {
-        const struct block_q5_k *s = (const struct block_q5_k *)b;
-        return _mm256_or_si256(shift_mask(load256(s->q + j / 2 * 32), -(j % 2 * 4), 15),
-                               shift_mask(load256(s->h), 4 - j, 16));
-    }
-    case DT_Q6_K: {
-        const struct block_q6_k *s = (const struct block_q6_k *)b;
-        __m256i low = load256(s->ql + j / 4 * 64 + j % 2 * 32);
-        return _mm256_or_si256(shift_mask(low, -(j % 4 / 2 * 4), 15),
-                               shift_mask(load256(s->qh + j / 4 * 32), 4 - j % 4 * 2, 48));
-    }
-    case DT_Q8_K: return load256(((const struct block_q8_k *)b)->q + j * 32);
-    default: {
-        const uint8_t *q = type == DT_IQ4_NL ? ((const struct block_iq4_nl *)b)->q
-                                             : ((const struct block_iq4_xs *)b)->q + j * 16;
-        __m256i table = _mm256_broadcastsi128_si256(load128(quant_iq4_values));
-        return _mm256_shuffle_epi8(table, nibbles(q));
-    }
-    }
-}
-
-/* ---- scales of a group ---------------------------------------------------------------------- */
-
-/* The f16 at byte `at` of each of four blocks at g[0] and four at g[1]; zeros where g is NULL. */
-INLINE __m256 small_halves(int type, const uint8_t *const g[2], int at) {
-    uint64_t four[2] = {0, 0};
-    for (int k = 0; k < 2; k++) {
-        for (int j = 0; j < 4 && g[k] != NULL; j++) {
-            uint16_t h;
-            memcpy(&h, g[k] + j * fmt_bytes(type) + at, sizeof h);
-            four[k] |= (uint64_t)h << (16 * j);
-        }
-    }
-    return _mm256_cvtph_ps(_mm_set_epi64x((long long)four[1], (long long)four[0]));
-}
-
-INLINE __m256 half1(f16_t h) {
-    return _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
-}
-
-/* Six-bit scales and minimums of Q4_K and Q5_K, a byte each. */
-INLINE void k4_scales(const uint8_t sc[12], __m128i *scale, __m128i *min) {
-    uint32_t a, b, c;
-    memcpy(&a, sc, 4);
-    memcpy(&b, sc + 4, 4);
-    memcpy(&c, sc + 8, 4);
-    uint64_t s0 = a & 0x3f3f3f3fu, s1 = (c & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u);
-    uint64_t m0 = b & 0x3f3f3f3fu, m1 = (c >> 4 & 0x0f0f0f0fu) | (b >> 2 & 0x30303030u);
-    *scale = _mm_cvtsi64_si128((long long)(s0 | s1 << 32));
-    *min = _mm_cvtsi64_si128((long long)(m0 | m1 << 32));
-}
-
-INLINE __m128i q3_scales(const uint8_t sc[12]) {
-    uint32_t a, b, t;
-    memcpy(&a, sc, 4);
-    memcpy(&b, sc + 4, 4);
-    memcpy(&t, sc + 8, 4);
-    const uint32_t low = 0x0f0f0f0fu, high = 0x30303030u;
-    __m128i x =
-        _mm_setr_epi32((int)((a & low) | (t << 4 & high)), (int)((b & low) | (t << 2 & high)),
-                       (int)((a >> 4 & low) | (t & high)), (int)((b >> 4 & low) | (t >> 2 & high)));
-    return _mm_sub_epi8(x, _mm_set1_epi8(32));
-}
-
-/* A group's scales. d, min: per block. sc: int32 per block where a scale covers 32 columns; where
- * it covers 16, sc16 has them as bytes [block][half], min16 Q2_K's minimums likewise.
- * Blocks of 32 come as two quads of four, either of which may be missing (NULL) at a row's end. */
-struct scales {
-    __m256 d, min;
-    __m256i sc;
-    __m128i sc16, min16;
-};
-
-INLINE struct scales group_scales(int type, const uint8_t *const quad[2]) {
-    const uint8_t *g = quad[0];
-    struct scales s;
-    __m128i sc, min;
-    s.min = _mm256_setzero_ps();
-    s.sc = _mm256_setzero_si256();
-    s.sc16 = s.min16 = _mm_setzero_si128();
-    switch (type) {
-    case DT_Q4_K: {
-        const struct block_q4_k *b = (const struct block_q4_k *)g;
-        k4_scales(b->sc, &sc, &min);
-        s.d = half1(b->d);
-        s.sc = _mm256_cvtepu8_epi32(sc);
-        s.min =
-            _mm256_mul_ps(half1(b->dmin ^ 0x8000), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(min)));
-        break;
-    }
-    case DT_Q5_K: {
-        const struct block_q5_k *b = (const struct block_q5_k *)g;
-        k4_scales(b->sc, &sc, &min);
-        s.d = half1(b->d);
-        s.sc = _mm256_cvtepu8_epi32(sc);
-        s.min =
-            _mm256_mul_ps(half1(b->dmin ^ 0x8000), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(min)));
-        break;
-    }
-    case DT_IQ4_XS: {
-        const struct block_iq4_xs *b = (const struct block_iq4_xs *)g;
-        int32_t low;
-        memcpy(&low, b->sc_l, sizeof low);
-        __m256i l = _mm256_srlv_epi32(_mm256_set1_epi32(low),
-                                      _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
-        __m256i h = _mm256_srlv_epi32(_mm256_set1_epi32(b->sc_h << 4),
-                                      _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
-        l = _mm256_and_si256(l, _mm256_set1_epi32(15));
-        h = _mm256_and_si256(h, _mm256_set1_epi32(48));
-        s.sc = _mm256_sub_epi32(_mm256_or_si256(l, h), _mm256_set1_epi32(32));
-        s.d = half1(b->d);
-        break;
-    }
-    case DT_Q2_K: {
-        const struct block_q2_k *b = (const struct block_q2_k *)g;
-        __m128i x = load128(b->sc);
-        s.d = half1(b->d);
-        s.min = half1(b->dmin ^ 0x8000);
-        s.sc16 = _mm_and_si128(x, _mm_set1_epi8(15));
-        s.min16 = _mm_and_si128(_mm_srli_epi16(x, 4), _mm_set1_epi8(15));
-        break;
-    }
-    case DT_Q3_K:
-        s.d = half1(((const struct block_q3_k *)g)->d);
-        s.sc16 = q3_scales(((const struct block_q3_k *)g)->sc);
-        break;
-    case DT_Q6_K:
-        s.d = half1(((const struct block_q6_k *)g)->d);
-        s.sc16 = load128(((const struct block_q6_k *)g)->sc);
-        break;
-    case DT_Q8_K: s.d = _mm256_broadcast_ss(&((const struct block_q8_k *)g)->d); break;
-    default:
-        s.d = small_halves(type, quad, 0);
-        if (fmt_mins(type) == 1) {
-            s.min = small_halves(type, quad, 2);
-        }
-    }
-    return s;
-}
 
 /* ---- activations -------------------------------------------------------------------------- */
 
@@ -294,26 +33,20 @@ INLINE __m256i round_half(const float *x, __m256 inv, __m256i *second) {
 }
 
 /* The full block at x; equal to micro_c.c's quantize_block. */
-INLINE void quantize_block(const float *x, int b, struct act_group *g) {
+INLINE void quantize_block(const float *x, int b, float top, float d, struct act_group *g) {
     const __m256i mask = _mm256_set1_epi32(0x7fffffff);
-    __m256i a[4];
-    for (int i = 0; i < 4; i++) {
-        a[i] = _mm256_and_si256(load256(x + 8 * i), mask);
-    }
-    uint32_t top[2] = {max_bits(_mm256_max_epu32(a[0], a[1])),
-                       max_bits(_mm256_max_epu32(a[2], a[3]))};
-    uint32_t bits = top[0] > top[1] ? top[0] : top[1];
-    float max = f32_from_bits(bits);
-    bool finite = bits < 0x7f800000u, zero = !finite || max < 1e-30f;
     int mul[2] = {1, 1}, sum[2] = {0, 0};
     __m256i q = _mm256_setzero_si256();
-    if (!zero) {
+    if (top > 0) {
         __m256i v[4];
         for (int h = 0; h < 2; h++) {
-            mul[h] = (int)ceilf(f32_from_bits(top[h]) / max * 127.0f);
-            mul[h] = mul[h] < 1 ? 1 : mul[h] > 127 ? 127 : mul[h];
-            __m256 inv = _mm256_set1_ps(16129.0f / (float)mul[h] / max);
-            v[2 * h] = round_half(x + 16 * h, inv, &v[2 * h + 1]);
+            __m256i a = _mm256_and_si256(load256(x + 16 * h), mask);
+            __m256i c = _mm256_and_si256(load256(x + 16 * h + 8), mask);
+            float most = f32_from_bits(max_bits(_mm256_max_epu32(a, c)));
+            mul[h] = (int)ceilf(most * (MICRO_MUL / top));
+            mul[h] = mul[h] < 1 ? 1 : mul[h] > MICRO_MUL ? MICRO_MUL : mul[h];
+            v[2 * h] =
+                round_half(x + 16 * h, _mm256_set1_ps(1.0f / ((float)mul[h] * d)), &v[2 * h + 1]);
         }
         __m256i w0 = _mm256_packs_epi32(v[0], v[1]), w1 = _mm256_packs_epi32(v[2], v[3]);
         q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(w0, w1),
@@ -326,29 +59,41 @@ INLINE void quantize_block(const float *x, int b, struct act_group *g) {
         sum[0] = _mm256_extract_epi32(s, 0);
         sum[1] = _mm256_extract_epi32(s, 4);
     }
-    _mm256_storeu_si256((__m256i *)(g->q + b * MICRO_BLOCK), q);
-    float total = 0;
+    _mm256_store_si256((__m256i *)(g->q + b * MICRO_BLOCK), q);
     for (int h = 0; h < 2; h++) {
         g->mul[micro_half(b, h)] = mul[h];
         g->sum[micro_half(b, h)] = sum[h];
-        total += (float)(mul[h] * sum[h]);
     }
-    g->d[b] = !finite ? NAN : zero ? 0.0f : max / 16129.0f;
-    g->s[b] = g->d[b] * total;
+    g->s[b] = (float)(mul[0] * sum[0] + mul[1] * sum[1]);
 }
 
 static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
+    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+    __m256i most = _mm256_setzero_si256();
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        most = _mm256_max_epu32(most, _mm256_and_si256(load256(x + i), mask));
+    }
+    uint32_t bits = max_bits(most);
+    for (; i < n; i++) {
+        uint32_t a = f32_bits(x[i]) & 0x7fffffffu;
+        bits = a > bits ? a : bits;
+    }
+    bool finite = bits < 0x7f800000u;
+    float top = finite && f32_from_bits(bits) >= 1e-30f ? f32_from_bits(bits) : 0;
+    float d = top / (127.0f * MICRO_MUL);
     for (int64_t b = 0; b < micro_groups(n) * MICRO_GROUP; b++) {
         int64_t left = n - b * MICRO_BLOCK;
         struct act_group *g = out + b / MICRO_GROUP;
+        g->d = finite ? d : NAN;
         if (left >= MICRO_BLOCK) {
-            quantize_block(x + b * MICRO_BLOCK, (int)(b % MICRO_GROUP), g);
+            quantize_block(x + b * MICRO_BLOCK, (int)(b % MICRO_GROUP), top, d, g);
         } else {
             float part[MICRO_BLOCK] = {0};
-            for (int64_t i = 0; i < left; i++) {
-                part[i] = x[b * MICRO_BLOCK + i];
+            for (int64_t k = 0; k < left; k++) {
+                part[k] = x[b * MICRO_BLOCK + k];
             }
-            quantize_block(part, (int)(b % MICRO_GROUP), g);
+            quantize_block(part, (int)(b % MICRO_GROUP), top, d, g);
         }
     }
 }
@@ -393,7 +138,8 @@ INLINE __m256i halves(__m256i a, __m256i b, int h) {
 INLINE __m256 group_add(int type, const uint8_t *const g[2], const struct act_group *x,
                         __m256 acc) {
     struct scales s = group_scales(type, g);
-    __m256i mul[2] = {load256(x->mul), load256(x->mul + 8)}, dot[2];
+    __m256i dot[2], h[2];
+    __m256 f[2];
     for (int k = 0; k < 2; k++) {
         dot[k] = _mm256_setzero_si256();
         if (!fmt_small(type)) {
@@ -401,38 +147,37 @@ INLINE __m256 group_add(int type, const uint8_t *const g[2], const struct act_gr
         } else if (g[k] != NULL) {
             dot[k] = four_dots(type, g[k], x->q + 4 * k * MICRO_BLOCK, 0);
         }
-    }
-    if (fmt_scaled(type) == 16) {
-        const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
-        __m128i sc = _mm_shuffle_epi8(s.sc16, order);
-        mul[0] = _mm256_mullo_epi32(mul[0], _mm256_cvtepi8_epi32(sc));
-        mul[1] = _mm256_mullo_epi32(mul[1], _mm256_cvtepi8_epi32(_mm_srli_si128(sc, 8)));
-    }
-    for (int i = 0; i < 2; i++) {
         if (fmt_offset(type) != 0) {
             int bits = __builtin_ctz((unsigned)fmt_offset(type));
-            dot[i] = _mm256_sub_epi32(dot[i], _mm256_slli_epi32(load256(x->sum + 8 * i), bits));
+            dot[k] = _mm256_sub_epi32(dot[k], _mm256_slli_epi32(load256(x->sum + 8 * k), bits));
         }
-        dot[i] = _mm256_mullo_epi32(dot[i], mul[i]);
+        if (!fmt_signed(type)) {
+            dot[k] = _mm256_mullo_epi32(dot[k], load256(x->mul + 8 * k));
+        }
     }
-    __m256i sum = _mm256_add_epi32(halves(dot[0], dot[1], 0), halves(dot[0], dot[1], 1));
-    if (fmt_scaled(type) == 32) {
-        sum = _mm256_mullo_epi32(sum, s.sc);
+    for (int i = 0; i < 2; i++) {
+        h[i] = halves(dot[0], dot[1], i);
+        f[i] = _mm256_cvtepi32_ps(h[i]);
     }
-    __m256 xd = _mm256_loadu_ps(x->d);
-    acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(s.d, xd), acc);
+    if (fmt_signed(type)) {
+        __m256i mul[2] = {load256(x->mul), load256(x->mul + 8)};
+        __m256 t = _mm256_mul_ps(f[0], _mm256_cvtepi32_ps(halves(mul[0], mul[1], 0)));
+        t = _mm256_fmadd_ps(f[1], _mm256_cvtepi32_ps(halves(mul[0], mul[1], 1)), t);
+        acc = _mm256_fmadd_ps(t, s.d[0], acc);
+    } else if (fmt_split(type)) {
+        acc = _mm256_fmadd_ps(f[0], s.d[0], acc);
+        acc = _mm256_fmadd_ps(f[1], s.d[1], acc);
+    } else {
+        __m256 sum = _mm256_cvtepi32_ps(_mm256_add_epi32(h[0], h[1]));
+        acc = _mm256_fmadd_ps(sum, s.d[0], acc);
+    }
     if (fmt_mins(type) == 1) {
-        acc = _mm256_fmadd_ps(s.min, _mm256_loadu_ps(x->s), acc);
+        acc = _mm256_fmadd_ps(s.min[0], _mm256_load_ps(x->s), acc);
     } else if (fmt_mins(type) == 2) {
-        const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-        __m128i min = _mm_shuffle_epi8(s.min16, order);
         __m256i a = _mm256_mullo_epi32(load256(x->mul), load256(x->sum));
         __m256i b = _mm256_mullo_epi32(load256(x->mul + 8), load256(x->sum + 8));
-        for (int h = 0; h < 2; h++) {
-            __m256 xs = _mm256_mul_ps(xd, _mm256_cvtepi32_ps(halves(a, b, h)));
-            __m256 m = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(h ? _mm_srli_si128(min, 8) : min));
-            acc = _mm256_fmadd_ps(_mm256_mul_ps(s.min, m), xs, acc);
-        }
+        acc = _mm256_fmadd_ps(s.min[0], _mm256_cvtepi32_ps(halves(a, b, 0)), acc);
+        acc = _mm256_fmadd_ps(s.min[1], _mm256_cvtepi32_ps(halves(a, b, 1)), acc);
     }
     return acc;
 }
@@ -484,41 +229,53 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
         if (fmt_small(type) && left > 0) {
             acc = tail_add(type, g, left, x + n_group, acc);
         }
-        y[r] = sum8(acc);
+        y[r] = x->d * sum8(acc);
     }
 }
 
 /* ---- panels and tiles, quantized
  * ------------------------------------------------------------------
  *
- * A panel of unsigned bytes holds for each block: the bytes as [8][row][4], where the four are
- * columns 2g, 2g + 1 of half 0 and of half 1; integer scales as int16 [row][half] where the format
- * has them; d [row]; minimums [row]. A tile holds for each block: activations as [8][token][4] in
- * the same order; multipliers as int16 [token][half]; d [token]; then s for each minimum, or what
- * the offset takes off each chain of sums, as int16 [token][half].
+ * A panel has 16 rows. In a narrow format it holds for each block: the bytes as [8][row][4], where
+ * the four are columns 2g, 2g + 1 of half 0 and of half 1; d [row]; minimums [row]. In a split one:
+ * the bytes as [8][row][4], the columns in order; d [half][row]; minimums [half][row]. A tile holds
+ * for each block: activations as [8][token][4] in the same order; multipliers as int16 [token][2],
+ * of both halves (narrow) or of each half twice, [half][token][2] (split); then for each minimum s,
+ * or what the offset takes off: of each chain of sums as int16 [token][half]
+ * (narrow), of each half's product as int32 [half][token] (split).
  *
  * A 16-bit lane thus sums the products of one row and one half: 16 of at most 15 * 127 fit; of
- * 5 bits 8 fit, of 6 bits 4. One multiply-add with scale * multiplier ends such a chain.
+ * 5 bits 8 fit, of 6 bits 4. One multiply-add with the multiplier ends such a chain.
  *
- * Signed bytes go through int16: a panel holds the weights (times the integer scale, if any) as
- * [16][row][2] and d [row], a tile activations times multiplier as [16][token][2] and d [token].
+ * Signed bytes go through int16: a panel holds the weights as [16][row][2] and d [row], a tile
+ * activations as [16][token][2] and multipliers as floats [half][token].
+ *
+ * A tile begins with d [token] of the rows of activations, in a line of its own.
  */
 
-INLINE int fmt_chains(int type) { /* in a block, of sums in 16 bits; 6 bits have their own way */
-    return fmt_bits(type) == 5 ? 2 : 1;
+#define ROWS_AVX2 16
+#define TOKS_AVX2 6
+#define TILE_HEAD 64 /* bytes before the first block of a tile */
+
+/* Chains of sums in 16 bits in a block: more for 5 bits, one a half where it has its own scale. */
+INLINE int fmt_chains(int type) {
+    return fmt_bits(type) == 5 || fmt_split(type) ? 2 : 1;
 }
 
-INLINE int fmt_extra(int type) { /* dwords a token after d in a tile */
+INLINE int fmt_scales(int type) { /* d in a block of a panel, multipliers in one of a tile */
+    return fmt_split(type) ? 2 : 1;
+}
+
+INLINE int fmt_extra(int type) { /* dwords a token after the multipliers in a tile */
     return fmt_offset(type) != 0 ? fmt_chains(type) : fmt_mins(type);
 }
 
 INLINE int panel_block(int type) {
-    return fmt_signed(type) ? 1024 + 64
-                            : 512 + (fmt_scaled(type) ? 64 : 0) + 64 + 64 * fmt_mins(type);
+    return fmt_signed(type) ? 1024 + 64 : 512 + 64 * (fmt_scales(type) + fmt_mins(type));
 }
 
 INLINE int tile_block(int type) {
-    return 4 * MICRO_TOKS * (fmt_signed(type) ? 16 + 1 : 8 + 2 + fmt_extra(type));
+    return 4 * TOKS_AVX2 * (fmt_signed(type) ? 16 + 2 : 8 + fmt_scales(type) + fmt_extra(type));
 }
 
 INLINE void transpose8(__m256i v[8]) {
@@ -553,38 +310,22 @@ INLINE void store_rows(uint8_t *to, int step, int n, __m256i v[8]) {
 
 /* Scales of `n` blocks of eight rows: each becomes a column of eight. */
 INLINE void unpack_scales(int type, const uint8_t *const g[8], int n, uint8_t *to) {
-    const int step = panel_block(type);
-    __m256i d[8], f[8], m[2][8];
+    __m256i v[4][8];
+    const int n_d = fmt_scales(type);
     for (int r = 0; r < 8; r++) {
         struct scales s = group_scales(
             type,
             (const uint8_t *const[2]){g[r], g[r] + (fmt_small(type) ? 4 * fmt_bytes(type) : 0)});
-        d[r] = _mm256_castps_si256(s.d);
-        m[0][r] = _mm256_castps_si256(s.min);
-        f[r] = _mm256_or_si256(s.sc, _mm256_slli_epi32(s.sc, 16));
-        if (fmt_scaled(type) == 16) {
-            f[r] = _mm256_cvtepi8_epi16(s.sc16);
+        for (int i = 0; i < n_d; i++) {
+            v[i][r] = _mm256_castps_si256(s.d[i]);
         }
-        if (fmt_mins(type) == 2) {
-            __m256i x = _mm256_cvtepu8_epi16(s.min16);
-            __m256i even = _mm256_and_si256(x, _mm256_set1_epi32(0xffff));
-            __m256i odd = _mm256_srli_epi32(x, 16);
-            m[0][r] = _mm256_castps_si256(_mm256_mul_ps(s.min, _mm256_cvtepi32_ps(even)));
-            m[1][r] = _mm256_castps_si256(_mm256_mul_ps(s.min, _mm256_cvtepi32_ps(odd)));
+        for (int i = 0; i < fmt_mins(type); i++) {
+            v[n_d + i][r] = _mm256_castps_si256(s.min[i]);
         }
     }
-    if (fmt_signed(type)) {
-        store_rows(to + 1024, step, n, d);
-        return;
-    }
-    uint8_t *at = to + 512;
-    if (fmt_scaled(type)) {
-        store_rows(at, step, n, f);
-        at += 64;
-    }
-    store_rows(at, step, n, d);
-    for (int i = 0; i < fmt_mins(type); i++) {
-        store_rows(at + 64 + 64 * i, step, n, m[i]);
+    uint8_t *at = to + (fmt_signed(type) ? 1024 : 512);
+    for (int i = 0; i < n_d + fmt_mins(type); i++) {
+        store_rows(at + 64 * i, panel_block(type), n, v[i]);
     }
 }
 
@@ -595,18 +336,16 @@ INLINE void unpack_block(int type, const uint8_t *const g[8], int j, uint8_t *to
     __m256i v[8], u[8];
     for (int r = 0; r < 8; r++) {
         __m256i b = block_bytes(type, g[r], j);
+        if (fmt_split(type)) {
+            v[r] = b;
+            continue;
+        }
         if (!fmt_signed(type)) { /* halves side by side, two columns of each in a dword */
             v[r] = _mm256_shuffle_epi8(_mm256_permute4x64_epi64(b, 0xd8), words);
             continue;
         }
         v[r] = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(b));
         u[r] = _mm256_cvtepi8_epi16(_mm256_extracti128_si256(b, 1));
-        if (fmt_scaled(type)) {
-            int32_t sc[8];
-            store256(sc, group_scales(type, &g[r]).sc);
-            v[r] = _mm256_mullo_epi16(v[r], _mm256_set1_epi16((short)sc[j]));
-            u[r] = _mm256_mullo_epi16(u[r], _mm256_set1_epi16((short)sc[j]));
-        }
     }
     store_rows(to, 64, 8, v);
     if (fmt_signed(type)) {
@@ -614,7 +353,7 @@ INLINE void unpack_block(int type, const uint8_t *const g[8], int j, uint8_t *to
     }
 }
 
-INLINE void unpack_q(int type, const uint8_t *const row[MICRO_ROWS], int64_t n_col, uint8_t *to) {
+INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t *to) {
     const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
     for (int64_t b = 0; b < n_col / MICRO_BLOCK; b += 8, to += 8 * panel_block(type)) {
         int n = n_col / MICRO_BLOCK - b < 8 ? (int)(n_col / MICRO_BLOCK - b) : 8;
@@ -640,48 +379,55 @@ INLINE void unpack_q(int type, const uint8_t *const row[MICRO_ROWS], int64_t n_c
     }
 }
 
-/* One block of one token into its column of a tile: to[i * MICRO_TOKS]. */
+/* One block of one token into its column of a tile: to[i * TOKS_AVX2]. */
 INLINE void column_signed(const struct act_group *x, int j, int32_t *to) {
     __m256i q = load256(x->q + j * MICRO_BLOCK);
     int32_t v[16];
-    for (int h = 0; h < 2; h++) {
-        __m128i part = h ? _mm256_extracti128_si256(q, 1) : _mm256_castsi256_si128(q);
-        __m256i mul = _mm256_set1_epi16((short)x->mul[micro_half(j, h)]);
-        store256(v + 8 * h, _mm256_mullo_epi16(_mm256_cvtepi8_epi16(part), mul));
-    }
+    store256(v, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)));
+    store256(v + 8, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1)));
     for (int i = 0; i < 16; i++) {
-        to[i * MICRO_TOKS] = v[i];
+        to[i * TOKS_AVX2] = v[i];
     }
-    memcpy(&to[16 * MICRO_TOKS], &x->d[j], sizeof x->d[j]);
+    for (int h = 0; h < 2; h++) {
+        float mul = (float)x->mul[micro_half(j, h)];
+        memcpy(&to[(16 + h) * TOKS_AVX2], &mul, sizeof mul);
+    }
 }
 
 INLINE int32_t pair16(int low, int high) {
     return (int32_t)((uint32_t)(low & 0xffff) | (uint32_t)high << 16);
 }
 
-INLINE void column_unsigned(int type, const struct act_group *x, int j, int32_t *to) {
+INLINE void column_split(int type, const struct act_group *x, int j, int32_t *to) {
+    int32_t v[8];
+    store256(v, load256(x->q + j * MICRO_BLOCK));
+    for (int i = 0; i < 8; i++) {
+        to[i * TOKS_AVX2] = v[i];
+    }
+    for (int h = 0; h < 2; h++) {
+        int mul = x->mul[micro_half(j, h)], sum = mul * x->sum[micro_half(j, h)];
+        float s = (float)sum;
+        to[(8 + h) * TOKS_AVX2] = pair16(mul, mul);
+        to[(10 + h) * TOKS_AVX2] = -fmt_offset(type) * sum;
+        if (fmt_mins(type) == 2) {
+            memcpy(&to[(10 + h) * TOKS_AVX2], &s, sizeof s);
+        }
+    }
+}
+
+INLINE void column_narrow(int type, const struct act_group *x, int j, int32_t *to) {
     __m256i q = load256(x->q + j * MICRO_BLOCK);
     __m128i low = _mm256_castsi256_si128(q), high = _mm256_extracti128_si256(q, 1);
-    int h0 = micro_half(j, 0), h1 = micro_half(j, 1);
     int32_t v[8];
     _mm_storeu_si128((__m128i *)v, _mm_unpacklo_epi16(low, high));
     _mm_storeu_si128((__m128i *)(v + 4), _mm_unpackhi_epi16(low, high));
     for (int i = 0; i < 8; i++) {
-        to[i * MICRO_TOKS] = v[i];
+        to[i * TOKS_AVX2] = v[i];
     }
-    to[8 * MICRO_TOKS] = pair16(x->mul[h0], x->mul[h1]);
-    memcpy(&to[9 * MICRO_TOKS], &x->d[j], sizeof x->d[j]);
-    to += 10 * MICRO_TOKS;
+    to[8 * TOKS_AVX2] = pair16(x->mul[micro_half(j, 0)], x->mul[micro_half(j, 1)]);
+    to += 9 * TOKS_AVX2;
     if (fmt_mins(type) == 1) {
         memcpy(to, &x->s[j], sizeof x->s[j]);
-    } else if (fmt_mins(type) == 2) {
-        float s[2] = {x->d[j] * (float)(x->mul[h0] * x->sum[h0]),
-                      x->d[j] * (float)(x->mul[h1] * x->sum[h1])};
-        memcpy(to, &s[0], sizeof s[0]);
-        memcpy(to + MICRO_TOKS, &s[1], sizeof s[1]);
-    } else if (fmt_bits(type) == 6) { /* half of it: the whole needs 17 bits */
-        int off = -fmt_offset(type) / 2;
-        to[0] = pair16(off * x->sum[h0], off * x->sum[h1]);
     } else if (fmt_offset(type) != 0) {
         int16_t pair[16]; /* sums of columns 2g, 2g + 1 */
         store256(pair, _mm256_maddubs_epi16(_mm256_set1_epi8(1), q));
@@ -692,22 +438,27 @@ INLINE void column_unsigned(int type, const struct act_group *x, int j, int32_t 
                 sum[0] += pair[g];
                 sum[1] += pair[8 + g];
             }
-            to[a * MICRO_TOKS] = pair16(off * sum[0], off * sum[1]);
+            to[a * TOKS_AVX2] = pair16(off * sum[0], off * sum[1]);
         }
     }
 }
 
-INLINE void pack_q(int type, const void *const x[MICRO_TOKS], int n_tok, int64_t n_col,
-                   uint8_t *tile) {
+INLINE void pack_q(int type, const void *const *x, int n_tok, int64_t n_col, uint8_t *tile) {
     static const struct act_group zero; /* tokens that the tile does not have */
+    for (int t = 0; t < TOKS_AVX2; t++) {
+        ((float *)(void *)tile)[t] = t < n_tok ? ((const struct act_group *)x[t])->d : 0;
+    }
+    tile += TILE_HEAD;
     for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++, tile += tile_block(type)) {
-        for (int t = 0; t < MICRO_TOKS; t++) {
+        for (int t = 0; t < TOKS_AVX2; t++) {
             const struct act_group *g = t < n_tok ? (const struct act_group *)x[t] + b / 8 : &zero;
             int32_t *to = (int32_t *)(void *)tile + t;
             if (fmt_signed(type)) {
                 column_signed(g, (int)(b % 8), to);
+            } else if (fmt_split(type)) {
+                column_split(type, g, (int)(b % 8), to);
             } else {
-                column_unsigned(type, g, (int)(b % 8), to);
+                column_narrow(type, g, (int)(b % 8), to);
             }
         }
     }
@@ -715,7 +466,7 @@ INLINE void pack_q(int type, const void *const x[MICRO_TOKS], int n_tok, int64_t
 
 INLINE __m256i dword(const uint8_t *tile, int i, int t) {
     int32_t v;
-    memcpy(&v, tile + 4 * (i * MICRO_TOKS + t), sizeof v);
+    memcpy(&v, tile + 4 * (i * TOKS_AVX2 + t), sizeof v);
     return _mm256_set1_epi32(v);
 }
 
@@ -723,13 +474,26 @@ INLINE __m256 dword_ps(const uint8_t *tile, int i, int t) {
     return _mm256_castsi256_ps(dword(tile, i, t));
 }
 
-/* Integer products of one block of bytes of 4 or 5 bits: sum[token][rows 0..7, 8..15]. */
-INLINE void block_narrow(int type, int n_tok, const uint8_t *w, const uint8_t *x,
-                         __m256i sum[][2]) {
+INLINE __m256 load_lane(const uint8_t *w) {
+    return _mm256_loadu_ps((const float *)(const void *)w);
+}
+
+/* The lanes of one block [2 * token + half of the rows]. */
+typedef float lane_rows[2 * TOKS_AVX2][8];
+
+INLINE void lane_fma(lane_rows lane, int i, __m256 sum, __m256 d) {
+    _mm256_storeu_ps(lane[i], _mm256_fmadd_ps(sum, d, _mm256_loadu_ps(lane[i])));
+}
+
+/* Integer products of one block of a narrow format: sum[token][rows 0..7, 8..15]. In a split format
+ * of up to 4 bits each chain is a half, and goes to the lanes at once. */
+INLINE void block_narrow(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 out[][2],
+                         lane_rows lane) {
     const int each = 8 / fmt_chains(type);
+    __m256i sum[TOKS_AVX2][2];
 #pragma GCC unroll 2
     for (int a = 0; a < fmt_chains(type); a++) {
-        __m256i acc[MICRO_TOKS][2];
+        __m256i acc[TOKS_AVX2][2];
 #pragma GCC unroll 8
         for (int g = a * each; g < (a + 1) * each; g++) {
             __m256i w0 = load256(w + g * 64), w1 = load256(w + g * 64 + 32);
@@ -738,8 +502,8 @@ INLINE void block_narrow(int type, int n_tok, const uint8_t *w, const uint8_t *x
                 __m256i q = dword(x, g, t);
                 __m256i p0 = _mm256_maddubs_epi16(w0, q), p1 = _mm256_maddubs_epi16(w1, q);
                 bool first = g == a * each;
-                if (first && fmt_offset(type) != 0) {
-                    acc[t][0] = acc[t][1] = dword(x, 10 + a, t);
+                if (first && fmt_offset(type) != 0 && !fmt_split(type)) {
+                    acc[t][0] = acc[t][1] = dword(x, 9 + a, t);
                     first = false;
                 }
                 acc[t][0] = first ? p0 : _mm256_add_epi16(acc[t][0], p0);
@@ -750,116 +514,135 @@ INLINE void block_narrow(int type, int n_tok, const uint8_t *w, const uint8_t *x
         }
 #pragma GCC unroll 6
         for (int t = 0; t < n_tok; t++) {
-            __m256i mul = dword(x, 8, t);
+            __m256i mul = dword(x, fmt_split(type) ? 8 + a : 8, t);
             for (int i = 0; i < 2; i++) {
-                __m256i f = mul;
-                if (fmt_scaled(type)) {
-                    f = _mm256_mullo_epi16(load256(w + 512 + 32 * i), mul);
+                __m256i p = _mm256_madd_epi16(acc[t][i], mul);
+                if (!fmt_split(type)) {
+                    sum[t][i] = a > 0 ? _mm256_add_epi32(sum[t][i], p) : p;
+                    out[t][i] = _mm256_cvtepi32_ps(sum[t][i]);
+                    continue;
                 }
-                __m256i p = _mm256_madd_epi16(acc[t][i], f);
-                sum[t][i] = a > 0 ? _mm256_add_epi32(sum[t][i], p) : p;
+                if (fmt_offset(type) != 0) {
+                    p = _mm256_add_epi32(p, dword(x, 10 + a, t));
+                }
+                lane_fma(lane, 2 * t + i, _mm256_cvtepi32_ps(p),
+                         load_lane(w + 512 + 64 * a + 32 * i));
             }
         }
     }
 }
 
-/* The same for 6 bits, where only two multiply-adds fit in a chain of 16 bits: eight rows at a
- * time, so that their sums of 32 bits stay in registers. */
-INLINE void block_wide(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256i sum[][2]) {
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-        __m256i f[MICRO_TOKS], acc[MICRO_TOKS];
+/* 6 bits, where only two multiply-adds fit in a chain of 16 bits: eight rows at a time, so that
+ * their sums of 32 bits stay in registers. */
+INLINE void block_six(int n_tok, const uint8_t *w, const uint8_t *x, lane_rows lane) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        const int i = k / 2, half = k % 2;
+        __m256i acc[TOKS_AVX2];
         __asm__("" : "+r"(x)); /* or all activations would be kept from the first half */
 #pragma GCC unroll 6
         for (int t = 0; t < n_tok; t++) {
-            f[t] = dword(x, 8, t);
-            if (fmt_scaled(type)) {
-                f[t] = _mm256_mullo_epi16(load256(w + 512 + 32 * i), f[t]);
-            }
-            acc[t] = _mm256_setzero_si256();
-            if (fmt_offset(type) != 0) { /* half of what comes off: the whole needs 17 bits */
-                acc[t] = _mm256_slli_epi32(_mm256_madd_epi16(dword(x, 10, t), f[t]), 1);
-            }
+            acc[t] = dword(x, 10 + half, t);
             KEEP(acc[t]);
         }
-#pragma GCC unroll 4
-        for (int g = 0; g < 8; g += 2) {
+#pragma GCC unroll 2
+        for (int g = 4 * half; g < 4 * half + 4; g += 2) {
             __m256i w0 = load256(w + g * 64 + 32 * i), w1 = load256(w + g * 64 + 64 + 32 * i);
 #pragma GCC unroll 6
             for (int t = 0; t < n_tok; t++) {
                 __m256i p = _mm256_maddubs_epi16(w0, dword(x, g, t));
                 p = _mm256_add_epi16(p, _mm256_maddubs_epi16(w1, dword(x, g + 1, t)));
-                acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(p, f[t]));
+                p = _mm256_madd_epi16(p, dword(x, 8 + half, t));
+                acc[t] = _mm256_add_epi32(acc[t], p);
                 KEEP(acc[t]);
             }
         }
 #pragma GCC unroll 6
         for (int t = 0; t < n_tok; t++) {
-            sum[t][i] = acc[t];
+            lane_fma(lane, 2 * t + i, _mm256_cvtepi32_ps(acc[t]),
+                     load_lane(w + 512 + 64 * half + 32 * i));
         }
     }
 }
 
-/* The same of signed weights in int16. */
-INLINE void block_signed(int n_tok, const uint8_t *w, const uint8_t *x, __m256i sum[][2]) {
+/* Of signed weights in int16: each half's sums, as floats times the multipliers, in t. */
+INLINE void block_signed(int n_tok, const uint8_t *w, const uint8_t *x, __m256 t[][2]) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+        __m256i sum[TOKS_AVX2][2];
+#pragma GCC unroll 8
+        for (int g = 8 * half; g < 8 * half + 8; g++) {
+            __m256i w0 = load256(w + g * 64), w1 = load256(w + g * 64 + 32);
+#pragma GCC unroll 6
+            for (int i = 0; i < n_tok; i++) {
+                __m256i q = dword(x, g, i);
+                __m256i p0 = _mm256_madd_epi16(w0, q), p1 = _mm256_madd_epi16(w1, q);
+                sum[i][0] = g % 8 == 0 ? p0 : _mm256_add_epi32(sum[i][0], p0);
+                sum[i][1] = g % 8 == 0 ? p1 : _mm256_add_epi32(sum[i][1], p1);
+                KEEP(sum[i][0]);
+                KEEP(sum[i][1]);
+            }
+        }
+#pragma GCC unroll 6
+        for (int i = 0; i < n_tok; i++) {
+            __m256 mul = dword_ps(x, 16 + half, i);
+            for (int k = 0; k < 2; k++) {
+                __m256 f = _mm256_cvtepi32_ps(sum[i][k]);
+                t[i][k] = half == 0 ? _mm256_mul_ps(f, mul) : _mm256_fmadd_ps(f, mul, t[i][k]);
+            }
+        }
+    }
+}
+
+/* Adds one block's sums and minimums to its lanes. */
+INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 sum[][2],
+                      lane_rows lane) {
+    const uint8_t *wd = w + (fmt_signed(type) ? 1024 : 512), *min = wd + 64 * fmt_scales(type);
 #pragma GCC unroll 6
     for (int t = 0; t < n_tok; t++) {
-        sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-    }
-#pragma GCC unroll 4
-    for (int g = 0; g < 16; g++) {
-        __m256i w0 = load256(w + g * 64), w1 = load256(w + g * 64 + 32);
-#pragma GCC unroll 6
-        for (int t = 0; t < n_tok; t++) {
-            __m256i q = dword(x, g, t);
-            sum[t][0] = _mm256_add_epi32(sum[t][0], _mm256_madd_epi16(w0, q));
-            sum[t][1] = _mm256_add_epi32(sum[t][1], _mm256_madd_epi16(w1, q));
+        for (int i = 0; i < 2; i++) {
+            __m256 acc = _mm256_loadu_ps(lane[2 * t + i]);
+            if (!fmt_split(type)) {
+                acc = _mm256_fmadd_ps(sum[t][i], load_lane(wd + 32 * i), acc);
+            }
+            for (int m = 0; m < fmt_mins(type); m++) {
+                acc = _mm256_fmadd_ps(load_lane(min + 64 * m + 32 * i),
+                                      dword_ps(x, 8 + fmt_scales(type) + m, t), acc);
+            }
+            _mm256_storeu_ps(lane[2 * t + i], acc);
         }
     }
 }
 
 INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
-                   float lane[8][2 * MICRO_TOKS][8]) {
+                   lane_rows lane[8]) {
     for (int64_t b = 0; b < n_block; b++, w += panel_block(type), x += tile_block(type)) {
-        __m256i sum[MICRO_TOKS][2];
-        const uint8_t *wd = w + (fmt_signed(type) ? 1024 : fmt_scaled(type) ? 576 : 512);
+        __m256 sum[TOKS_AVX2][2];
         if (fmt_signed(type)) {
             block_signed(n_tok, w, x, sum);
         } else if (fmt_bits(type) == 6) {
-            block_wide(type, n_tok, w, x, sum);
+            block_six(n_tok, w, x, lane[b % 8]);
         } else {
-            block_narrow(type, n_tok, w, x, sum);
+            block_narrow(type, n_tok, w, x, sum, lane[b % 8]);
         }
-#pragma GCC unroll 6
-        for (int t = 0; t < n_tok; t++) {
-            __m256 d = dword_ps(x, fmt_signed(type) ? 16 : 9, t);
-            for (int i = 0; i < 2; i++) {
-                float *to = lane[b % 8][2 * t + i];
-                __m256 acc = _mm256_fmadd_ps(
-                    _mm256_cvtepi32_ps(sum[t][i]),
-                    _mm256_mul_ps(_mm256_loadu_ps((const float *)(const void *)wd + 8 * i), d),
-                    _mm256_loadu_ps(to));
-                for (int m = 0; m < fmt_mins(type); m++) {
-                    const float *min = (const float *)(const void *)(wd + 64 + 64 * m) + 8 * i;
-                    acc = _mm256_fmadd_ps(_mm256_loadu_ps(min), dword_ps(x, 10 + m, t), acc);
-                }
-                _mm256_storeu_ps(to, acc);
-            }
+        if (!fmt_split(type) || fmt_mins(type) > 0) {
+            block_end(type, n_tok, w, x, sum, lane[b % 8]);
         }
     }
 }
 
 INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
                    float *y) {
-    float lane[8][2 * MICRO_TOKS][8] __attribute__((aligned(32)));
+    lane_rows lane[8] __attribute__((aligned(32)));
+    const uint8_t *x = (const uint8_t *)tile + TILE_HEAD;
     int64_t n = n_col / MICRO_BLOCK;
     memset(lane, 0, sizeof lane);
     if (n_tok <= 2) {
-        tile_n(type, 2, panel, tile, n, lane);
+        tile_n(type, 2, panel, x, n, lane);
     } else if (n_tok <= 4) {
-        tile_n(type, 4, panel, tile, n, lane);
+        tile_n(type, 4, panel, x, n, lane);
     } else {
-        tile_n(type, 6, panel, tile, n, lane);
+        tile_n(type, 6, panel, x, n, lane);
     }
     for (int i = 0; i < 2 * n_tok; i++) {
         __m256 l[8];
@@ -868,7 +651,8 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
         }
         __m256 even = _mm256_add_ps(_mm256_add_ps(l[0], l[4]), _mm256_add_ps(l[2], l[6]));
         __m256 odd = _mm256_add_ps(_mm256_add_ps(l[1], l[5]), _mm256_add_ps(l[3], l[7]));
-        _mm256_storeu_ps(y + 8 * i, _mm256_add_ps(even, odd));
+        __m256 d = dword_ps(tile, 0, i / 2);
+        _mm256_storeu_ps(y + 8 * i, _mm256_mul_ps(d, _mm256_add_ps(even, odd)));
     }
 }
 
@@ -877,7 +661,7 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
                             int64_t n_col, float *y) {                                             \
         gemv_q(type, w, row_bytes, n_row, x, n_col, y);                                            \
     }                                                                                              \
-    static void unpack_##name(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel) {  \
+    static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
         unpack_q(type, row, n_col, panel);                                                         \
     }                                                                                              \
     static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
@@ -901,8 +685,7 @@ FORMAT_Q(iq4_xs, DT_IQ4_XS)
 
 /* Formats that differ neither in offset and accumulations nor in minimums share tiles. */
 #define PACK_Q(name, type)                                                                         \
-    static void pack_##name(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col,             \
-                            void *tile) {                                                          \
+    static void pack_##name(const void *const *x, int n_tok, int64_t n_col, void *tile) {          \
         pack_q(type, x, n_tok, n_col, tile);                                                       \
     }
 
@@ -971,8 +754,8 @@ INLINE void gemv_f(int type, const uint8_t *w, size_t row_bytes, int n_row, cons
     }
 }
 
-INLINE void unpack_f(int type, const uint8_t *const row[MICRO_ROWS], int64_t n_col, float *panel) {
-    for (int r = 0; r < MICRO_ROWS; r++) {
+INLINE void unpack_f(int type, const uint8_t *const *row, int64_t n_col, float *panel) {
+    for (int r = 0; r < ROWS_AVX2; r++) {
         int64_t i = 0;
         for (; i + 8 <= n_col; i += 8, panel += 8) {
             _mm256_storeu_ps(panel, load_float(type, row[r] + i * float_bytes(type)));
@@ -1027,7 +810,7 @@ static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col
     const float *w = panel, *x = tile;
     for (int t = 0; t < n_tok; t += 3) {
         int n = n_tok - t < 3 ? n_tok - t : 3;
-        for (int r = 0; r < MICRO_ROWS; r += 4) {
+        for (int r = 0; r < ROWS_AVX2; r += 4) {
             __m128 out[3];
             if (n == 3) {
                 dots_x4(3, x + t * step, step, w + r * step, step, step, out);
@@ -1037,7 +820,7 @@ static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col
                 dots_x4(1, x + t * step, step, w + r * step, step, step, out);
             }
             for (int i = 0; i < n; i++) {
-                _mm_storeu_ps(y + (t + i) * MICRO_ROWS + r, out[i]);
+                _mm_storeu_ps(y + (t + i) * ROWS_AVX2 + r, out[i]);
             }
         }
     }
@@ -1048,7 +831,7 @@ static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col
                             int64_t n_col, float *y) {                                             \
         gemv_f(type, w, row_bytes, n_row, x, n_col, y);                                            \
     }                                                                                              \
-    static void unpack_##name(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel) {  \
+    static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
         unpack_f(type, row, n_col, panel);                                                         \
     }
 
@@ -1340,8 +1123,9 @@ static void mix_avx2(float *y, int y_step, int n_q, const float *keep, const flo
 
 #define ENTRY_Q(name, type, packing)                                                               \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_Q8, gemv_##name, unpack_##name, pack_##packing, tile_##name,                     \
-            (size_t)(8 * panel_block(type)), (size_t)(8 * tile_block(type))                        \
+        MICRO_ACT_Q8, ROWS_AVX2, TOKS_AVX2, gemv_##name, unpack_##name, pack_##packing,            \
+            tile_##name, (size_t)(8 * panel_block(type)),                                          \
+            (size_t)(TILE_HEAD + 8 * tile_block(type))                                             \
     }
 
 void micro_init_avx2(struct micro *m) {

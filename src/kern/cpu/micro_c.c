@@ -21,52 +21,55 @@ static int round_clamp(float x) {
     return v > 127 ? 127 : v < -127 ? -127 : (int)v;
 }
 
-/* One block of n <= 32 activations, zeros after them. */
-static void quantize_block(const float *x, int n, int b, struct act_group *g) {
-    uint32_t top[2] = {0, 0};
-    for (int i = 0; i < n; i++) {
-        uint32_t a = abs_bits(x[i]);
-        top[i / 16] = a > top[i / 16] ? a : top[i / 16];
-    }
-    float half[2] = {f32_from_bits(top[0]), f32_from_bits(top[1])};
-    uint32_t bits = top[0] > top[1] ? top[0] : top[1];
-    float max = f32_from_bits(bits);
-    bool finite = bits < 0x7f800000u, zero = !finite || max < 1e-30f;
+/* One block of n <= 32 activations, zeros after them. top: the row's largest, or 0 for a row that
+ * is all zeros or not finite; d: its scale. */
+static void quantize_block(const float *x, int n, int b, float top, float d, struct act_group *g) {
     int8_t *q = g->q + b * MICRO_BLOCK;
+    int total = 0;
     memset(q, 0, MICRO_BLOCK);
-    float total = 0;
     for (int h = 0; h < 2; h++) {
-        int mul = 1, sum = 0;
-        if (!zero) {
-            mul = (int)ceilf(half[h] / max * 127.0f);
-            mul = mul < 1 ? 1 : mul > 127 ? 127 : mul;
-            float inv = 16129.0f / (float)mul / max;
-            for (int i = h * 16; i < n && i < h * 16 + 16; i++) {
+        int mul = 1, sum = 0, end = n < h * 16 + 16 ? n : h * 16 + 16;
+        if (top > 0) {
+            float most = 0;
+            for (int i = h * 16; i < end; i++) {
+                most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+            }
+            mul = (int)ceilf(most * (MICRO_MUL / top));
+            mul = mul < 1 ? 1 : mul > MICRO_MUL ? MICRO_MUL : mul;
+            float inv = 1.0f / ((float)mul * d);
+            for (int i = h * 16; i < end; i++) {
                 q[i] = (int8_t)round_clamp(x[i] * inv);
                 sum += q[i];
             }
         }
         g->mul[micro_half(b, h)] = mul;
         g->sum[micro_half(b, h)] = sum;
-        total += (float)(mul * sum);
+        total += mul * sum;
     }
-    g->d[b] = !finite ? NAN : zero ? 0.0f : max / 16129.0f;
-    g->s[b] = g->d[b] * total;
+    g->s[b] = (float)total;
 }
 
 static void quantize_c(const float *x, int64_t n, struct act_group *out) {
+    uint32_t bits = 0;
+    for (int64_t i = 0; i < n; i++) {
+        bits = abs_bits(x[i]) > bits ? abs_bits(x[i]) : bits;
+    }
+    bool finite = bits < 0x7f800000u;
+    float top = finite && f32_from_bits(bits) >= 1e-30f ? f32_from_bits(bits) : 0;
+    float d = top / (127.0f * MICRO_MUL);
     for (int64_t b = 0; b < micro_groups(n) * MICRO_GROUP; b++) {
         int64_t left = n - b * MICRO_BLOCK;
         int len = left > MICRO_BLOCK ? MICRO_BLOCK : left > 0 ? (int)left : 0;
-        quantize_block(len > 0 ? x + b * MICRO_BLOCK : x, len, (int)(b % MICRO_GROUP),
-                       out + b / MICRO_GROUP);
+        struct act_group *g = out + b / MICRO_GROUP;
+        g->d = finite ? d : NAN;
+        quantize_block(len > 0 ? x + b * MICRO_BLOCK : x, len, (int)(b % MICRO_GROUP), top, d, g);
     }
 }
 
 /* ---- quantized weights ------------------------------------------------------------------- */
 
 /* Adds the product of block b to its lane. */
-static void lane_add(float lane[8], const struct micro_block *w, int n_min, int b,
+static void lane_add(float lane[8], const struct micro_block *w, enum micro_kind kind, int b,
                      const struct act_group *x) {
     const int8_t *q = x->q + b * MICRO_BLOCK;
     int32_t dot[2] = {0, 0};
@@ -75,96 +78,103 @@ static void lane_add(float lane[8], const struct micro_block *w, int n_min, int 
         dot[1] += w->w[i + 16] * q[i + 16];
     }
     int h0 = micro_half(b, 0), h1 = micro_half(b, 1);
-    int32_t sum = dot[0] * x->mul[h0] + dot[1] * x->mul[h1];
-    lane[b] = fmaf((float)sum, w->d * x->d[b], lane[b]);
-    if (n_min == 1) {
+    if (kind == MICRO_WIDE) {
+        float sum = (float)dot[0] * (float)x->mul[h0];
+        sum = fmaf((float)dot[1], (float)x->mul[h1], sum);
+        lane[b] = fmaf(sum, w->d[0], lane[b]);
+    } else if (kind == MICRO_SPLIT || kind == MICRO_SPLIT_MINS) {
+        lane[b] = fmaf((float)(dot[0] * x->mul[h0]), w->d[0], lane[b]);
+        lane[b] = fmaf((float)(dot[1] * x->mul[h1]), w->d[1], lane[b]);
+    } else {
+        int32_t sum = dot[0] * x->mul[h0] + dot[1] * x->mul[h1];
+        lane[b] = fmaf((float)sum, w->d[0], lane[b]);
+    }
+    if (kind == MICRO_NARROW_MIN) {
         lane[b] = fmaf(w->min[0], x->s[b], lane[b]);
-    } else if (n_min == 2) {
-        lane[b] = fmaf(w->min[0], x->d[b] * (float)(x->mul[h0] * x->sum[h0]), lane[b]);
-        lane[b] = fmaf(w->min[1], x->d[b] * (float)(x->mul[h1] * x->sum[h1]), lane[b]);
+    } else if (kind == MICRO_SPLIT_MINS) {
+        lane[b] = fmaf(w->min[0], (float)(x->mul[h0] * x->sum[h0]), lane[b]);
+        lane[b] = fmaf(w->min[1], (float)(x->mul[h1] * x->sum[h1]), lane[b]);
     }
 }
 
-static void gemv_q(micro_block_fn block, int n_min, const uint8_t *w, size_t row_bytes, int n_row,
+static void gemv_q(enum dtype type, const uint8_t *w, size_t row_bytes, int n_row,
                    const struct act_group *x, int64_t n_col, float *y) {
+    enum micro_kind kind;
+    micro_block_fn block = micro_block(type, &kind);
     for (int r = 0; r < n_row; r++, w += row_bytes) {
         float lane[8] = {0};
         for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++) {
             struct micro_block o;
             block(w, b, &o);
-            lane_add(lane, &o, n_min, (int)(b % 8), x + b / 8);
+            lane_add(lane, &o, kind, (int)(b % 8), x + b / 8);
         }
-        y[r] = micro_sum8(lane);
+        y[r] = x->d * micro_sum8(lane);
     }
 }
 
-/* A panel in C: struct micro_block [block][MICRO_ROWS]. A tile: struct act_group [token][group]. */
-static void unpack_q(micro_block_fn block, const uint8_t *const row[MICRO_ROWS], int64_t n_col,
-                     void *panel) {
+#define ROWS_C 16 /* rows in a panel */
+#define TOKS_C 6  /* rows in a tile */
+
+/* A panel in C: struct micro_block [block][row]. A tile: struct act_group [token][group]. */
+static void unpack_q(enum dtype type, const uint8_t *const *row, int64_t n_col, void *panel) {
+    enum micro_kind kind;
+    micro_block_fn block = micro_block(type, &kind);
     struct micro_block *o = panel;
     for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++) {
-        for (int r = 0; r < MICRO_ROWS; r++) {
+        for (int r = 0; r < ROWS_C; r++) {
             block(row[r], b, o++);
         }
     }
 }
 
-static void pack_q(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col, void *tile) {
+static void pack_q(const void *const *x, int n_tok, int64_t n_col, void *tile) {
     size_t bytes = micro_act_bytes(MICRO_ACT_Q8, n_col);
     for (int t = 0; t < n_tok; t++) {
         memcpy((uint8_t *)tile + (size_t)t * bytes, x[t], bytes);
     }
 }
 
-static void tile_q(int n_min, const struct micro_block *panel, const struct act_group *x, int n_tok,
-                   int64_t n_col, float *y) {
+static void tile_q(enum dtype type, const struct micro_block *panel, const struct act_group *x,
+                   int n_tok, int64_t n_col, float *y) {
+    enum micro_kind kind;
+    micro_block(type, &kind);
     for (int t = 0; t < n_tok; t++, x += micro_groups(n_col)) {
-        for (int r = 0; r < MICRO_ROWS; r++) {
+        for (int r = 0; r < ROWS_C; r++) {
             float lane[8] = {0};
             for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++) {
-                lane_add(lane, &panel[b * MICRO_ROWS + r], n_min, (int)(b % 8), x + b / 8);
+                lane_add(lane, &panel[b * ROWS_C + r], kind, (int)(b % 8), x + b / 8);
             }
-            y[t * MICRO_ROWS + r] = micro_sum8(lane);
+            y[t * ROWS_C + r] = x->d * micro_sum8(lane);
         }
     }
 }
 
-#define FORMAT_Q(name, type, n_min)                                                                \
+#define FORMAT_Q(name, type)                                                                       \
     static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
                             int64_t n_col, float *y) {                                             \
-        int unused;                                                                                \
-        gemv_q(micro_block(type, &unused), n_min, w, row_bytes, n_row, x, n_col, y);               \
+        gemv_q(type, w, row_bytes, n_row, x, n_col, y);                                            \
     }                                                                                              \
-    static void unpack_##name(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel) {  \
-        int unused;                                                                                \
-        unpack_q(micro_block(type, &unused), row, n_col, panel);                                   \
+    static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
+        unpack_q(type, row, n_col, panel);                                                         \
+    }                                                                                              \
+    static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
+                            float *y) {                                                            \
+        tile_q(type, panel, tile, n_tok, n_col, y);                                                \
     }
 
-FORMAT_Q(q4_0, DT_Q4_0, 0)
-FORMAT_Q(q4_1, DT_Q4_1, 1)
-FORMAT_Q(q5_0, DT_Q5_0, 0)
-FORMAT_Q(q5_1, DT_Q5_1, 1)
-FORMAT_Q(q8_0, DT_Q8_0, 0)
-FORMAT_Q(q2_k, DT_Q2_K, 2)
-FORMAT_Q(q3_k, DT_Q3_K, 0)
-FORMAT_Q(q4_k, DT_Q4_K, 1)
-FORMAT_Q(q5_k, DT_Q5_K, 1)
-FORMAT_Q(q6_k, DT_Q6_K, 0)
-FORMAT_Q(q8_k, DT_Q8_K, 0)
-FORMAT_Q(iq4_nl, DT_IQ4_NL, 0)
-FORMAT_Q(iq4_xs, DT_IQ4_XS, 0)
-
-static void tile_q0(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
-    tile_q(0, panel, tile, n_tok, n_col, y);
-}
-
-static void tile_q1(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
-    tile_q(1, panel, tile, n_tok, n_col, y);
-}
-
-static void tile_q2(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
-    tile_q(2, panel, tile, n_tok, n_col, y);
-}
+FORMAT_Q(q4_0, DT_Q4_0)
+FORMAT_Q(q4_1, DT_Q4_1)
+FORMAT_Q(q5_0, DT_Q5_0)
+FORMAT_Q(q5_1, DT_Q5_1)
+FORMAT_Q(q8_0, DT_Q8_0)
+FORMAT_Q(q2_k, DT_Q2_K)
+FORMAT_Q(q3_k, DT_Q3_K)
+FORMAT_Q(q4_k, DT_Q4_K)
+FORMAT_Q(q5_k, DT_Q5_K)
+FORMAT_Q(q6_k, DT_Q6_K)
+FORMAT_Q(q8_k, DT_Q8_K)
+FORMAT_Q(iq4_nl, DT_IQ4_NL)
+FORMAT_Q(iq4_xs, DT_IQ4_XS)
 
 /* ---- float weights ------------------------------------------------------------------------ */
 
@@ -210,17 +220,16 @@ static void gemv_f(load_fn load, size_t size, const uint8_t *w, size_t row_bytes
     }
 }
 
-/* A panel of floats: [MICRO_ROWS][micro_pad8(n_col)]; a tile likewise. */
-static void unpack_f(load_fn load, const uint8_t *const row[MICRO_ROWS], int64_t n_col,
-                     float *panel) {
+/* A panel of floats: [row][micro_pad8(n_col)]; a tile likewise. */
+static void unpack_f(load_fn load, const uint8_t *const *row, int64_t n_col, float *panel) {
     int64_t step = micro_pad8(n_col);
-    for (int r = 0; r < MICRO_ROWS; r++, panel += step) {
+    for (int r = 0; r < ROWS_C; r++, panel += step) {
         load(row[r], n_col, panel);
         memset(panel + n_col, 0, (size_t)(step - n_col) * sizeof *panel);
     }
 }
 
-static void pack_f(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col, void *tile) {
+static void pack_f(const void *const *x, int n_tok, int64_t n_col, void *tile) {
     size_t bytes = micro_act_bytes(MICRO_ACT_F32, n_col);
     for (int t = 0; t < n_tok; t++) {
         memcpy((uint8_t *)tile + (size_t)t * bytes, x[t], bytes);
@@ -230,8 +239,8 @@ static void pack_f(const void *const x[MICRO_TOKS], int n_tok, int64_t n_col, vo
 static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
     int64_t step = micro_pad8(n_col);
     for (int t = 0; t < n_tok; t++) {
-        for (int r = 0; r < MICRO_ROWS; r++) {
-            y[t * MICRO_ROWS + r] =
+        for (int r = 0; r < ROWS_C; r++) {
+            y[t * ROWS_C + r] =
                 dot_f32((const float *)panel + r * step, (const float *)tile + t * step, step);
         }
     }
@@ -242,7 +251,7 @@ static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col
                             int64_t n_col, float *y) {                                             \
         gemv_f(load_##name, size, w, row_bytes, n_row, x, n_col, y);                               \
     }                                                                                              \
-    static void unpack_##name(const uint8_t *const row[MICRO_ROWS], int64_t n_col, void *panel) {  \
+    static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
         unpack_f(load_##name, row, n_col, panel);                                                  \
     }
 
@@ -389,16 +398,17 @@ static void mix_c(float *y, int y_step, int n_q, const float *keep, const float 
 /* ---- the table ---------------------------------------------------------------------------------
  */
 
-#define GROUP_BLOCKS (MICRO_GROUP * MICRO_ROWS * sizeof(struct micro_block))
-#define GROUP_ACTS   (MICRO_TOKS * sizeof(struct act_group))
-#define ENTRY_Q(name, n_min)                                                                       \
+#define GROUP_BLOCKS (MICRO_GROUP * ROWS_C * sizeof(struct micro_block))
+#define GROUP_ACTS   (TOKS_C * sizeof(struct act_group))
+#define ENTRY_Q(name)                                                                              \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_Q8, gemv_##name, unpack_##name, pack_q, tile_q##n_min, GROUP_BLOCKS, GROUP_ACTS  \
+        MICRO_ACT_Q8, ROWS_C, TOKS_C, gemv_##name, unpack_##name, pack_q, tile_##name,             \
+            GROUP_BLOCKS, GROUP_ACTS                                                               \
     }
 #define ENTRY_F(name)                                                                              \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_F32, gemv_##name, unpack_##name, pack_f, tile_f,                                 \
-            256 * MICRO_ROWS * sizeof(float), 256 * MICRO_TOKS * sizeof(float)                     \
+        MICRO_ACT_F32, ROWS_C, TOKS_C, gemv_##name, unpack_##name, pack_f, tile_f,                 \
+            256 * ROWS_C * sizeof(float), 256 * TOKS_C * sizeof(float)                             \
     }
 
 void micro_init_c(struct micro *m) {
@@ -419,19 +429,19 @@ void micro_init_c(struct micro *m) {
         .max = max_c,
         .mix = mix_c,
     };
-    m->fmt[DT_Q4_0] = ENTRY_Q(q4_0, 0);
-    m->fmt[DT_Q4_1] = ENTRY_Q(q4_1, 1);
-    m->fmt[DT_Q5_0] = ENTRY_Q(q5_0, 0);
-    m->fmt[DT_Q5_1] = ENTRY_Q(q5_1, 1);
-    m->fmt[DT_Q8_0] = ENTRY_Q(q8_0, 0);
-    m->fmt[DT_Q2_K] = ENTRY_Q(q2_k, 2);
-    m->fmt[DT_Q3_K] = ENTRY_Q(q3_k, 0);
-    m->fmt[DT_Q4_K] = ENTRY_Q(q4_k, 1);
-    m->fmt[DT_Q5_K] = ENTRY_Q(q5_k, 1);
-    m->fmt[DT_Q6_K] = ENTRY_Q(q6_k, 0);
-    m->fmt[DT_Q8_K] = ENTRY_Q(q8_k, 0);
-    m->fmt[DT_IQ4_NL] = ENTRY_Q(iq4_nl, 0);
-    m->fmt[DT_IQ4_XS] = ENTRY_Q(iq4_xs, 0);
+    m->fmt[DT_Q4_0] = ENTRY_Q(q4_0);
+    m->fmt[DT_Q4_1] = ENTRY_Q(q4_1);
+    m->fmt[DT_Q5_0] = ENTRY_Q(q5_0);
+    m->fmt[DT_Q5_1] = ENTRY_Q(q5_1);
+    m->fmt[DT_Q8_0] = ENTRY_Q(q8_0);
+    m->fmt[DT_Q2_K] = ENTRY_Q(q2_k);
+    m->fmt[DT_Q3_K] = ENTRY_Q(q3_k);
+    m->fmt[DT_Q4_K] = ENTRY_Q(q4_k);
+    m->fmt[DT_Q5_K] = ENTRY_Q(q5_k);
+    m->fmt[DT_Q6_K] = ENTRY_Q(q6_k);
+    m->fmt[DT_Q8_K] = ENTRY_Q(q8_k);
+    m->fmt[DT_IQ4_NL] = ENTRY_Q(iq4_nl);
+    m->fmt[DT_IQ4_XS] = ENTRY_Q(iq4_xs);
     m->fmt[DT_F32] = ENTRY_F(f32);
     m->fmt[DT_F16] = ENTRY_F(f16);
     m->fmt[DT_BF16] = ENTRY_F(bf16);

@@ -1,0 +1,288 @@
+/* micro_bits_avx2.h: blocks of quantized weights as AVX2 registers: bytes in the order of the
+ * columns, and scales of 256 columns at a time.
+ *
+ * Owns what a format's bits mean to the ISA files of x86-64, which alone include it. Refuses
+ * arithmetic on activations. Quantized weights come out of memory as 32 bytes a block in one of two
+ * kinds: unsigned (up to 63, with an offset that is taken off as offset * sum of activations), or
+ * signed bytes. A new format is one case in block_bytes and one in group_scales, over the type as a
+ * constant. Invariant: the values and scales are those of micro_block.c, to the bit.
+ */
+#ifndef IGN_KERN_CPU_MICRO_BITS_AVX2_H
+#define IGN_KERN_CPU_MICRO_BITS_AVX2_H
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "kern/cpu/micro.h"
+#include "quant/quant.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- what a format is ------------------------------------------------------------------ */
+
+INLINE int fmt_bytes(int type) { /* of a block of 32, or of a super-block */
+    switch (type) {
+    case DT_Q4_0: return sizeof(struct block_q4_0);
+    case DT_Q4_1: return sizeof(struct block_q4_1);
+    case DT_Q5_0: return sizeof(struct block_q5_0);
+    case DT_Q5_1: return sizeof(struct block_q5_1);
+    case DT_Q8_0: return sizeof(struct block_q8_0);
+    case DT_IQ4_NL: return sizeof(struct block_iq4_nl);
+    case DT_Q2_K: return sizeof(struct block_q2_k);
+    case DT_Q3_K: return sizeof(struct block_q3_k);
+    case DT_Q4_K: return sizeof(struct block_q4_k);
+    case DT_Q5_K: return sizeof(struct block_q5_k);
+    case DT_Q6_K: return sizeof(struct block_q6_k);
+    case DT_Q8_K: return sizeof(struct block_q8_k);
+    default: return sizeof(struct block_iq4_xs);
+    }
+}
+
+INLINE bool fmt_small(int type) { /* blocks of 32 with a scale each */
+    return type == DT_Q4_0 || type == DT_Q4_1 || type == DT_Q5_0 || type == DT_Q5_1 ||
+           type == DT_Q8_0 || type == DT_IQ4_NL;
+}
+
+INLINE bool fmt_signed(int type) { /* bytes are signed; else unsigned with fmt_offset */
+    return type == DT_Q8_0 || type == DT_Q8_K || type == DT_IQ4_NL || type == DT_IQ4_XS;
+}
+
+INLINE int fmt_offset(int type) { /* value = byte - offset, a power of two or 0 */
+    return type == DT_Q4_0   ? 8
+           : type == DT_Q5_0 ? 16
+           : type == DT_Q3_K ? 4
+           : type == DT_Q6_K ? 32
+                             : 0;
+}
+
+INLINE int fmt_bits(int type) { /* of an unsigned byte */
+    return type == DT_Q6_K ? 6 : type == DT_Q5_0 || type == DT_Q5_1 || type == DT_Q5_K ? 5 : 4;
+}
+
+INLINE bool fmt_split(int type) { /* scales for 16 columns */
+    return type == DT_Q2_K || type == DT_Q3_K || type == DT_Q6_K;
+}
+
+INLINE int fmt_mins(int type) {
+    return type == DT_Q2_K                                                            ? 2
+           : type == DT_Q4_1 || type == DT_Q5_1 || type == DT_Q4_K || type == DT_Q5_K ? 1
+                                                                                      : 0;
+}
+
+/* ---- bytes of a block --------------------------------------------------------------------- */
+
+INLINE __m256i load256(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+INLINE __m128i load128(const void *p) {
+    return _mm_loadu_si128((const __m128i *)p);
+}
+
+/* 16 bytes to 32: low nibbles, then high nibbles. */
+INLINE __m256i nibbles(const uint8_t *q) {
+    __m128i x = load128(q);
+    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_srli_epi16(x, 4), 1);
+    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
+
+/* 16 in every byte whose bit of h is set. */
+INLINE __m256i fifth_bits(const uint8_t *h) {
+    int32_t word;
+    memcpy(&word, h, sizeof word);
+    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                            2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
+    __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(word), spread), bit);
+    return _mm256_and_si256(_mm256_cmpeq_epi8(x, bit), _mm256_set1_epi8(16));
+}
+
+/* Bits of each byte moved left by n (right if negative), those of `mask` kept. Shifts are by 16
+ * bits, so the mask must leave out what crosses a byte. */
+INLINE __m256i shift_mask(__m256i x, int n, int mask) {
+    x = n > 0 ? _mm256_slli_epi16(x, n) : n < 0 ? _mm256_srli_epi16(x, -n) : x;
+    return _mm256_and_si256(x, _mm256_set1_epi8((char)mask));
+}
+
+/* Block j of the group that starts at g: 32 bytes in the order of the columns. */
+INLINE __m256i block_bytes(int type, const uint8_t *g, int j) {
+    const uint8_t *b = fmt_small(type) ? g + j * fmt_bytes(type) : g;
+    switch (type) {
+    case DT_Q4_0: return nibbles(((const struct block_q4_0 *)b)->q);
+    case DT_Q4_1: return nibbles(((const struct block_q4_1 *)b)->q);
+    case DT_Q5_0: {
+        const struct block_q5_0 *s = (const struct block_q5_0 *)b;
+        return _mm256_or_si256(nibbles(s->q), fifth_bits(s->h));
+    }
+    case DT_Q5_1: {
+        const struct block_q5_1 *s = (const struct block_q5_1 *)b;
+        return _mm256_or_si256(nibbles(s->q), fifth_bits(s->h));
+    }
+    case DT_Q8_0: return load256(((const struct block_q8_0 *)b)->q);
+    case DT_Q2_K:
+        return shift_mask(load256(((const struct block_q2_k *)b)->q + j / 4 * 32), -(j % 4 * 2), 3);
+    case DT_Q3_K: {
+        const struct block_q3_k *s = (const struct block_q3_k *)b;
+        return _mm256_or_si256(shift_mask(load256(s->q + j / 4 * 32), -(j % 4 * 2), 3),
+                               shift_mask(load256(s->h), 2 - j, 4));
+    }
+    case DT_Q4_K:
+        return shift_mask(load256(((const struct block_q4_k *)b)->q + j / 2 * 32), -(j % 2 * 4),
+                          15);
+    case DT_Q5_K: {
+        const struct block_q5_k *s = (const struct block_q5_k *)b;
+        return _mm256_or_si256(shift_mask(load256(s->q + j / 2 * 32), -(j % 2 * 4), 15),
+                               shift_mask(load256(s->h), 4 - j, 16));
+    }
+    case DT_Q6_K: {
+        const struct block_q6_k *s = (const struct block_q6_k *)b;
+        __m256i low = load256(s->ql + j / 4 * 64 + j % 2 * 32);
+        return _mm256_or_si256(shift_mask(low, -(j % 4 / 2 * 4), 15),
+                               shift_mask(load256(s->qh + j / 4 * 32), 4 - j % 4 * 2, 48));
+    }
+    case DT_Q8_K: return load256(((const struct block_q8_k *)b)->q + j * 32);
+    default: {
+        const uint8_t *q = type == DT_IQ4_NL ? ((const struct block_iq4_nl *)b)->q
+                                             : ((const struct block_iq4_xs *)b)->q + j * 16;
+        __m256i table = _mm256_broadcastsi128_si256(load128(quant_iq4_values));
+        return _mm256_shuffle_epi8(table, nibbles(q));
+    }
+    }
+}
+
+/* ---- scales of a group ---------------------------------------------------------------------- */
+
+/* The f16 at byte `at` of each of four blocks at g[0] and four at g[1]; zeros where g is NULL. */
+INLINE __m256 small_halves(int type, const uint8_t *const g[2], int at) {
+    uint64_t four[2] = {0, 0};
+    for (int k = 0; k < 2; k++) {
+        for (int j = 0; j < 4 && g[k] != NULL; j++) {
+            uint16_t h;
+            memcpy(&h, g[k] + j * fmt_bytes(type) + at, sizeof h);
+            four[k] |= (uint64_t)h << (16 * j);
+        }
+    }
+    return _mm256_cvtph_ps(_mm_set_epi64x((long long)four[1], (long long)four[0]));
+}
+
+INLINE __m256 half1(f16_t h) {
+    return _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
+}
+
+/* Six-bit scales and minimums of Q4_K and Q5_K, a byte each. */
+INLINE void k4_scales(const uint8_t sc[12], __m128i *scale, __m128i *min) {
+    uint32_t a, b, c;
+    memcpy(&a, sc, 4);
+    memcpy(&b, sc + 4, 4);
+    memcpy(&c, sc + 8, 4);
+    uint64_t s0 = a & 0x3f3f3f3fu, s1 = (c & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u);
+    uint64_t m0 = b & 0x3f3f3f3fu, m1 = (c >> 4 & 0x0f0f0f0fu) | (b >> 2 & 0x30303030u);
+    *scale = _mm_cvtsi64_si128((long long)(s0 | s1 << 32));
+    *min = _mm_cvtsi64_si128((long long)(m0 | m1 << 32));
+}
+
+INLINE __m128i q3_scales(const uint8_t sc[12]) {
+    uint32_t a, b, t;
+    memcpy(&a, sc, 4);
+    memcpy(&b, sc + 4, 4);
+    memcpy(&t, sc + 8, 4);
+    const uint32_t low = 0x0f0f0f0fu, high = 0x30303030u;
+    __m128i x =
+        _mm_setr_epi32((int)((a & low) | (t << 4 & high)), (int)((b & low) | (t << 2 & high)),
+                       (int)((a >> 4 & low) | (t & high)), (int)((b >> 4 & low) | (t >> 2 & high)));
+    return _mm_sub_epi8(x, _mm_set1_epi8(32));
+}
+
+/* A group's scales and minimums, sign included, per block: [0] alone, or one for each half where
+ * the format is split. Blocks of 32 come as two quads of four, either of which may be missing
+ * (NULL) at a row's end. */
+struct scales {
+    __m256 d[2], min[2];
+};
+
+/* Integers as bytes [block] times a scale. */
+INLINE __m256 times_u8(__m256 d, __m128i v) {
+    return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v)));
+}
+
+INLINE __m256 times_i8(__m256 d, __m128i v) {
+    return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)));
+}
+
+INLINE void set_k4(struct scales *s, f16_t d, f16_t dmin, const uint8_t sc[12]) {
+    __m128i scale, min;
+    k4_scales(sc, &scale, &min);
+    s->d[0] = times_u8(half1(d), scale);
+    s->min[0] = times_u8(half1(dmin ^ 0x8000), min);
+}
+
+/* Bytes [block][half] to [half][block]. */
+INLINE __m128i by_half(__m128i v) {
+    return _mm_shuffle_epi8(v, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
+}
+
+INLINE void set_halves(struct scales *s, f16_t d, __m128i sc) {
+    sc = by_half(sc);
+    s->d[0] = times_i8(half1(d), sc);
+    s->d[1] = times_i8(half1(d), _mm_srli_si128(sc, 8));
+}
+
+INLINE __m256 iq4_scales(const struct block_iq4_xs *b) {
+    int32_t low;
+    memcpy(&low, b->sc_l, sizeof low);
+    __m256i l =
+        _mm256_srlv_epi32(_mm256_set1_epi32(low), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    __m256i h = _mm256_srlv_epi32(_mm256_set1_epi32(b->sc_h << 4),
+                                  _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
+    l = _mm256_and_si256(l, _mm256_set1_epi32(15));
+    h = _mm256_and_si256(h, _mm256_set1_epi32(48));
+    l = _mm256_sub_epi32(_mm256_or_si256(l, h), _mm256_set1_epi32(32));
+    return _mm256_mul_ps(half1(b->d), _mm256_cvtepi32_ps(l));
+}
+
+INLINE struct scales group_scales(int type, const uint8_t *const quad[2]) {
+    const uint8_t *g = quad[0];
+    struct scales s;
+    s.d[0] = s.d[1] = s.min[0] = s.min[1] = _mm256_setzero_ps();
+    switch (type) {
+    case DT_Q4_K: {
+        const struct block_q4_k *b = (const struct block_q4_k *)g;
+        set_k4(&s, b->d, b->dmin, b->sc);
+        break;
+    }
+    case DT_Q5_K: {
+        const struct block_q5_k *b = (const struct block_q5_k *)g;
+        set_k4(&s, b->d, b->dmin, b->sc);
+        break;
+    }
+    case DT_IQ4_XS: s.d[0] = iq4_scales((const struct block_iq4_xs *)g); break;
+    case DT_Q2_K: {
+        const struct block_q2_k *b = (const struct block_q2_k *)g;
+        __m128i x = load128(b->sc), low = _mm_set1_epi8(15);
+        __m128i min = by_half(_mm_and_si128(_mm_srli_epi16(x, 4), low));
+        set_halves(&s, b->d, _mm_and_si128(x, low));
+        s.min[0] = times_u8(half1(b->dmin ^ 0x8000), min);
+        s.min[1] = times_u8(half1(b->dmin ^ 0x8000), _mm_srli_si128(min, 8));
+        break;
+    }
+    case DT_Q3_K: {
+        const struct block_q3_k *b = (const struct block_q3_k *)g;
+        set_halves(&s, b->d, q3_scales(b->sc));
+        break;
+    }
+    case DT_Q6_K: {
+        const struct block_q6_k *b = (const struct block_q6_k *)g;
+        set_halves(&s, b->d, load128(b->sc));
+        break;
+    }
+    case DT_Q8_K: s.d[0] = _mm256_broadcast_ss(&((const struct block_q8_k *)g)->d); break;
+    default:
+        s.d[0] = small_halves(type, quad, 0);
+        if (fmt_mins(type) == 1) {
+            s.min[0] = small_halves(type, quad, 2);
+        }
+    }
+    return s;
+}
+
+#endif
