@@ -91,7 +91,7 @@ static const struct knob table[] = {
      .choices = "f16|f32", .help = "numbers of the KV cache; f32 with --device plain when not given"},
     {.name = "mlock", .type = KNOB_BOOL, .group = KNOB_RUN,
      .help = "keep the model file locked in memory"},
-    {.name = "cpu", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "LEVEL", .choices = "c|avx2",
+    {.name = "cpu", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "LEVEL", .choices = "c|avx2|avx512",
      .help = "use no better instructions than these; the best that there are when not given"},
 
     {.name = "system-root", .type = KNOB_STR, .group = KNOB_DEVICE | KNOB_RUN, .unit = "FOLDER",

@@ -1,0 +1,422 @@
+/* micro_avx512.c: the micro-kernels for processors with AVX-512 (F, BW, VL, DQ, VBMI) and VNNI.
+ *
+ * Owns instructions, not arithmetic: micro.h and micro_c.c define every result to the bit, and
+ * kern_check compares. Refuses to be called where the processor lacks any of these. What is not
+ * here is as fast in 256 bits, and stays as micro_avx2.c left it.
+ * Only static functions and micro_init_avx512; this file alone is compiled with -mavx512 flags.
+ */
+#include "kern/cpu/micro_bits_avx2.h"
+
+/* ---- registers ------------------------------------------------------------------------- */
+
+INLINE __m512i load512(const void *p) {
+    return _mm512_loadu_si512(p);
+}
+
+INLINE __m512 load512_ps(const void *p) {
+    return _mm512_loadu_ps(p);
+}
+
+INLINE void store512(void *p, __m512i v) {
+    _mm512_storeu_si512(p, v);
+}
+
+INLINE __m512i join(__m256i low, __m256i high) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* Sixteen rows of eight dwords, v[r] with row r in its low half and r + 8 in its high half, to
+ * eight columns of sixteen. */
+INLINE void transpose16x8(__m512i v[8]) {
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+    const __m512i high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    __m512i a[8], b[8];
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+        a[2 * i + 1] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
+        b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm512_permutex2var_epi64(b[i], low, b[i + 4]);
+        v[i + 4] = _mm512_permutex2var_epi64(b[i], high, b[i + 4]);
+    }
+}
+
+/* ---- panels and tiles, quantized ---------------------------------------------------------------
+ *
+ * A panel has 32 rows and holds for each block: unsigned bytes as [8][row][4], the columns in
+ * order, signed ones plus 128; then d [row], one for each half in a split format; then minimums
+ * likewise. One VPDPBUSD thus multiplies four columns of sixteen rows by those of one token.
+ *
+ * A tile begins with d [token], in a line of its own, and holds for each block, all as dwords
+ * [token]: activations [8]; what centers each half's sum of products (-center * sum of q), where
+ * the format is centered; the multipliers: both as int16 in one dword (narrow), one for each half
+ * as int32 (split) or float (wide); what is then added to the product (narrow formats whose values
+ * are not the bytes less the center); s for each minimum.
+ *
+ * In a narrow format both halves' sums have to fit in int16, to be multiplied and added by one
+ * VPDPWSSD: 16 * 15 * 127 does; of 5 bits 16 * (-16..15) * 127 does.
+ */
+
+#define ROWS_512  32
+#define TOKS_512  12
+#define TILE_HEAD 64 /* bytes before the first block of a tile */
+
+INLINE bool fmt_narrow(int type) {
+    return !fmt_signed(type) && !fmt_split(type);
+}
+
+INLINE int fmt_center(int type) { /* taken off each byte before the multiplier */
+    return fmt_signed(type)      ? 128
+           : fmt_split(type)     ? fmt_offset(type)
+           : fmt_bits(type) == 5 ? 16
+                                 : 0;
+}
+
+INLINE int fmt_rest(int type) { /* and what is taken off behind it */
+    return fmt_narrow(type) ? fmt_offset(type) - fmt_center(type) : 0;
+}
+
+INLINE int fmt_scales(int type) {
+    return fmt_split(type) ? 2 : 1;
+}
+
+INLINE int panel_block(int type) {
+    return 1024 + 128 * (fmt_scales(type) + fmt_mins(type));
+}
+
+/* Places in a tile's block. */
+INLINE int at_mul(int type) {
+    return fmt_center(type) != 0 ? 10 : 8;
+}
+
+INLINE int at_rest(int type) {
+    return at_mul(type) + (fmt_narrow(type) ? 1 : 2);
+}
+
+INLINE int at_min(int type) {
+    return at_rest(type) + (fmt_rest(type) != 0 ? 1 : 0);
+}
+
+INLINE int tile_block(int type) {
+    return 4 * TOKS_512 * (at_min(type) + fmt_mins(type));
+}
+
+/* v[r]: [8 blocks] of sixteen rows as in transpose16x8, to n blocks' places. */
+INLINE void store_scales(__m512i v[8], int step, int n, uint8_t *to) {
+    transpose16x8(v);
+    for (int j = 0; j < n; j++) {
+        store512(to + j * step, v[j]);
+    }
+}
+
+INLINE void unpack_scales(int type, const uint8_t *const g[16], int n, uint8_t *to) {
+    const int n_d = fmt_scales(type), quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
+    __m512i v[4][8];
+    for (int r = 0; r < 8; r++) {
+        struct scales a = group_scales(type, (const uint8_t *const[2]){g[r], g[r] + quad});
+        struct scales b = group_scales(type, (const uint8_t *const[2]){g[r + 8], g[r + 8] + quad});
+        for (int i = 0; i < n_d; i++) {
+            v[i][r] = join(_mm256_castps_si256(a.d[i]), _mm256_castps_si256(b.d[i]));
+        }
+        for (int i = 0; i < fmt_mins(type); i++) {
+            v[n_d + i][r] = join(_mm256_castps_si256(a.min[i]), _mm256_castps_si256(b.min[i]));
+        }
+    }
+    for (int i = 0; i < n_d + fmt_mins(type); i++) {
+        store_scales(v[i], panel_block(type), n, to + 1024 + 128 * i);
+    }
+}
+
+INLINE void unpack_block(int type, const uint8_t *const g[16], int j, uint8_t *to) {
+    __m512i v[8];
+    for (int r = 0; r < 8; r++) {
+        v[r] = join(block_bytes(type, g[r], j), block_bytes(type, g[r + 8], j));
+        if (fmt_signed(type)) {
+            v[r] = _mm512_xor_si512(v[r], _mm512_set1_epi8((char)128));
+        }
+    }
+    store_scales(v, 128, 8, to);
+}
+
+INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t *to) {
+    const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    for (int64_t b = 0; b < n_col / MICRO_BLOCK; b += 8, to += 8 * panel_block(type)) {
+        int n = n_col / MICRO_BLOCK - b < 8 ? (int)(n_col / MICRO_BLOCK - b) : 8;
+        for (int half = 0; half < 2; half++) {
+            uint8_t part[16][8 * sizeof(struct block_q8_0)];
+            const uint8_t *g[16];
+            for (int r = 0; r < 16; r++) {
+                g[r] = row[half * 16 + r] + b / 8 * step;
+                if (n < 8) { /* never read past a row's end */
+                    memset(part[r], 0, sizeof part[r]);
+                    memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
+                    g[r] = part[r];
+                }
+            }
+            unpack_scales(type, g, n, to + half * 64);
+#pragma GCC unroll 8
+            for (int j = 0; j < 8; j++) {
+                if (j < n) {
+                    unpack_block(type, g, j, to + half * 64 + j * panel_block(type));
+                }
+            }
+        }
+    }
+}
+
+INLINE void put_float(int32_t *to, float v) {
+    memcpy(to, &v, sizeof v);
+}
+
+/* Block j of one token into its column of a tile: to[i * TOKS_512]. */
+INLINE void pack_column(int type, const struct act_group *x, int j, int32_t *to) {
+    int32_t q[8];
+    memcpy(q, x->q + j * MICRO_BLOCK, sizeof q);
+    for (int i = 0; i < 8; i++) {
+        to[i * TOKS_512] = q[i];
+    }
+    int total = 0, pair = 0;
+    for (int h = 0; h < 2; h++) {
+        int mul = x->mul[micro_half(j, h)], sum = x->sum[micro_half(j, h)];
+        int32_t *at = to + (at_mul(type) + h) * TOKS_512;
+        total += mul * sum;
+        pair |= mul << (16 * h);
+        if (fmt_center(type) != 0) {
+            to[(8 + h) * TOKS_512] = -fmt_center(type) * sum;
+        }
+        if (fmt_signed(type)) {
+            put_float(at, (float)mul);
+        } else if (fmt_split(type)) {
+            *at = mul;
+        }
+        if (fmt_mins(type) == 2) {
+            put_float(to + (at_min(type) + h) * TOKS_512, (float)(mul * sum));
+        }
+    }
+    if (fmt_narrow(type)) {
+        to[at_mul(type) * TOKS_512] = pair;
+    }
+    if (fmt_rest(type) != 0) {
+        to[at_rest(type) * TOKS_512] = -fmt_rest(type) * total;
+    }
+    if (fmt_mins(type) == 1) {
+        put_float(to + at_min(type) * TOKS_512, x->s[j]);
+    }
+}
+
+INLINE void pack_q(int type, const void *const *x, int n_tok, int64_t n_col, uint8_t *tile) {
+    static const struct act_group zero; /* tokens that the tile does not have */
+    for (int t = 0; t < TOKS_512; t++) {
+        put_float((int32_t *)(void *)tile + t, t < n_tok ? ((const struct act_group *)x[t])->d : 0);
+    }
+    tile += TILE_HEAD;
+    for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++, tile += tile_block(type)) {
+        for (int t = 0; t < TOKS_512; t++) {
+            const struct act_group *g = t < n_tok ? (const struct act_group *)x[t] + b / 8 : &zero;
+            pack_column(type, g, (int)(b % 8), (int32_t *)(void *)tile + t);
+        }
+    }
+}
+
+INLINE __m512i dword(const uint8_t *tile, int i, int t) {
+    int32_t v;
+    memcpy(&v, tile + 4 * (i * TOKS_512 + t), sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+INLINE __m512 dword_ps(const uint8_t *tile, int i, int t) {
+    return _mm512_castsi512_ps(dword(tile, i, t));
+}
+
+/* Lanes of all eight blocks: [8][token][row]. A block's own: [token][row]. */
+#define BLOCK_LANES (TOKS_512 * ROWS_512)
+
+/* The bytes of a block: [8][rows 0..15, 16..31]. All sixteen registers stay loaded while the tokens
+ * pass, so that the few products which end one token's sums run beside the many of the next. */
+struct weights {
+    __m512i v[8][2];
+};
+
+/* Sums of products of a block with tokens t and t + 1: dot[token][half][rows 0..15, 16..31]. Two
+ * tokens are eight chains of sums, as many as hide the latency of a VPDPBUSD. */
+INLINE void block_dots(int type, const struct weights *w, const uint8_t *x, int t,
+                       __m512i dot[2][2][2]) {
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; k++) {
+        for (int h = 0; h < 2; h++) {
+            bool center = fmt_center(type) != 0;
+            dot[k][h][0] = center ? dword(x, 8 + h, t + k) : _mm512_setzero_si512();
+            dot[k][h][1] = dot[k][h][0];
+        }
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; g++) {
+#pragma GCC unroll 2
+        for (int k = 0; k < 2; k++) {
+            for (int h = 0; h < 2; h++) {
+                __m512i q = dword(x, g + 4 * h, t + k);
+                dot[k][h][0] = _mm512_dpbusd_epi32(dot[k][h][0], w->v[g + 4 * h][0], q);
+                dot[k][h][1] = _mm512_dpbusd_epi32(dot[k][h][1], w->v[g + 4 * h][1], q);
+            }
+        }
+    }
+}
+
+INLINE __m512 lane_fma(__m512 lane, __m512 v, const uint8_t *d) {
+    return _mm512_fmadd_ps(v, load512_ps(d), lane);
+}
+
+/* One block of sixteen rows (part 0 or 1) added to a token's lane; dot: of both halves. */
+INLINE __m512 block_add(int type, const __m512i dot[2], const uint8_t *d, const uint8_t *x, int t,
+                        __m512 lane) {
+    const int mul = at_mul(type);
+    if (fmt_split(type)) {
+        for (int h = 0; h < 2; h++) {
+            __m512i v = _mm512_mullo_epi32(dot[h], dword(x, mul + h, t));
+            lane = lane_fma(lane, _mm512_cvtepi32_ps(v), d + 128 * h);
+        }
+    } else if (fmt_signed(type)) {
+        __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[0]), dword_ps(x, mul, t));
+        v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[1]), dword_ps(x, mul + 1, t), v);
+        lane = lane_fma(lane, v, d);
+    } else {
+        __m512i rest = fmt_rest(type) != 0 ? dword(x, at_rest(type), t) : _mm512_setzero_si512();
+        __m512i pair = _mm512_mask_mov_epi16(_mm512_slli_epi32(dot[1], 16), 0x55555555, dot[0]);
+        __m512i v = _mm512_dpwssd_epi32(rest, pair, dword(x, mul, t));
+        lane = lane_fma(lane, _mm512_cvtepi32_ps(v), d);
+    }
+    for (int m = 0; m < fmt_mins(type); m++) {
+        lane = lane_fma(lane, dword_ps(x, at_min(type) + m, t), d + 128 * (fmt_scales(type) + m));
+    }
+    return lane;
+}
+
+INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
+                        float *all) {
+    for (int64_t b = 0; b < n_block; b++, w += panel_block(type), x += tile_block(type)) {
+        float *lane = all + b % 8 * BLOCK_LANES;
+        struct weights v;
+#pragma GCC unroll 8
+        for (int g = 0; g < 8; g++) {
+            v.v[g][0] = load512(w + g * 128);
+            v.v[g][1] = load512(w + g * 128 + 64);
+        }
+        for (int t = 0; t < n_tok; t += 2) {
+            __m512i dot[2][2][2];
+            block_dots(type, &v, x, t, dot);
+            for (int k = 0; k < 2; k++, lane += ROWS_512) {
+                for (int i = 0; i < 2; i++) {
+                    __m512 sum =
+                        block_add(type, (const __m512i[2]){dot[k][0][i], dot[k][1][i]},
+                                  w + 1024 + 64 * i, x, t + k, _mm512_load_ps(lane + 16 * i));
+                    _mm512_store_ps(lane + 16 * i, sum);
+                }
+            }
+        }
+    }
+}
+
+INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
+                   float *y) {
+    float lane[8 * BLOCK_LANES] __attribute__((aligned(64)));
+    const uint8_t *x = (const uint8_t *)tile + TILE_HEAD;
+    int64_t n = n_col / MICRO_BLOCK;
+    memset(lane, 0, sizeof lane);
+    tile_blocks(type, n_tok, panel, x, n, lane);
+    for (int t = 0; t < n_tok; t++) {
+        for (int i = 0; i < 32; i += 16) {
+            __m512 l[8];
+            for (int j = 0; j < 8; j++) {
+                l[j] = _mm512_load_ps(lane + j * BLOCK_LANES + t * ROWS_512 + i);
+            }
+            __m512 even = _mm512_add_ps(_mm512_add_ps(l[0], l[4]), _mm512_add_ps(l[2], l[6]));
+            __m512 odd = _mm512_add_ps(_mm512_add_ps(l[1], l[5]), _mm512_add_ps(l[3], l[7]));
+            __m512 sum = _mm512_mul_ps(dword_ps(tile, 0, t), _mm512_add_ps(even, odd));
+            _mm512_storeu_ps(y + t * ROWS_512 + i, sum);
+        }
+    }
+}
+
+#define UNPACK_Q(name, type)                                                                       \
+    static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
+        unpack_q(type, row, n_col, panel);                                                         \
+    }
+#define PACK_Q(name, type)                                                                         \
+    static void pack_##name(const void *const *x, int n_tok, int64_t n_col, void *tile) {          \
+        pack_q(type, x, n_tok, n_col, tile);                                                       \
+    }
+#define TILE_Q(name, type)                                                                         \
+    static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
+                            float *y) {                                                            \
+        tile_q(type, panel, tile, n_tok, n_col, y);                                                \
+    }
+
+UNPACK_Q(q4_0, DT_Q4_0)
+UNPACK_Q(q4_1, DT_Q4_1)
+UNPACK_Q(q5_0, DT_Q5_0)
+UNPACK_Q(q5_1, DT_Q5_1)
+UNPACK_Q(q8_0, DT_Q8_0)
+UNPACK_Q(q2_k, DT_Q2_K)
+UNPACK_Q(q3_k, DT_Q3_K)
+UNPACK_Q(q4_k, DT_Q4_K)
+UNPACK_Q(q5_k, DT_Q5_K)
+UNPACK_Q(q6_k, DT_Q6_K)
+UNPACK_Q(q8_k, DT_Q8_K)
+UNPACK_Q(iq4_nl, DT_IQ4_NL)
+UNPACK_Q(iq4_xs, DT_IQ4_XS)
+
+/* Formats that differ only in how their bytes and scales are read share tiles. */
+PACK_Q(q4_0, DT_Q4_0)
+PACK_Q(min4, DT_Q4_K)
+PACK_Q(q5_0, DT_Q5_0)
+PACK_Q(min5, DT_Q5_K)
+PACK_Q(q2_k, DT_Q2_K)
+PACK_Q(q3_k, DT_Q3_K)
+PACK_Q(q6_k, DT_Q6_K)
+PACK_Q(wide, DT_Q8_0)
+TILE_Q(q4_0, DT_Q4_0)
+TILE_Q(min4, DT_Q4_K)
+TILE_Q(q5_0, DT_Q5_0)
+TILE_Q(min5, DT_Q5_K)
+TILE_Q(q2_k, DT_Q2_K)
+TILE_Q(split, DT_Q6_K)
+TILE_Q(wide, DT_Q8_0)
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+INLINE void set_q(struct micro_format *f, int type) {
+    f->rows = ROWS_512;
+    f->toks = TOKS_512;
+    f->panel_bytes = (size_t)(8 * panel_block(type));
+    f->tile_bytes = (size_t)(TILE_HEAD + 8 * tile_block(type));
+}
+
+#define ENTRY_Q(type, name, packing, tiling)                                                       \
+    m->fmt[type].unpack = unpack_##name;                                                           \
+    m->fmt[type].pack = pack_##packing;                                                            \
+    m->fmt[type].tile = tile_##tiling;                                                             \
+    set_q(&m->fmt[type], type)
+
+void micro_init_avx512(struct micro *m) {
+    m->name = "avx512";
+    m->gemm_min = 4;
+    ENTRY_Q(DT_Q4_0, q4_0, q4_0, q4_0);
+    ENTRY_Q(DT_Q4_1, q4_1, min4, min4);
+    ENTRY_Q(DT_Q5_0, q5_0, q5_0, q5_0);
+    ENTRY_Q(DT_Q5_1, q5_1, min5, min5);
+    ENTRY_Q(DT_Q8_0, q8_0, wide, wide);
+    ENTRY_Q(DT_Q2_K, q2_k, q2_k, q2_k);
+    ENTRY_Q(DT_Q3_K, q3_k, q3_k, split);
+    ENTRY_Q(DT_Q4_K, q4_k, min4, min4);
+    ENTRY_Q(DT_Q5_K, q5_k, min5, min5);
+    ENTRY_Q(DT_Q6_K, q6_k, q6_k, split);
+    ENTRY_Q(DT_Q8_K, q8_k, wide, wide);
+    ENTRY_Q(DT_IQ4_NL, iq4_nl, wide, wide);
+    ENTRY_Q(DT_IQ4_XS, iq4_xs, wide, wide);
+}
