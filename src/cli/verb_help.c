@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/verbs.h"
+#include "config/knob_man.h"
 
 static void front_page(struct buf *out) {
     buf_puts(out, "ign: a language model on this machine.\n\nUsage: ign VERB [flags]\n\n");
@@ -48,19 +49,33 @@ static void put_json(struct cli *c, const struct verb *v, struct str page) {
     cli_json_end(c, &w);
 }
 
+/* The page of the manual for `name`: a verb, the settings file, or the program where it is NULL. */
+static void man_page(struct buf *out, const char *name, const struct verb *v) {
+    if (v) {
+        knobs_man_verb(out, &v->args);
+    } else if (name) {
+        knobs_man_file(out);
+    } else {
+        knobs_man_program(out, cli_knob_verbs());
+    }
+}
+
 static int run(struct cli *c) {
     struct err e = {0};
     const char *name = knobs_operands(c->k) > 0 ? knobs_operand(c->k, 0) : NULL;
     const struct verb *v = name ? cli_find(name) : NULL;
+    bool man = knobs_bool(c->k, "man");
     struct buf page;
     cli_note_settings(c);
-    if (name && !v) {
+    if (name && !v && !(man && strcmp(name, SETTINGS_NAME) == 0)) {
         err_set(&e, ERR_USAGE, "there is no verb '%s'", name);
         err_hint(&e, "'ign help' lists the verbs");
         return cli_fail(c, &e);
     }
     buf_init(&page, 1 << 20);
-    if (v) {
+    if (man) {
+        man_page(&page, name, v);
+    } else if (v) {
         knobs_help(&page, &v->args);
     } else if (knobs_bool(c->k, "all")) {
         all_pages(&page);
@@ -79,6 +94,9 @@ static int run(struct cli *c) {
 
 static const struct knob own[] = {
     {.name = "all", .type = KNOB_BOOL, .help = "the flags of every verb"},
+    {.name = "man",
+     .type = KNOB_BOOL,
+     .help = "the page as the manual has it, in man(7); of ign.toml, too"},
 };
 
 const struct verb verb_help = {
@@ -87,7 +105,7 @@ const struct verb verb_help = {
              .max_operand = 1,
              .about = "what there is, and what it takes",
              .own = own,
-             .n_own = 1},
+             .n_own = sizeof own / sizeof *own},
     .run = run,
     .any_settings = true,
 };

@@ -40,6 +40,11 @@ bool knob_of_verb(const struct knob *knob, const struct knob_verb *verb) {
     return true;
 }
 
+unsigned knob_group_for(const struct knob *knob, const struct knob_verb *verb) {
+    unsigned shared = knob->group & (verb->groups | KNOB_COMMON);
+    return shared & (~shared + 1);
+}
+
 const struct knob *knob_at(const struct knob_verb *verb, size_t i) {
     size_t n;
     const struct knob *table = knobs_table(&n);
@@ -128,9 +133,7 @@ void knobs_help(struct buf *out, const struct knob_verb *verb) {
     for (const struct knob_heading *h = knob_headings; h->title; h++) {
         bool open = false;
         for (size_t i = 0; i < n; i++) {
-            unsigned shared = table[i].group & (verb->groups | KNOB_COMMON);
-            unsigned first = shared & (~shared + 1); /* of two groups, one heading */
-            if (first != h->group || !knob_of_verb(&table[i], verb)) {
+            if (knob_group_for(&table[i], verb) != h->group || !knob_of_verb(&table[i], verb)) {
                 continue;
             }
             if (!open) {

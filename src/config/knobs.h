@@ -46,9 +46,8 @@ enum knob_group {
     KNOB_COMMON = 64,  /* every verb: --json --quiet --verbose --color */
     KNOB_DEVICE = 128  /* whoever looks for accelerators: --system-root --drivers --probe-seconds */
 };
-#define KNOB_ALL                                                                                   \
-    (~0u) /* of a verb that shows every setting: all groups, but no flag of one call               \
-           */
+/* Of a verb that shows every setting: all groups, but no flag of one call. */
+#define KNOB_ALL (~0u)
 
 enum knob_flags {
     KNOB_NO_ENV = 1,   /* a matter of one call, not a setting: flag only */

@@ -305,6 +305,57 @@ static void test_environment(void **state) {
     unsetenv("IGN_TOP_K");
 }
 
+static const struct knob *find(const char *name) {
+    size_t n;
+    const struct knob *table = knobs_table(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(table[i].name, name) == 0) {
+            return &table[i];
+        }
+    }
+    fail_msg("no knob %s", name);
+    return NULL;
+}
+
+/* The command line's contract, which keeps the ranges of the program that this one replaces. */
+static void test_ranges(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        double min, max;
+        const char *def;
+    } contract[] = {
+        {"context", 512, 32768, "4096"}, {"temperature", 0, 2, "0.7"},   {"top-p", 0.1, 1, "0.9"},
+        {"max-tokens", 1, 4096, "512"},  {"top-k", 0, 2147483647, "40"}, {"min-p", 0, 1, "0"},
+        {"repeat-penalty", 0.5, 2, "1"},
+    };
+    for (size_t i = 0; i < N(contract); i++) {
+        const struct knob *k = find(contract[i].name);
+        assert_true(k->min == contract[i].min);
+        assert_true(k->max == contract[i].max);
+        assert_string_equal(k->def, contract[i].def);
+    }
+    assert_string_equal(find("max-tokens")->lift, "unbounded");
+    assert_true(find("context")->flags & KNOB_MAY_PASS); /* to a model's own limit */
+    assert_int_equal(find("seed")->type, KNOB_UINT64);
+    assert_null(find("seed")->def);
+}
+
+/* Command lines and environments are seen by others: a secret is in a file that a knob names. */
+static void test_no_secret(void **state) {
+    (void)state;
+    static const char *const words[] = {"key", "secret", "password", "credential"};
+    size_t n;
+    const struct knob *table = knobs_table(&n);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t w = 0; w < N(words); w++) {
+            if (strstr(table[i].name, words[w]) && strcmp(table[i].unit, "FILE") != 0) {
+                fail_msg("--%s looks like a secret and is not the name of a file", table[i].name);
+            }
+        }
+    }
+}
+
 /* Every default is valid, every name fits, and help has each flag and no long line. */
 static void test_table_and_help(void **state) {
     (void)state;
@@ -377,6 +428,8 @@ int main(void) {
         cmocka_unit_test_teardown(test_sizes, no_leak),
         cmocka_unit_test_teardown(test_lifted, no_leak),
         cmocka_unit_test_teardown(test_environment, no_leak),
+        cmocka_unit_test_teardown(test_ranges, no_leak),
+        cmocka_unit_test_teardown(test_no_secret, no_leak),
         cmocka_unit_test_teardown(test_table_and_help, no_leak),
         cmocka_unit_test_teardown(test_nearest, no_leak),
     };

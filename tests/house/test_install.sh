@@ -9,6 +9,10 @@ trap 'rm -rf "$work"' EXIT
 
 "$cmake" --install "$build" --prefix "$work/there" >"$work/log"
 "$work/there/bin/ign" version
+for page in man/man1/ign.1 man/man1/ign-generate.1 man/man5/ign.toml.5 zsh/site-functions/_ign \
+    bash-completion/completions/ign fish/vendor_completions.d/ign.fish; do
+    test -s "$work/there/share/$page" || { echo "no share/$page"; exit 1; }
+done
 PKG_CONFIG_PATH=$(dirname "$(find "$work/there" -name ign.pc)")
 export PKG_CONFIG_PATH
 test "$(pkg-config --variable=includedir ign | xargs realpath)" = "$(realpath "$work/there/include")"
