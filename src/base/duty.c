@@ -95,11 +95,6 @@ static void duty_account(struct duty *d, double now) {
     atomic_store(&d->check_at, now + CHECK_SECONDS);
 }
 
-static bool duty_stopped(struct duty *d) {
-    const volatile int *stop = atomic_load(&d->stop);
-    return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
-}
-
 void duty_pause(struct duty *d, int thread) {
     if (!d) {
         return;
@@ -113,7 +108,7 @@ void duty_pause(struct duty *d, int thread) {
         duty_account(d, now);
     }
     double left;
-    while ((left = atomic_load(&d->pause_until) - os_now()) > 0 && !duty_stopped(d)) {
+    while ((left = atomic_load(&d->pause_until) - os_now()) > 0 && !os_stopped(atomic_load(&d->stop))) {
         os_sleep(left < SLICE_SECONDS ? left : SLICE_SECONDS);
     }
 }

@@ -194,6 +194,11 @@ void os_sleep(double seconds);
  * status 130. SIGPIPE and SIGXFSZ are ignored, so that writes give errors. */
 void os_signals_catch(volatile int *count);
 
+/* Whether a counter that another thread or a signal may raise is not 0; NULL never is. */
+static inline bool os_stopped(const volatile int *count) {
+    return count && __atomic_load_n(count, __ATOMIC_RELAXED) != 0;
+}
+
 bool os_is_terminal(int fd);
 /* Columns of the terminal; 80 if unknown. */
 int os_terminal_width(int fd);

@@ -827,13 +827,13 @@ static volatile int *signal_count;
 
 static void stop_handler(int sig) {
     (void)sig;
-    if (*signal_count) {
+    if (os_stopped(signal_count)) {
         if (term_fd >= 0) {
             tcsetattr(term_fd, TCSANOW, &term_before);
         }
         _exit(130);
     }
-    *signal_count = 1;
+    __atomic_store_n(signal_count, 1, __ATOMIC_RELAXED);
 }
 
 void os_signals_catch(volatile int *count) {

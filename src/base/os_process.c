@@ -292,7 +292,7 @@ static enum err_code child_listen(struct os_child *c, int fd, double deadline,
     char piece[4096];
     for (;;) {
         double left = deadline - os_now();
-        if (stop && *stop) {
+        if (os_stopped(stop)) {
             return err_set(e, ERR_CANCELLED, "interrupted");
         }
         if (left <= 0) {

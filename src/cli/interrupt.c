@@ -39,7 +39,7 @@ static void watch(void *arg) {
     while (!done) {
         os_mutex_lock(i->lock);
         done = i->done;
-        if (!done && *i->count > 0) {
+        if (!done && os_stopped(i->count)) {
             if (i->session) {
                 ign_session_cancel(i->session);
             } else if (i->ends) {
@@ -105,7 +105,7 @@ void interrupt_waits(struct interrupt *i) {
 }
 
 bool interrupt_seen(const struct interrupt *i) {
-    return *i->count > 0;
+    return os_stopped(i->count);
 }
 
 const volatile int *interrupt_count(const struct interrupt *i) {
@@ -113,5 +113,5 @@ const volatile int *interrupt_count(const struct interrupt *i) {
 }
 
 void interrupt_forget(struct interrupt *i) {
-    *i->count = 0;
+    __atomic_store_n(i->count, 0, __ATOMIC_RELAXED);
 }

@@ -507,7 +507,7 @@ static enum err_code read_loop(struct line_edit *le, const char *prompt, const v
             }
             stale = le->n_in > 0;
         }
-        if (*stop > 0) {
+        if (os_stopped(stop)) {
             *ev = EDIT_END;
             return ERR_OK;
         }

@@ -90,7 +90,7 @@ static bool set_figure(struct work *w, enum ceiling which) {
 static double run_turn(struct work *w, double seconds, const volatile int *stop) {
     double best = 0, end = os_now() + seconds;
     run_once(w);
-    for (int i = 0; (i < 2 || os_now() < end) && !(stop && *stop); i++) {
+    for (int i = 0; (i < 2 || os_now() < end) && !os_stopped(stop); i++) {
         double rate = run_once(w);
         best = rate > best ? rate : best;
     }
@@ -208,7 +208,7 @@ enum err_code ceilings_measure(struct ceilings *c, const char *level, int thread
             if (set_figure(&w, (enum ceiling)i)) {
                 c->turn[i][r] = run_turn(&w, seconds / (CEILING_REPEAT * CEILING_N), stop);
             }
-            if (stop && *stop) {
+            if (os_stopped(stop)) {
                 code = err_set(e, ERR_CANCELLED, "stopped while the ceilings were measured");
                 goto done;
             }
