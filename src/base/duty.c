@@ -108,7 +108,8 @@ void duty_pause(struct duty *d, int thread) {
         duty_account(d, now);
     }
     double left;
-    while ((left = atomic_load(&d->pause_until) - os_now()) > 0 && !os_stopped(atomic_load(&d->stop))) {
+    while ((left = atomic_load(&d->pause_until) - os_now()) > 0 &&
+           !os_stopped(atomic_load(&d->stop))) {
         os_sleep(left < SLICE_SECONDS ? left : SLICE_SECONDS);
     }
 }

@@ -20,10 +20,14 @@
 
 /* ---- paths ------------------------------------------------------------------------------ */
 
-/* --store, else the user's folder of models; NULL where there is no home. */
-static const char *store_folder(struct cli *c, struct buf *b) {
+const char *store_folder(struct cli *c, struct buf *b) {
     const char *given = knobs_str(c->k, "store");
     return given ? given : folder_path(b, FOLDER_DATA, "models");
+}
+
+const char *state_folder(struct cli *c, struct buf *b) {
+    const char *given = knobs_str(c->k, "state");
+    return given ? given : folder_path(b, FOLDER_STATE, NULL);
 }
 
 enum err_code model_path_find(struct cli *c, const char *name, char **path, struct err *e) {
@@ -172,8 +176,7 @@ static void instance_begin(struct cli *c, const ign_model *m) {
     ign_model_info info;
     struct buf b;
     buf_init(&b, 65536);
-    const char *given = knobs_str(c->k, "state");
-    const char *folder = given ? given : folder_path(&b, FOLDER_STATE, NULL);
+    const char *folder = state_folder(c, &b);
     if (folder && !c->instance) {
         ign_model_get_info(m, &info);
         snprintf(what.verb, sizeof what.verb, "%s", c->verb->args.name);
@@ -182,8 +185,8 @@ static void instance_begin(struct cli *c, const ign_model *m) {
         what.memory = info.weights_bytes + info.kv_bytes + info.scratch_bytes;
         if (instance_enter(&c->instance, folder, &what, &e)) {
             char line[896];
-            log_line(given ? LOG_WARN : LOG_DEBUG, "not listed among running programs: %s",
-                     err_line(&e, line, sizeof line));
+            log_line(knobs_given(c->k, "state") ? LOG_WARN : LOG_DEBUG,
+                     "not listed among running programs: %s", err_line(&e, line, sizeof line));
         }
     }
     buf_fini(&b);

@@ -16,6 +16,12 @@
  * with NULL the demo model. */
 enum err_code model_path_find(struct cli *c, const char *name, char **path, struct err *e);
 
+/* The folder of running programs and of the last benchmark: --state, else the user's; its text is
+ * given or in `b`. NULL where there is no home. */
+const char *state_folder(struct cli *c, struct buf *b);
+/* The folder of models likewise: --store, else the user's. */
+const char *store_folder(struct cli *c, struct buf *b);
+
 /* A file's tokenizer: enough for text and ids. Its weights are not looked at, and need not be
  * there. */
 struct text_model {

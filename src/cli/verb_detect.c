@@ -5,75 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/choice.h"
 #include "cli/look.h"
 #include "cli/verbs.h"
-#include "device/plan.h"
 
 static const struct knob own[] = {
     {.name = "detailed", .type = KNOB_BOOL, .help = "everything that is known"},
 };
 
-/* ---- the choice ------------------------------------------------------------------------ */
-
-/* The model that the product is made for, as its predecessor's default was. */
-#define MODEL "llama3.1-8b"
-
-/* The choice for it, as nothing else is asked for; where that does not fit, the nearest that does.
- */
-static enum err_code choose(struct plan_choice *p, const struct machine *m, struct err *e) {
-    struct plan_model model;
-    struct plan_opts o = {.quant = -1};
-    enum err_code code = plan_known(&model, MODEL, e);
-    if (!code && !(code = plan_make(p, &model, m, &o, e)) && !p->row.fits && p->nearest.total) {
-        p->row = p->nearest;
-    }
-    return code;
-}
-
-static bool memory_optimized(const struct plan_choice *p) {
-    return p->row.quant == PLAN_INT8 || p->row.quant == PLAN_INT4;
-}
-
-/* The predecessor's word for what computes. */
-static const char *type_of(const struct plan_choice *p) {
-    return strncmp(p->device, "cuda", 4) == 0    ? "cuda"
-           : strncmp(p->device, "metal", 5) == 0 ? "mps"
-                                                 : "none";
-}
-
 /* ---- as data --------------------------------------------------------------------------- */
-
-static void put_chosen(struct json_writer *w, const struct plan_choice *p) {
-    json_key(w, "chosen");
-    json_open(w, '{');
-    json_key(w, "device");
-    json_put_z(w, p->device);
-    json_key(w, "type");
-    json_put_z(w, type_of(p));
-    json_key(w, "precision");
-    json_put_z(w, p->precision);
-    json_key(w, "quantization");
-    json_put_z(w, plan_quant_name(p->row.quant));
-    json_key(w, "context");
-    json_put_int(w, p->row.context);
-    json_key(w, "model");
-    json_put_z(w, MODEL);
-    json_key(w, "fits");
-    json_put_bool(w, p->row.fits);
-    json_key(w, "total_bytes");
-    json_put_uint(w, p->row.total);
-    json_key(w, "threads");
-    json_put_int(w, p->threads);
-    json_key(w, "batch");
-    json_put_int(w, p->batch);
-    json_key(w, "memory_optimized");
-    json_put_bool(w, memory_optimized(p));
-    json_key(w, "why");
-    json_put_z(w, p->why);
-    json_key(w, "gpu");
-    json_put_z(w, p->gpu[0] ? p->gpu : NULL);
-    json_close(w, '}');
-}
 
 static void put_json(struct cli *c, const struct machine *m, const struct plan_choice *p) {
     struct json_writer w;
@@ -83,7 +23,7 @@ static void put_json(struct cli *c, const struct machine *m, const struct plan_c
     look_put_cpu(c, &w, m);
     look_put_memory(&w, m);
     look_put_gpus(&w, m);
-    put_chosen(&w, p);
+    choice_put(&w, p);
     look_put_warnings(&w, m);
     cli_json_end(c, &w);
 }
@@ -176,35 +116,6 @@ static void print_gpu(struct cli *c, const struct machine_gpu *g, bool detailed)
     cli_puts(c, "\n");
 }
 
-static void print_chosen(struct cli *c, const struct machine *m, const struct plan_choice *p) {
-    char usable[32];
-    const struct {
-        const char *name, *value;
-    } lines[] = {{"Type", type_of(p)},
-                 {"Device", p->device},
-                 {"Device memory", cli_bytes(m->memory.usable, usable, sizeof usable)},
-                 {"Precision", p->precision},
-                 {"Quantization", plan_quant_name(p->row.quant)}};
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        label(c, lines[i].name);
-        cli_printf(c, "%s\n", lines[i].value);
-    }
-    label(c, "Workers");
-    cli_printf(c, "%d\n", p->threads);
-    label(c, "Batch size");
-    cli_printf(c, "%d\n", p->batch);
-    label(c, "Max context");
-    cli_printf(c, "%d\n", p->row.context);
-    label(c, "Memory-optimized");
-    cli_printf(c, "%s\n", memory_optimized(p) ? "yes" : "no");
-    label(c, "Why");
-    cli_printf(c, "%s\n", p->why);
-    if (p->gpu[0]) {
-        label(c, "");
-        cli_printf(c, "%s\n", p->gpu);
-    }
-}
-
 static void print(struct cli *c, const struct machine *m, const struct plan_choice *p) {
     bool detailed = knobs_bool(c->k, "detailed");
     label(c, "Platform");
@@ -221,8 +132,8 @@ static void print(struct cli *c, const struct machine *m, const struct plan_choi
         label(c, "GPU");
         cli_puts(c, "none found\n");
     }
-    cli_puts(c, "\nFor " MODEL ":\n");
-    print_chosen(c, m, p);
+    cli_puts(c, "\nFor " CHOICE_MODEL ":\n");
+    choice_print(c, m, p);
     for (int i = 0; i < m->n_warning; i++) {
         label(c, i ? "" : "\nWarnings");
         cli_printf(c, "%s\n", m->warning[i]);
@@ -233,7 +144,7 @@ static int run(struct cli *c) {
     struct machine m;
     struct plan_choice p;
     struct err e = {0};
-    if (look_machine(c, &m, true, &e) || choose(&p, &m, &e)) {
+    if (look_machine(c, &m, true, &e) || choice_make(&p, &m, &e)) {
         return cli_fail(c, &e);
     }
     if (c->json) {
