@@ -286,10 +286,21 @@ static int spawn(pid_t *pid, const char *const *argv, int out_fd) {
     return rc;
 }
 
-/* Appends what comes from `fd` until its end, the deadline, a signal, or more than out->max. */
-static enum err_code child_listen(struct os_child *c, int fd, double deadline,
+/* Whether the child has ended. Its status stays to be asked for, and its number its own. */
+static bool child_ended(pid_t pid) {
+    siginfo_t info = {0};
+    int rc = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    return rc == 0 ? info.si_pid == pid : errno != EINTR;
+}
+
+/* Appends what comes from `fd` until its end, the deadline, a signal, or more than out->max. Where
+ * the child has ended and somebody whom it started holds the other end, what comes within a pause
+ * is taken, and no more is waited for. */
+static enum err_code child_listen(struct os_child *c, pid_t pid, int fd, double deadline,
                                   const volatile int *stop, struct buf *out, struct err *e) {
+    enum { PAUSE_MS = 50 };
     char piece[4096];
+    bool ended = false;
     for (;;) {
         double left = deadline - os_now();
         if (os_stopped(stop)) {
@@ -300,9 +311,9 @@ static enum err_code child_listen(struct os_child *c, int fd, double deadline,
             return ERR_OK;
         }
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        int ready = poll(&p, 1, left < 0.05 ? (int)(left * 1000) + 1 : 50);
+        int ready = poll(&p, 1, left * 1000 < PAUSE_MS ? (int)(left * 1000) + 1 : PAUSE_MS);
         ssize_t n = ready > 0 ? read(fd, piece, sizeof piece) : -1;
-        if (n == 0) {
+        if (n == 0 || (ready == 0 && ended)) {
             return ERR_OK;
         }
         if (n > 0) {
@@ -310,6 +321,7 @@ static enum err_code child_listen(struct os_child *c, int fd, double deadline,
         } else if (ready != 0 && errno != EINTR && errno != EAGAIN) {
             return os_fail(e, "listen to", "a child process");
         }
+        ended = ended || (ready == 0 && child_ended(pid));
         if (out->failed) {
             c->end = OS_CHILD_FLOOD;
             return ERR_OK;
@@ -322,9 +334,9 @@ static enum err_code child_listen(struct os_child *c, int fd, double deadline,
  * two seconds. */
 static void child_reap(struct os_child *c, pid_t pid, double deadline, bool kill_now) {
     int status = 0;
-    pid_t got = 0;
+    pid_t got;
     bool killed = false;
-    while (got != pid && !(got < 0 && errno != EINTR)) {
+    while (!child_ended(pid)) {
         if (!killed && (kill_now || os_now() > deadline)) {
             killed = true;
             if (!kill_now) {
@@ -335,13 +347,13 @@ static void child_reap(struct os_child *c, pid_t pid, double deadline, bool kill
         } else if (killed && os_now() > deadline) {
             return;
         }
-        got = waitpid(pid, &status, WNOHANG);
-        if (got == 0) {
-            os_sleep(0.001);
-        }
+        os_sleep(0.001);
     }
     kill(-pid, SIGKILL); /* whoever it left behind in its group */
-    if (got == pid && !killed) {
+    do {
+        got = waitpid(pid, &status, 0);
+    } while (got < 0 && errno == EINTR);
+    if (got == pid && !killed && !kill_now) {
         c->end = WIFSIGNALED(status) ? OS_CHILD_SIGNALED : OS_CHILD_EXITED;
         c->code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
     }
@@ -363,7 +375,7 @@ enum err_code os_child_run(struct os_child *c, const char *const *argv, double s
         close(fd[0]);
         return code;
     }
-    enum err_code code = child_listen(c, fd[0], deadline, stop, out, e);
+    enum err_code code = child_listen(c, pid, fd[0], deadline, stop, out, e);
     close(fd[0]);
     child_reap(c, pid, deadline, code || c->end != OS_CHILD_EXITED);
     return code;

@@ -135,7 +135,8 @@ static void print(struct cli *c, const struct machine *m, const struct plan_choi
     cli_puts(c, "\nFor " CHOICE_MODEL ":\n");
     choice_print(c, m, p);
     for (int i = 0; i < m->n_warning; i++) {
-        label(c, i ? "" : "\nWarnings");
+        cli_puts(c, i ? "" : "\n");
+        label(c, i ? "" : "Warnings");
         cli_printf(c, "%s\n", m->warning[i]);
     }
 }

@@ -113,17 +113,13 @@ static void judge(struct machine_gpu *g, uint64_t cuda, bool memory_told) {
     why_set(g, "found, not yet used: no back end for it in this version");
 }
 
-static void device_read(struct machine *m, enum machine_gpu_kind kind, const struct json *j) {
+/* False: it is none. */
+static bool device_read(struct machine *m, enum machine_gpu_kind kind, const struct json *j) {
     struct machine_gpu g = {.kind = kind};
     uint64_t index, major, minor, cuda, generation, width;
     const struct json *unified = json_find(j, "unified");
     if (!number_in(j, "index", MACHINE_GPU_MAX - 1, &index)) {
-        machine_warn(m, "the %s driver tells of a device without a number", kind_title(kind));
-        return;
-    }
-    if (m->n_gpu == MACHINE_GPU_MAX) {
-        machine_warn(m, "there are more than %d devices; the rest is left out", MACHINE_GPU_MAX);
-        return;
+        return false;
     }
     words_in(j, "name", g.name, sizeof g.name);
     words_in(j, "driver", g.driver, sizeof g.driver);
@@ -149,27 +145,36 @@ static void device_read(struct machine *m, enum machine_gpu_kind kind, const str
     g.unified = unified && json_bool(unified);
     judge(&g, cuda, told);
     m->gpu[m->n_gpu++] = g;
+    return true;
 }
 
 /* ---- a child's report ------------------------------------------------------------------ */
 
 struct report {
     char step[64]; /* the call that was begun last */
+    int n_warning, n_left_out;
     bool ended, nonsense;
 };
 
 static void line_read(struct machine *m, enum machine_gpu_kind kind, struct str line,
                       struct report *rep) {
+    enum { WARNING_FEW = 4 }; /* of one driver: how it ended is to be said, too */
     char words[sizeof *m->warning];
     struct json *root = NULL;
     struct err e = {0};
     if (json_parse(line.p, line.n, &root, &e) || json_kind(root) != JSON_IS_OBJECT) {
         rep->nonsense = true;
     } else if (json_find(root, "device")) {
-        device_read(m, kind, json_find(root, "device"));
+        if (m->n_gpu == MACHINE_GPU_MAX) {
+            rep->n_left_out++;
+        } else if (!device_read(m, kind, json_find(root, "device"))) {
+            rep->nonsense = true;
+        }
     } else if (json_find(root, "warning")) {
         words_in(root, "warning", words, sizeof words);
-        machine_warn(m, "%s", words);
+        if (rep->n_warning++ < WARNING_FEW) {
+            machine_warn(m, "%s", words);
+        }
     } else if (json_find(root, "step")) {
         words_in(root, "step", rep->step, sizeof rep->step);
     } else {
@@ -215,6 +220,10 @@ static void report_read(struct machine *m, const struct run *r) {
     }
     if (rep.nonsense) {
         machine_warn(m, "the %s driver's report has lines that say nothing", kind_title(r->kind));
+    }
+    if (rep.n_left_out > 0) {
+        machine_warn(m, "%d %s devices are left out: at most %d are listed", rep.n_left_out,
+                     kind_title(r->kind), MACHINE_GPU_MAX);
     }
     end_warn(m, r, &rep);
 }

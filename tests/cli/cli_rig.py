@@ -61,6 +61,24 @@ def tiny(**options):
     return _made[key]
 
 
+def machine_root(name):
+    """A folder for --system-root: a machine of tests/device/roots, whose lines "== PATH" begin a
+    file each."""
+    root = path("root-" + name)
+    if os.path.isdir(root):
+        return root
+    os.mkdir(root)
+    roots = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "device", "roots")
+    with open(os.path.join(roots, name), "rb") as f:
+        parts = re.split(rb"^== (/.*)\n", f.read(), flags=re.M)[1:]
+    for file, data in zip(parts[0::2], parts[1::2]):
+        target = os.path.join(root, file.decode().lstrip("/"))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "wb") as f:
+            f.write(data)
+    return root
+
+
 class Result:
     def __init__(self, args, code, out, err):
         self.args, self.code, self.out, self.err = args, code, out, err
