@@ -4,10 +4,13 @@
 
 #include <string.h>
 
+#include "model/need.h"
+
 enum err_code choice_make(struct plan_choice *p, const struct machine *m, struct err *e) {
     struct plan_model model;
+    struct model_opts mo = {0};
     struct plan_opts o = {.quant = -1};
-    enum err_code code = plan_known(&model, CHOICE_MODEL, e);
+    enum err_code code = need_of_name(&model, CHOICE_MODEL, &mo, e);
     if (!code && !(code = plan_make(p, &model, m, &o, e)) && !p->row.fits && p->nearest.total) {
         p->row = p->nearest;
     }
