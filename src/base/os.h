@@ -50,6 +50,9 @@ enum err_code os_mkdirs(const char *path, struct err *e);
  * made with mode 0600. Whole or not at all: after a failure (ERR_IO on a full disk) the file has
  * the length that it had. The caller keeps other writers away (os_lock_take). */
 enum err_code os_append_file(const char *path, const void *p, size_t n, struct err *e);
+/* Opens a file for writes behind what it holds, each whole beside those of others; it is made with
+ * mode 0600 if need be. *fd is the caller's. */
+enum err_code os_open_end(const char *path, int *fd, struct err *e);
 /* Cuts a file to its first `size` bytes and flushes that to disk. */
 enum err_code os_cut_file(const char *path, uint64_t size, struct err *e);
 /* ERR_NOTFOUND, ERR_IO. Links are followed. */

@@ -34,12 +34,17 @@
 
 /* ---- files ----------------------------------------------------------------------------- */
 
+enum err_code os_open_end(const char *path, int *fd, struct err *e) {
+    *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0600);
+    return *fd < 0 ? os_fail(e, "write", path) : ERR_OK;
+}
+
 enum err_code os_append_file(const char *path, const void *p, size_t n, struct err *e) {
     enum err_code code = ERR_OK;
     struct stat before;
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0600);
-    if (fd < 0) {
-        return os_fail(e, "write", path);
+    int fd = -1;
+    if ((code = os_open_end(path, &fd, e))) {
+        return code;
     }
     if (fstat(fd, &before) != 0) {
         code = os_fail(e, "write", path);

@@ -98,6 +98,7 @@ ign_status answer_run(struct answer *a, ign_model *m, ign_session *s, ign_reques
     if (a->timing.new_tokens == 0) { /* stopped in the prompt: what was not reached is forgotten */
         a->timing.prompt_tokens -= (int)(before + r->n_ids - after);
     }
+    action_count(a->c, a->timing.prompt_tokens, a->timing.new_tokens);
     return rc ? rc : check_result(a, e);
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/utf8.h"
@@ -22,6 +23,7 @@ enum err_code cli_flush(struct cli *c) {
     if (!c->out_code) {
         c->out_code = buf_check(&c->out, &c->out_err);
         if (!c->out_code && c->out.len > 0) {
+            c->out_begun = true;
             c->out_code = os_write_fd(1, c->out.p, c->out.len, &c->out_err);
         }
         if (c->out_code) {
@@ -189,6 +191,8 @@ static int fail_line(struct cli *c, enum err_code code, struct str message, cons
     int n_line = snprintf(line, sizeof line, "%sign: error:%s %s; %s\n",
                           c->color ? "\x1b[1;31m" : "", c->color ? "\x1b[0m" : "", text, hint);
     os_write_fd(2, line, (size_t)n_line, NULL);
+    log_copy(LOG_ERROR, "%s; %s", text, hint);
+    c->failure = code;
     if (c->json && !c->out_code) {
         fail_json(c, code, str_of(text, (size_t)n), str_c(hint));
     }

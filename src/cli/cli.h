@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "cli/action.h"
 #include "cli/interrupt.h"
 #include "config/knobs.h"
 #include "config/settings.h"
@@ -35,6 +36,7 @@ struct verb {
     struct knob_verb args;
     int (*run)(struct cli *c); /* an exit code */
     bool any_settings;         /* runs though a settings file is broken, and says so itself */
+    bool acts;                 /* what it does is written into the audit log; takes KNOB_AUDIT */
 };
 
 /* Lifetime: the process. */
@@ -44,10 +46,13 @@ struct cli {
     struct knobs *k;
     struct interrupt *intr;    /* NULL for a verb that is done at once */
     struct instance *instance; /* from the first model that is opened to the end; may be NULL */
+    struct action action;      /* what the audit log is told */
+    enum err_code failure;     /* of the last error that was printed */
     bool json, quiet, verbose;
     bool color; /* escape sequences are welcome on standard error */
     bool out_terminal, err_terminal;
     struct buf out;         /* bytes for standard output, not written yet */
+    bool out_begun;         /* some have been written */
     enum err_code out_code; /* the first failure of a write */
     struct err out_err;
 };

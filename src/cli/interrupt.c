@@ -13,6 +13,8 @@
 struct interrupt {
     volatile int *count;
     bool json;
+    void (*last)(void *); /* called before the program is ended, with `arg` */
+    void *arg;
     struct os_mutex *lock;
     struct os_thread *thread;
     ign_session *session; /* to be cancelled; NULL: none */
@@ -20,11 +22,12 @@ struct interrupt {
     bool done;
 };
 
-static void end_program(bool json) {
+static void end_program(const struct interrupt *i) {
     static const char line[] = "ign: interrupted\n";
     static const char doc[] = "{\"error\":{\"code\":\"cancelled\",\"message\":\"interrupted\","
                               "\"hint\":\"\"}}\n";
-    if (json) {
+    i->last(i->arg);
+    if (i->json) {
         os_write_fd(1, doc, sizeof doc - 1, NULL);
     }
     os_write_fd(2, line, sizeof line - 1, NULL);
@@ -43,7 +46,7 @@ static void watch(void *arg) {
             if (i->session) {
                 ign_session_cancel(i->session);
             } else if (i->ends) {
-                end_program(i->json);
+                end_program(i);
             }
         }
         os_mutex_unlock(i->lock);
@@ -55,7 +58,7 @@ static void watch(void *arg) {
 }
 
 enum err_code interrupt_create(struct interrupt **out, volatile int *count, bool json,
-                               struct err *e) {
+                               void (*last)(void *), void *arg, struct err *e) {
     *out = NULL;
     struct interrupt *i = mem_zalloc(1, sizeof *i);
     if (!i) {
@@ -63,6 +66,8 @@ enum err_code interrupt_create(struct interrupt **out, volatile int *count, bool
     }
     i->count = count;
     i->json = json;
+    i->last = last;
+    i->arg = arg;
     i->ends = true;
     i->lock = os_mutex_create();
     enum err_code rc =

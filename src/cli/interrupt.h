@@ -17,8 +17,10 @@
 struct interrupt;
 
 /* Starts in the mode that ends the program, with status 130, a line on standard error and, if
- * `json`, an error document on standard output. `count` is what os_signals_catch counts in. */
-enum err_code interrupt_create(struct interrupt **i, volatile int *count, bool json, struct err *e);
+ * `json`, an error document on standard output; `last` is called with `arg` before that. `count` is
+ * what os_signals_catch counts in. */
+enum err_code interrupt_create(struct interrupt **i, volatile int *count, bool json,
+                               void (*last)(void *), void *arg, struct err *e);
 void interrupt_free(struct interrupt *i); /* NULL is fine */
 
 void interrupt_cancels(struct interrupt *i, ign_session *s);

@@ -14,9 +14,9 @@
 #include "observe/instance.h"
 
 const struct verb *const cli_verbs[] = {
-    &verb_generate,   &verb_chat,   &verb_inspect,    &verb_tokenize, &verb_detokenize,
-    &verb_template,   &verb_logits, &verb_perplexity, &verb_detect,   &verb_config,
-    &verb_completion, &verb_help,   &verb_version,    NULL,
+    &verb_generate, &verb_chat,       &verb_inspect,    &verb_tokenize, &verb_detokenize,
+    &verb_template, &verb_logits,     &verb_perplexity, &verb_audit,    &verb_detect,
+    &verb_config,   &verb_completion, &verb_help,       &verb_version,  NULL,
 };
 
 static volatile int signals;
@@ -99,6 +99,31 @@ static enum err_code read_settings(struct cli *c, int argc, char *const *argv, s
     return e->code;
 }
 
+static enum err_code log_begin(const struct cli *c, struct err *e) {
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    enum log_level level = c->quiet ? LOG_ERROR : c->verbose ? LOG_DEBUG : LOG_INFO;
+    for (int i = 0; knobs_given(c->k, "log-level") && i <= LOG_DEBUG; i++) {
+        level = strcmp(knobs_str(c->k, "log-level"), levels[i]) == 0 ? (enum log_level)i : level;
+    }
+    log_set_level(level);
+    return log_open(knobs_str(c->k, "log-file"), strcmp(knobs_str(c->k, "log-format"), "json") == 0,
+                    e);
+}
+
+/* An action is written down before its last output is let go. */
+static int verb_act(struct cli *c) {
+    struct err e = {0};
+    double start = os_now();
+    const char *name = c->verb->args.name;
+    log_line(LOG_DEBUG, "%s begins", name);
+    int code = priority_set(c, &e) ? cli_fail(c, &e) : action_begin(c);
+    if (code == EXIT_DONE) {
+        code = action_end(c, c->verb->run(c));
+    }
+    log_line(LOG_DEBUG, "%s ends with exit code %d after %.3f s", name, code, os_now() - start);
+    return code;
+}
+
 static int verb_run(struct cli *c, int argc, char *const *argv) {
     struct err e = {0}, broken = {0};
     int code;
@@ -112,11 +137,13 @@ static int verb_run(struct cli *c, int argc, char *const *argv) {
     c->quiet = knobs_bool(c->k, "quiet");
     c->verbose = knobs_bool(c->k, "verbose");
     c->color = color_wanted(c->k);
-    log_set_level(c->quiet ? LOG_ERROR : c->verbose ? LOG_DEBUG : LOG_INFO);
-    if (interrupt_create(&c->intr, &signals, c->json, &e)) {
+    if (log_begin(c, &e)) {
         return cli_fail(c, &e);
     }
-    code = priority_set(c, &e) ? cli_fail(c, &e) : c->verb->run(c);
+    if (interrupt_create(&c->intr, &signals, c->json, action_interrupted, c, &e)) {
+        return cli_fail(c, &e);
+    }
+    code = verb_act(c);
     interrupt_free(c->intr);
     instance_leave(c->instance);
     return code;
@@ -176,10 +203,11 @@ int main(int argc, char **argv) {
     c.json = knobs_json_wanted(argc, argv);
     int skip = argc > 0 ? 1 : 0;
     int code = words_run(&c, argc - skip, argv + skip);
-    if (cli_flush(&c) && code == EXIT_DONE) {
+    if (cli_flush(&c) && (code == EXIT_DONE || code == EXIT_INTERRUPTED)) {
         c.json = false;
         code = cli_fail(&c, &c.out_err);
     }
+    action_fini(&c);
     knobs_free(c.k);
     settings_fini(&c.settings);
     buf_fini(&c.out);

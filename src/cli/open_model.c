@@ -200,6 +200,7 @@ int engine_model_open(struct cli *c, int context, ign_model **m) {
     if (model_path_find(c, knobs_str(c->k, "model"), &path, &e)) {
         return cli_fail(c, &e);
     }
+    action_model(c, path);
     if (knobs_given(c->k, "context")) {
         code = check_context(c, path);
     }

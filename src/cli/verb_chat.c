@@ -120,13 +120,15 @@ static ign_status compute(struct chat_loop *l, ign_error *e) {
 
 /* Answers the last message, which is the user's. A turn without an answer is taken back: templates
  * want question and answer to alternate. Returns an exit code. */
-static int answer_turn(struct chat_loop *l) {
+static int take_turn(struct chat_loop *l) {
     struct cli *c = l->c;
     const struct answer *a = &l->answer;
     ign_error why = {0};
     struct err e = {0};
     ign_status rc = compute(l, &why);
     bool stopped = !rc && a->stop == IGN_STOP_CANCELLED;
+    const struct message *asked = &l->talk.m[l->talk.n - 1];
+    action_texts(c, str_of(asked->text, asked->n), str_of(a->text.p, a->text.len));
     if (!rc) {
         cli_puts(c, a->text.len && a->text.p[a->text.len - 1] == '\n' ? "" : "\n");
         cli_flush(c);
@@ -150,6 +152,17 @@ static int answer_turn(struct chat_loop *l) {
         return EXIT_FAILED;
     }
     return stopped && !l->terminal ? EXIT_INTERRUPTED : EXIT_DONE;
+}
+
+/* Each turn is an action of its own: a conversation may last for days, and what was asked today is
+ * to be in the log today. */
+static int answer_turn(struct chat_loop *l) {
+    int code = action_begin(l->c);
+    if (code != EXIT_DONE) {
+        conversation_pop(&l->talk);
+        return code;
+    }
+    return action_end(l->c, take_turn(l));
 }
 
 static int say(struct chat_loop *l, struct str text) {
@@ -339,7 +352,7 @@ static int loop(struct chat_loop *l) {
         if (l->terminal) {
             interrupt_forget(l->c->intr); /* it has stopped an answer, and was meant to */
         }
-        if (end || l->c->out_code || (code != EXIT_DONE && !l->terminal)) {
+        if (end || l->c->out_code || l->c->action.failed || (code != EXIT_DONE && !l->terminal)) {
             return code;
         }
     }
@@ -440,6 +453,8 @@ const struct verb verb_chat = {
     .args = {.name = "chat",
              .operands = "",
              .about = "talk with a model",
-             .groups = KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN},
+             .groups =
+                 KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN | KNOB_AUDIT},
     .run = run,
+    .acts = true,
 };

@@ -262,7 +262,9 @@ static int report(struct job *j) {
     } else if (a->text.len == 0 || a->text.p[a->text.len - 1] != '\n') {
         cli_puts(c, "\n");
     }
-    cli_flush(c);
+    if (!c->json) { /* a document is let go when the action is written down */
+        cli_flush(c);
+    }
     answer_note(a, j->sampling.seed);
     return a->stop == IGN_STOP_CANCELLED && !c->out_code ? EXIT_INTERRUPTED : EXIT_DONE;
 }
@@ -282,7 +284,10 @@ static int compute(struct job *j) {
     }
     j->request.ids = j->ids;
     j->request.n_ids = j->n_ids;
-    if (answer_run(&j->answer, j->model, j->session, &j->request, &why)) {
+    ign_status rc = answer_run(&j->answer, j->model, j->session, &j->request, &why);
+    action_texts(j->c, str_of(j->prompt.p, j->prompt.len),
+                 str_of(j->answer.text.p, j->answer.text.len));
+    if (rc) {
         return cli_fail_ign(j->c, &why);
     }
     return report(j);
@@ -313,6 +318,8 @@ const struct verb verb_generate = {
     .args = {.name = "generate",
              .operands = "",
              .about = "answer a prompt",
-             .groups = KNOB_PROMPT | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN},
+             .groups =
+                 KNOB_PROMPT | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN | KNOB_AUDIT},
     .run = run,
+    .acts = true,
 };

@@ -17,6 +17,7 @@
 static const struct knob own[] = {
     {.name = "ids",
      .type = KNOB_STR,
+     .flags = KNOB_TEXT,
      .unit = "\"1 2 3\"",
      .help = "token ids with blanks between; from standard input when not given"},
     {.name = "top",
@@ -222,8 +223,9 @@ const struct verb verb_logits = {
     .args = {.name = "logits",
              .operands = "",
              .about = "the model's scores after given tokens",
-             .groups = KNOB_MODEL | KNOB_RUN,
+             .groups = KNOB_MODEL | KNOB_RUN | KNOB_AUDIT,
              .own = own,
              .n_own = sizeof own / sizeof *own},
     .run = run,
+    .acts = true,
 };

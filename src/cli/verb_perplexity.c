@@ -251,8 +251,9 @@ const struct verb verb_perplexity = {
     .args = {.name = "perplexity",
              .operands = "",
              .about = "how well a model predicts a text",
-             .groups = KNOB_MODEL | KNOB_RUN,
+             .groups = KNOB_MODEL | KNOB_RUN | KNOB_AUDIT,
              .own = own,
              .n_own = sizeof own / sizeof *own},
     .run = run,
+    .acts = true,
 };

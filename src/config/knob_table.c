@@ -8,8 +8,8 @@
 
 static const struct knob table[] = {
     /* clang-format off */
-    {.name = "prompt", .type = KNOB_STR, .group = KNOB_PROMPT, .flags = KNOB_NO_ENV, .unit = "TEXT",
-     .help = "what to answer"},
+    {.name = "prompt", .type = KNOB_STR, .group = KNOB_PROMPT,
+     .flags = KNOB_NO_ENV | KNOB_TEXT, .unit = "TEXT", .help = "what to answer"},
     {.name = "prompt-file", .type = KNOB_STR, .group = KNOB_PROMPT, .flags = KNOB_NO_ENV,
      .unit = "FILE", .help = "read the prompt from a file; - is standard input"},
     {.name = "raw", .type = KNOB_BOOL, .group = KNOB_PROMPT, .flags = KNOB_NO_ENV,
@@ -22,7 +22,7 @@ static const struct knob table[] = {
     {.name = "history", .type = KNOB_STR, .group = KNOB_HISTORY, .flags = KNOB_NO_ENV,
      .unit = "FILE", .help = "go on from the conversation in a file, and save it there"},
 
-    {.name = "system", .type = KNOB_STR, .group = KNOB_SAMPLE, .unit = "TEXT",
+    {.name = "system", .type = KNOB_STR, .group = KNOB_SAMPLE, .flags = KNOB_TEXT, .unit = "TEXT",
      .help = "instructions that stay in force for the whole conversation"},
     {.name = "max-tokens", .type = KNOB_INT, .group = KNOB_SAMPLE, .unit = "N", .def = "512",
      .min = 1, .max = 4096, .lift = "unbounded", .help = "longest answer"},
@@ -50,7 +50,7 @@ static const struct knob table[] = {
      .unit = "ID=X", .help = "add X to the logit of a token"},
     {.name = "seed", .type = KNOB_UINT64, .group = KNOB_SAMPLE, .unit = "N",
      .help = "make the same choices again; random, and printed, if not given"},
-    {.name = "stop", .type = KNOB_LIST, .group = KNOB_SAMPLE, .unit = "TEXT",
+    {.name = "stop", .type = KNOB_LIST, .group = KNOB_SAMPLE, .flags = KNOB_TEXT, .unit = "TEXT",
      .help = "end the answer before this text"},
     {.name = "ignore-eos", .type = KNOB_BOOL, .group = KNOB_SAMPLE,
      .help = "go on when the model would end its answer"},
@@ -101,12 +101,27 @@ static const struct knob table[] = {
     {.name = "probe-seconds", .type = KNOB_REAL, .group = KNOB_DEVICE, .unit = "SECONDS",
      .def = "5", .min = 0.1, .max = 600, .help = "how long GPU drivers may take to answer"},
 
+    {.name = "audit", .type = KNOB_STR, .group = KNOB_AUDIT, .unit = "FILE",
+     .help = "write a line about each action to the end of a file, each with the hash of the one "
+             "before"},
+    {.name = "audit-key-file", .type = KNOB_STR, .group = KNOB_AUDIT, .unit = "FILE",
+     .help = "make these hashes with the key in a file, so that nobody without it can"},
+    {.name = "audit-text", .type = KNOB_BOOL, .group = KNOB_AUDIT,
+     .help = "write down prompts and answers, too"},
+
     {.name = "json", .type = KNOB_BOOL, .group = KNOB_COMMON, .flags = KNOB_NO_ENV,
      .help = "print one JSON document on standard output"},
     {.name = "quiet", .type = KNOB_BOOL, .group = KNOB_COMMON,
      .help = "no progress and no timing, only errors"},
     {.name = "verbose", .type = KNOB_BOOL, .group = KNOB_COMMON,
      .help = "say what is chosen and why"},
+    {.name = "log-level", .type = KNOB_CHOICE, .group = KNOB_COMMON, .unit = "LEVEL", .def = "info",
+     .choices = "error|warn|info|debug",
+     .help = "how much the log says; --quiet and --verbose mean error and debug"},
+    {.name = "log-format", .type = KNOB_CHOICE, .group = KNOB_COMMON, .unit = "FORM", .def = "text",
+     .choices = "text|json", .help = "lines of the log as text or as JSON"},
+    {.name = "log-file", .type = KNOB_STR, .group = KNOB_COMMON, .unit = "FILE",
+     .help = "write the log to the end of a file, in place of standard error"},
     {.name = "config", .type = KNOB_STR, .group = KNOB_COMMON, .flags = KNOB_NO_FILE, .unit = "FILE",
      .help = "read settings from one more file, which wins over those of the machine and the user"},
     {.name = "color", .type = KNOB_CHOICE, .group = KNOB_COMMON, .unit = "WHEN", .def = "auto",

@@ -398,6 +398,37 @@ bool knobs_given(const struct knobs *k, const char *name) {
     return knobs_get(k, name)->origin != KNOB_DEFAULT;
 }
 
+static void put_value(const struct value *v, struct json_writer *w) {
+    switch (v->knob->type) {
+    case KNOB_BOOL: json_put_bool(w, v->b); break;
+    case KNOB_INT: json_put_int(w, v->i); break;
+    case KNOB_UINT64:
+    case KNOB_SIZE: json_put_uint(w, v->u); break;
+    case KNOB_REAL: json_put_real(w, v->r); break;
+    case KNOB_STR:
+    case KNOB_CHOICE: json_put_z(w, v->text); break;
+    case KNOB_LIST:
+        json_open(w, '[');
+        for (size_t i = 0; i < v->n_item; i++) {
+            json_put_z(w, v->items[i]);
+        }
+        json_close(w, ']');
+        break;
+    }
+}
+
+void knobs_put_given(const struct knobs *k, bool texts, struct json_writer *w) {
+    json_open(w, '{');
+    for (size_t i = 0; i < k->n_value; i++) {
+        const struct value *v = &k->values[i];
+        if (v->origin != KNOB_DEFAULT && (texts || !(v->knob->flags & KNOB_TEXT))) {
+            json_key(w, v->knob->name);
+            put_value(v, w);
+        }
+    }
+    json_close(w, '}');
+}
+
 size_t knobs_operands(const struct knobs *k) {
     return k->n_operand;
 }

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
 
 enum knob_type {
     KNOB_BOOL,   /* a switch: --mlock, --mlock=false, IGN_MLOCK=1 (true|false|1|0|yes|no|on|off) */
@@ -44,7 +45,8 @@ enum knob_group {
     KNOB_MODEL = 16,   /* whoever opens a model: --model --store --no-mmap */
     KNOB_RUN = 32,     /* whoever computes: --context --device --threads --batch --kv-type ... */
     KNOB_COMMON = 64,  /* every verb: --json --quiet --verbose --color */
-    KNOB_DEVICE = 128  /* whoever looks for accelerators: --system-root --drivers --probe-seconds */
+    KNOB_DEVICE = 128, /* whoever looks for accelerators: --system-root --drivers --probe-seconds */
+    KNOB_AUDIT = 256   /* whoever acts, and is written down: --audit ... */
 };
 /* Of a verb that shows every setting: all groups, but no flag of one call. */
 #define KNOB_ALL (~0u)
@@ -53,6 +55,7 @@ enum knob_flags {
     KNOB_NO_ENV = 1,   /* a matter of one call, not a setting: flag only */
     KNOB_MAY_PASS = 2, /* a given value may pass `max`; the caller checks it against the model */
     KNOB_NO_FILE = 4,  /* flag and variable, but no key of a file */
+    KNOB_TEXT = 8      /* what somebody says to a model: never written down unless asked for */
 };
 
 struct knob {
@@ -125,6 +128,10 @@ const char *knobs_origin_text(const struct knobs *k, const char *name, char *out
 const char *knobs_text(const struct knobs *k, const char *name);
 /* By flag, environment or file. */
 bool knobs_given(const struct knobs *k, const char *name);
+
+/* An object of all that was given, by name: numbers and switches as such, the rest as strings.
+ * Knobs with KNOB_TEXT only with `texts`. */
+void knobs_put_given(const struct knobs *k, bool texts, struct json_writer *w);
 
 size_t knobs_operands(const struct knobs *k);
 const char *knobs_operand(const struct knobs *k, size_t i);

@@ -96,3 +96,24 @@ enum err_code store_resolve(const char *dir, const char *name, char **path, stru
     buf_fini(&b);
     return rc;
 }
+
+void store_sha256(const char *path, char hex[65]) {
+    struct buf b;
+    char *text = NULL;
+    size_t n = 0;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    hex[0] = '\0';
+    buf_init(&b, PATH_MAX_BYTES);
+    buf_printf(&b, "%s.sha256", path);
+    if (!b.failed && !os_read_file(b.p, PATH_MAX_BYTES, &text, &n, NULL) &&
+        strspn(text, "0123456789abcdef") == 64 && text[64] == ' ' &&
+        (text[65] == ' ' || text[65] == '*')) {
+        text[66 + strcspn(text + 66, "\r\n")] = '\0';
+        if (strcmp(text + 66, name) == 0) {
+            memcpy(hex, text, 64);
+            hex[64] = '\0';
+        }
+    }
+    mem_free(text);
+    buf_fini(&b);
+}

@@ -17,4 +17,9 @@
  * `dir` may be NULL where no folder is known. */
 enum err_code store_resolve(const char *dir, const char *name, char **path, struct err *e);
 
+/* The SHA-256 of a model as it is recorded beside it, in PATH.sha256 (one line of sha256sum): 64
+ * digits and a zero byte; "" where nothing is recorded, or for another file. Never computed here.
+ */
+void store_sha256(const char *path, char hex[65]);
+
 #endif

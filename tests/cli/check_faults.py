@@ -38,6 +38,7 @@ NUMBER = {name: getattr(__import__("errno"), name) for names in ERRORS.values() 
 NUMBER["EIO"] = 5
 OLD = b'{"old": true}'
 NEVER = 90
+AUDIT = path("audit.log")  # one log over all faults
 
 
 class Job:
@@ -93,11 +94,12 @@ def jobs():
     yield Job("chat", *m, *short, "--history", "talk.json", stdin=b"one\ntwo\n")
     yield Job("logits", *m, "--ids", "5 6 7", "--all", "--output", "rows",
               files={"rows": lambda t: t})
+    yield Job("logits", *m, "--ids", "5", "--audit", AUDIT)
     yield Job("tokenize", *m, stdin=b"the inner ring")
     yield Job("inspect", tiny(), "--tensors", "--json")
     yield Job("perplexity", *m, "--file", write("text.txt", b"the inner ring " * 40))
     for verb, args in (("detect-gpu", ["--json"]), ("doctor", ["--json"]), ("status", ["--json"]),
-                       ("initialize", [*m, "--json"]), ("config", ["show"]), ("audit", ["tail"]),
+                       ("initialize", [*m, "--json"]), ("config", ["show"]), ("audit", ["tail", AUDIT]),
                        ("benchmark", [*m, "--prompt-tokens", "8", "--new-tokens", "2", "--repeat",
                                       "1", "--json"])):
         if ign(verb, "--help").code == 0:
@@ -142,6 +144,8 @@ class Faults(Case):
                             names.add(call)
         print(f"{done} calls of {len(names)} kinds failed: {' '.join(sorted(names))}", flush=True)
         self.assertGreater(done, 200)
+        log = self.ok("audit", "verify", AUDIT, "--json").json()
+        self.assertTrue(log["intact"] and log["entries"] > 20, log)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@
 #include "config/knobs.h"
 
 #define ALL                                                                                        \
-    (KNOB_PROMPT | KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN | KNOB_DEVICE)
+    (KNOB_PROMPT | KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN |            \
+     KNOB_DEVICE | KNOB_AUDIT)
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct knob own[] = {
