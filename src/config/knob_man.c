@@ -104,7 +104,9 @@ static void man_flags(struct buf *out, const struct knob_verb *verb) {
         bool open = false;
         for (size_t i = verb->n_own; (k = knob_at(verb, i)); i++) {
             if (knob_group_for(k, verb) == h->group) {
-                buf_printf(out, open ? "" : ".SS %s\n", h->title);
+                if (!open) {
+                    buf_printf(out, ".SS %s\n", h->title);
+                }
                 man_flag(out, k, false);
                 open = true;
             }
