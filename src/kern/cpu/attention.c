@@ -208,21 +208,35 @@ static size_t query_at(const struct attend_job *j, const struct att_item *it, in
     return (token * (size_t)j->a->n_head + head) * (size_t)j->a->d_head;
 }
 
-/* Widens positions p0..p0+n of the cache into k and v. */
+/* Widens n rows of a page, from place `at` on, into rows of dim floats. */
+static void rows_widen(const struct attend_job *j, const void *page, size_t at, int n, int dim,
+                       float *to) {
+    int dh = j->a->d_head;
+    if (j->d->host.kv.type == DT_F16 && dim == dh) { /* no padding: all at once */
+        j->d->micro.f16_to_f32((const f16_t *)page + at, to, n * dh);
+        return;
+    }
+    for (int i = 0; i < n; i++, at += (size_t)dh, to += dim) {
+        if (j->d->host.kv.type == DT_F32) {
+            memcpy(to, (const float *)page + at, (size_t)dh * sizeof *to);
+        } else {
+            j->d->micro.f16_to_f32((const f16_t *)page + at, to, dh);
+        }
+    }
+}
+
+/* Widens positions p0..p0+n of the cache into k and v, a page's at a time. */
 static void tile_fetch(const struct attend_job *j, const struct att_item *it, int p0, int n,
                        const struct att_scratch *s) {
     const struct kern_dev *d = &j->d->host;
-    int dh = j->a->d_head, seq = d->step->seq[it->t0];
-    for (int value = 0; value < 2; value++) {
-        float *to = value ? s->v : s->k;
-        for (int p = p0; p < p0 + n; p++, to += it->dim) {
-            const void *page = host_kv_at(d, j->a->layer, value, it->kv_head, host_page(d, seq, p));
-            size_t at = (size_t)(p % d->kv.page_tok) * (size_t)dh;
-            if (d->kv.type == DT_F32) {
-                memcpy(to, (const float *)page + at, (size_t)dh * sizeof *to);
-            } else {
-                j->d->micro.f16_to_f32((const f16_t *)page + at, to, dh);
-            }
+    int seq = d->step->seq[it->t0], run;
+    for (int p = p0; p < p0 + n; p += run) {
+        int page = host_page(d, seq, p), place = p % d->kv.page_tok;
+        size_t at = (size_t)place * (size_t)j->a->d_head, to = (size_t)(p - p0) * (size_t)it->dim;
+        run = d->kv.page_tok - place < p0 + n - p ? d->kv.page_tok - place : p0 + n - p;
+        for (int value = 0; value < 2; value++) {
+            const void *from = host_kv_at(d, j->a->layer, value, it->kv_head, page);
+            rows_widen(j, from, at, run, it->dim, (value ? s->v : s->k) + to);
         }
     }
 }
@@ -237,13 +251,16 @@ static void tile_softmax(const struct attend_job *j, const struct att_item *it, 
         int first = window > 0 && pos + 1 > window ? pos + 1 - window : 0;
         int from = first > p0 ? first - p0 : 0, to = pos + 1 - p0 < n ? pos + 1 - p0 : n;
         float *row = s->s + i * ATT_TILE;
-        for (int p = 0; p < n; p++) {
-            row[p] = p < from || p >= to ? -INFINITY : row[p];
-        }
         s->keep[i] = 1.0f;
         if (from >= to) { /* nothing here for this query */
             memset(row, 0, (size_t)n * sizeof *row);
             continue;
+        }
+        for (int p = 0; p < from; p++) {
+            row[p] = -INFINITY;
+        }
+        for (int p = to; p < n; p++) {
+            row[p] = -INFINITY;
         }
         float top = m->max(row, n);
         if (top > s->top[i]) {

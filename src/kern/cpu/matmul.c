@@ -169,13 +169,17 @@ static void prepare(struct mat_run *r) {
 
 /* ---- products -------------------------------------------------------------------------- */
 
-/* Rows row..row+n of the result for activation row i. */
-static void put(const struct mat *m, int i, int64_t row, int n, const float *v) {
+/* Rows row..row+n of the result for activation row i; v is spent. */
+static void put(const struct cpu_dev *d, const struct mat *m, int i, int64_t row, int n, float *v) {
     size_t to = (size_t)(m->choice != NULL ? m->choice[i] : i);
     float *y = m->y + to * (size_t)m->w->n_row + row;
-    for (int k = 0; k < n; k++) {
-        float value = m->bias != NULL ? v[k] + m->bias[row + k] : v[k];
-        y[k] = m->add ? y[k] + value : value;
+    if (m->bias != NULL) {
+        d->micro.add(v, m->bias + row, n);
+    }
+    if (m->add) {
+        d->micro.add(y, v, n);
+    } else {
+        memcpy(y, v, (size_t)n * sizeof *y);
     }
 }
 
@@ -205,7 +209,7 @@ static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row,
             d->micro.act_mul(v, u, n_tok * m->f->rows, r->act);
         }
         for (int i = 0; i < n_tok; i++) {
-            put(m, t + i, row, n, v + i * m->f->rows);
+            put(d, m, t + i, row, n, v + i * m->f->rows);
         }
     }
 }
@@ -223,7 +227,7 @@ static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row
             m[1].f->gemv(w1, m[1].w->row_bytes, n, x, m->w->n_col, u);
             d->micro.act_mul(v, u, n, r->act);
         }
-        put(m, i, row, n, v);
+        put(d, m, i, row, n, v);
     }
 }
 

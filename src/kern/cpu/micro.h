@@ -148,6 +148,7 @@ void micro_init_c(struct micro *m);
 void micro_init_avx2(struct micro *m);
 /* Overwrites what AVX-512 (F, BW, VL, DQ, VBMI) and VNNI do better, after micro_init_avx2. */
 void micro_init_avx512(struct micro *m);
+void micro_rows_init_avx512(struct micro *m);
 #endif
 
 /* The definition of a format: NULL for F32, F16, BF16. */

@@ -300,6 +300,7 @@ INLINE __m512 block_add(int type, const __m512i dot[2], const uint8_t *d, const 
 INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
                         float *all) {
     for (int64_t b = 0; b < n_block; b++, w += panel_block(type), x += tile_block(type)) {
+        const __mmask16 later = b < 8 ? 0 : 0xffff; /* the first to come finds no sum yet */
         float *lane = all + b % 8 * BLOCK_LANES;
         struct weights v;
 #pragma GCC unroll 8
@@ -312,9 +313,9 @@ INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x,
             block_dots(type, &v, x, t, dot);
             for (int k = 0; k < 2; k++, lane += ROWS_512) {
                 for (int i = 0; i < 2; i++) {
-                    __m512 sum =
-                        block_add(type, (const __m512i[2]){dot[k][0][i], dot[k][1][i]},
-                                  w + 1024 + 64 * i, x, t + k, _mm512_load_ps(lane + 16 * i));
+                    __m512 sum = block_add(type, (const __m512i[2]){dot[k][0][i], dot[k][1][i]},
+                                           w + 1024 + 64 * i, x, t + k,
+                                           _mm512_maskz_load_ps(later, lane + 16 * i));
                     _mm512_store_ps(lane + 16 * i, sum);
                 }
             }
@@ -327,7 +328,9 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
     float lane[8 * BLOCK_LANES] __attribute__((aligned(64)));
     const uint8_t *x = (const uint8_t *)tile + TILE_HEAD;
     int64_t n = n_col / MICRO_BLOCK;
-    memset(lane, 0, sizeof lane);
+    if (n < 8) {
+        memset(lane + n * BLOCK_LANES, 0, (size_t)(8 - n) * BLOCK_LANES * sizeof *lane);
+    }
     tile_blocks(type, n_tok, panel, x, n, lane);
     for (int t = 0; t < n_tok; t++) {
         for (int i = 0; i < 32; i += 16) {

@@ -482,6 +482,7 @@ enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
         }
         if (wide && has_avx512()) {
             micro_init_avx512(m);
+            micro_rows_init_avx512(m);
         } else if (wide && !any) {
             return err_set(e, ERR_UNSUPPORTED,
                            "this processor has no AVX-512 with BW, VL, DQ, VBMI and VNNI");

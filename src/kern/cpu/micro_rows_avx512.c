@@ -1,0 +1,337 @@
+/* micro_rows_avx512.c: rows of floats and attention for processors with AVX-512.
+ *
+ * Owns instructions, not arithmetic: see micro_avx512.c, which has the matrices. Sums keep the
+ * definition's eight lanes: a register of sixteen holds those of two rows, or takes its two halves
+ * one after the other. What moves less than a hundredth of a real run stays in 256 bits.
+ * Only static functions and micro_rows_init_avx512.
+ */
+#include <math.h>
+
+#include "kern/cpu/micro_bits_avx2.h"
+
+/* The first n lanes of sixteen; all of them from 16 on. */
+INLINE __mmask16 first(int64_t n) {
+    return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+}
+
+/* ---- activations ----------------------------------------------------------------------- */
+
+/* The maximum of each of sixteen registers: pairs are joined until one is left. */
+INLINE __m512 max16x16(__m512 v[16]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        v[i] = _mm512_max_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]),
+                             _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        __m512d a = _mm512_castps_pd(v[2 * i]), b = _mm512_castps_pd(v[2 * i + 1]);
+        v[i] = _mm512_max_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                             _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+#pragma GCC unroll 2
+    for (int n = 2; n > 0; n--) {
+        for (int i = 0; i < n; i++) {
+            v[i] = _mm512_max_ps(_mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x88),
+                                 _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0xdd));
+        }
+    }
+    return v[0];
+}
+
+/* Sums of sixteen bytes each of q[256], element 4 i + k that of half 4 k + i. */
+INLINE __m512i sum16x16(const int8_t *q) {
+    __m512i v[4];
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1),
+                                   _mm512_load_si512(q + 64 * i));
+    }
+    for (int i = 0; i < 2; i++) {
+        v[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
+                                _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+    }
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(v[0], v[1]), _mm512_unpackhi_epi64(v[0], v[1]));
+}
+
+/* 256 activations, those of mask[half] there; equal to micro_c.c's, block by block. */
+INLINE void quantize_group(const float *x, const __mmask16 mask[16], float top, float d,
+                           struct act_group *g) {
+    /* where micro_half wants them: from their order, and from that of sum16x16 */
+    const __m512i by_half = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+    const __m512i by_sum = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 2, 10, 3, 11, 6, 14, 7, 15);
+    const __m512i most = _mm512_set1_epi32(127), least = _mm512_set1_epi32(-127);
+    __m512 v[16];
+    float inv[16];
+#pragma GCC unroll 16
+    for (int h = 0; h < 16; h++) {
+        v[h] = _mm512_abs_ps(_mm512_maskz_loadu_ps(mask[h], x + 16 * h));
+    }
+    __m512 scale = _mm512_set1_ps(top > 0 ? MICRO_MUL / top : 0);
+    __m512 ceiled = _mm512_roundscale_ps(_mm512_mul_ps(max16x16(v), scale),
+                                         _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+    ceiled = _mm512_max_ps(_mm512_min_ps(ceiled, _mm512_set1_ps(MICRO_MUL)), _mm512_set1_ps(1));
+    __m512 step = _mm512_mul_ps(ceiled, _mm512_set1_ps(d));
+    __mmask16 any = top > 0 ? 0xffff : 0;
+    _mm512_storeu_ps(inv, _mm512_maskz_div_ps(any, _mm512_set1_ps(1), step));
+    for (int h = 0; h < 16; h++) {
+        __m512 u =
+            _mm512_mul_ps(_mm512_maskz_loadu_ps(mask[h], x + 16 * h), _mm512_set1_ps(inv[h]));
+        __m512i i = _mm512_max_epi32(_mm512_min_epi32(_mm512_cvtps_epi32(u), most), least);
+        _mm_store_si128((__m128i *)(g->q + 16 * h), _mm512_cvtepi32_epi8(i));
+    }
+    __m512i mul = _mm512_permutexvar_epi32(by_half, _mm512_cvtps_epi32(ceiled));
+    __m512i sum = _mm512_permutexvar_epi32(by_sum, sum16x16(g->q));
+    _mm512_store_si512(g->mul, mul);
+    _mm512_store_si512(g->sum, sum);
+    __m512i both = _mm512_mullo_epi32(mul, sum);
+    __m512i total = _mm512_add_epi32(both, _mm512_shuffle_i32x4(both, both, 0xb1));
+    total = _mm512_shuffle_i32x4(total, total, 0x08);
+    _mm256_store_ps(g->s, _mm256_cvtepi32_ps(_mm512_castsi512_si256(total)));
+}
+
+static void quantize_avx512(const float *x, int64_t n, struct act_group *out) {
+    __m512i most = _mm512_setzero_si512();
+    for (int64_t i = 0; i < n; i += 16) {
+        __m512 v = _mm512_abs_ps(_mm512_maskz_loadu_ps(first(n - i), x + i));
+        most = _mm512_max_epu32(most, _mm512_castps_si512(v));
+    }
+    uint32_t bits = _mm512_reduce_max_epu32(most);
+    bool finite = bits < 0x7f800000u;
+    float top = finite && f32_from_bits(bits) >= 1e-30f ? f32_from_bits(bits) : 0;
+    float d = top / (127.0f * MICRO_MUL);
+    for (int64_t at = 0; at < n; at += 256, out++) {
+        __mmask16 mask[16];
+        for (int h = 0; h < 16; h++) {
+            int64_t left = n - at - 16 * h;
+            mask[h] = left > 0 && top > 0 ? first(left) : 0;
+        }
+        out->d = finite ? d : NAN;
+        quantize_group(x + at, mask, top, d, out);
+    }
+}
+
+/* ---- exponentials ------------------------------------------------------------------------ */
+
+/* micro_exp, sixteen at once. Its results are normal numbers, so that multiplying by 2^k at once is
+ * as exact as by two factors. */
+INLINE __m512 exp16(__m512 x) {
+    __mmask16 high = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);
+    x = _mm512_min_ps(_mm512_set1_ps(88.5f), x); /* this order keeps NaN */
+    __m512 k = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)),
+                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_fmadd_ps(k, _mm512_set1_ps(-0.693145752f), x);
+    r = _mm512_fmadd_ps(k, _mm512_set1_ps(-1.42860677e-6f), r);
+    __m512 p = _mm512_set1_ps(1.0f / 5040);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_maskz_scalef_ps(high, p, k);
+}
+
+INLINE __m512 activate(__m512 x, enum kern_act act) {
+    const __m512 one = _mm512_set1_ps(1.0f);
+    if (act == ACT_SILU) {
+        __m512 minus = _mm512_xor_ps(x, _mm512_set1_ps(-0.0f));
+        return _mm512_div_ps(x, _mm512_add_ps(one, exp16(minus)));
+    }
+    __m512 cube = _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(0.044715f), x), x);
+    __m512 u = _mm512_mul_ps(_mm512_set1_ps(0.797884561f), _mm512_fmadd_ps(cube, x, x));
+    __m512 e = _mm512_add_ps(exp16(_mm512_mul_ps(_mm512_set1_ps(2.0f), u)), one);
+    __m512 t = _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2.0f), e));
+    return _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(0.5f), x), _mm512_add_ps(one, t));
+}
+
+static void act_mul_avx512(float *gate, const float *up, int n, enum kern_act act) {
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 m = first(n - i);
+        __m512 g = activate(_mm512_maskz_loadu_ps(m, gate + i), act);
+        _mm512_mask_storeu_ps(gate + i, m, _mm512_mul_ps(g, _mm512_maskz_loadu_ps(m, up + i)));
+    }
+}
+
+/* The order of micro_sum8. */
+INLINE float sum8(__m256 v) {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+static float exp_sum_avx512(float *x, int n, float top) {
+    __m256 sum = _mm256_setzero_ps();
+    __m512 t = _mm512_set1_ps(top);
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 m = first(n - i);
+        __m512 e = exp16(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), t));
+        e = _mm512_maskz_mov_ps(m, e);
+        _mm512_mask_storeu_ps(x + i, m, e);
+        sum = _mm256_add_ps(sum, _mm512_castps512_ps256(e));
+        sum = _mm256_add_ps(sum, _mm512_extractf32x8_ps(e, 1));
+    }
+    return sum8(sum);
+}
+
+static float max_avx512(const float *x, int n) {
+    __m512 v = _mm512_set1_ps(x[0]);
+    for (int i = 0; i < n; i += 16) {
+        v = _mm512_mask_max_ps(v, first(n - i), _mm512_maskz_loadu_ps(first(n - i), x + i), v);
+    }
+    return _mm512_reduce_max_ps(v);
+}
+
+/* ---- half floats ------------------------------------------------------------------------- */
+
+static void f16_to_f32_avx512(const f16_t *x, float *y, int n) {
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 m = first(n - i);
+        _mm512_mask_storeu_ps(y + i, m, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, x + i)));
+    }
+}
+
+static void f32_to_f16_avx512(const float *x, f16_t *y, int n) {
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 m = first(n - i);
+        __m256i h = _mm512_cvtps_ph(_mm512_maskz_loadu_ps(m, x + i), 0);
+        _mm256_mask_storeu_epi16(y + i, m, h);
+    }
+}
+
+/* ---- attention --------------------------------------------------------------------------- */
+
+/* Sums of eight lanes of eight rows, two rows in a register, in the order of micro_sum8. */
+INLINE __m256 sum8x8(const __m512 v[4]) {
+    __m512 x[2];
+    for (int i = 0; i < 2; i++) { /* l0 + l4, l1 + l5, l2 + l6, l3 + l7 of four rows */
+        x[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x88),
+                             _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0xdd));
+    }
+    __m512 y =
+        _mm512_add_ps(_mm512_shuffle_ps(x[0], x[1], 0x44), _mm512_shuffle_ps(x[0], x[1], 0xee));
+    y = _mm512_add_ps(y, _mm512_permute_ps(y, 0xb1));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
+    return _mm512_castps512_ps256(_mm512_permutexvar_ps(order, y));
+}
+
+/* Eight positions, of which n <= 8 are there, and n_q <= 4 queries. */
+INLINE void scores_block(int n_q, const float *q, const float *k, int n, int dim, float scale,
+                         float *s, int s_step) {
+    const float *row[8];
+    __m512 acc[4][4];
+    for (int i = 0; i < 8; i++) {
+        row[i] = k + (i < n ? i : n - 1) * dim;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < n_q; i++) {
+        for (int j = 0; j < 4; j++) {
+            acc[i][j] = _mm512_setzero_ps();
+        }
+    }
+    for (int c = 0; c < dim; c += 8) {
+        __m512 v[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            v[j] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(row[2 * j] + c)),
+                                      _mm256_loadu_ps(row[2 * j + 1] + c), 1);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < n_q; i++) {
+            __m512 u = _mm512_broadcast_f32x8(_mm256_loadu_ps(q + i * dim + c));
+            for (int j = 0; j < 4; j++) {
+                acc[i][j] = _mm512_fmadd_ps(v[j], u, acc[i][j]);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < n_q; i++) {
+        __m256 sum = _mm256_mul_ps(_mm256_set1_ps(scale), sum8x8(acc[i]));
+        _mm256_mask_storeu_ps(s + i * s_step, (__mmask8)first(n), sum);
+    }
+}
+
+static void scores_avx512(const float *q, int n_q, const float *k, int n_pos, int dim, float scale,
+                          float *s, int s_step) {
+    for (int p = 0; p < n_pos; p += 8) {
+        const float *kp = k + p * dim;
+        int n = n_pos - p < 8 ? n_pos - p : 8, i = 0;
+        for (; i + 4 <= n_q; i += 4) {
+            scores_block(4, q + i * dim, kp, n, dim, scale, s + i * s_step + p, s_step);
+        }
+        switch (n_q - i) {
+        case 3: scores_block(3, q + i * dim, kp, n, dim, scale, s + i * s_step + p, s_step); break;
+        case 2: scores_block(2, q + i * dim, kp, n, dim, scale, s + i * s_step + p, s_step); break;
+        case 1: scores_block(1, q + i * dim, kp, n, dim, scale, s + i * s_step + p, s_step); break;
+        }
+    }
+}
+
+/* n_q <= 4 rows of y, 16 * n_v columns, those of `mask` in each sixteen. */
+INLINE void mix_block(int n_q, int n_v, __mmask16 mask, float *y, int y_step, const float *keep,
+                      const float *s, int s_step, const float *v, int n_pos, int dim) {
+    __m512 acc[4][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < n_q; i++) {
+        for (int c = 0; c < n_v; c++) {
+            acc[i][c] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y + i * y_step + 16 * c),
+                                      _mm512_set1_ps(keep[i]));
+        }
+    }
+    for (int p = 0; p < n_pos; p++, v += dim) {
+        __m512 u[4];
+        for (int c = 0; c < n_v; c++) {
+            u[c] = _mm512_maskz_loadu_ps(mask, v + 16 * c);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < n_q; i++) {
+            __m512 w = _mm512_set1_ps(s[i * s_step + p]);
+            for (int c = 0; c < n_v; c++) {
+                acc[i][c] = _mm512_fmadd_ps(w, u[c], acc[i][c]);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < n_q; i++) {
+        for (int c = 0; c < n_v; c++) {
+            _mm512_mask_storeu_ps(y + i * y_step + 16 * c, mask, acc[i][c]);
+        }
+    }
+}
+
+INLINE void mix_rows(int n_q, float *y, int y_step, const float *keep, const float *s, int s_step,
+                     const float *v, int n_pos, int dim) {
+    int c = 0;
+    for (; c + 64 <= dim; c += 64) {
+        mix_block(n_q, 4, 0xffff, y + c, y_step, keep, s, s_step, v + c, n_pos, dim);
+    }
+    for (; c < dim; c += 16) {
+        mix_block(n_q, 1, first(dim - c), y + c, y_step, keep, s, s_step, v + c, n_pos, dim);
+    }
+}
+
+static void mix_avx512(float *y, int y_step, int n_q, const float *keep, const float *s, int s_step,
+                       const float *v, int n_pos, int dim) {
+    int i = 0;
+    for (; i + 4 <= n_q; i += 4) {
+        mix_rows(4, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
+    }
+    if (n_q - i >= 2) {
+        mix_rows(2, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
+        i += 2;
+    }
+    if (i < n_q) {
+        mix_rows(1, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
+    }
+}
+
+void micro_rows_init_avx512(struct micro *m) {
+    m->quantize = quantize_avx512;
+    m->act_mul = act_mul_avx512;
+    m->f32_to_f16 = f32_to_f16_avx512;
+    m->f16_to_f32 = f16_to_f32_avx512;
+    m->scores = scores_avx512;
+    m->exp_sum = exp_sum_avx512;
+    m->max = max_avx512;
+    m->mix = mix_avx512;
+}
