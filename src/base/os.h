@@ -99,6 +99,8 @@ uint64_t os_memory_total(void);
 uint64_t os_memory_available(void);
 /* Resident memory of this process, bytes: at its peak, and now. */
 uint64_t os_memory_peak(void);
+/* Lets the peak begin anew from what is resident now; false where the system cannot. */
+bool os_memory_peak_reset(void);
 uint64_t os_memory_resident(void);
 
 /* ---- threads ------------------------------------------------------------------------- */

@@ -609,10 +609,24 @@ uint64_t os_memory_available(void) {
     return (uint64_t)sysconf(_SC_AVPHYS_PAGES) * os_page_size();
 }
 
+/* What getrusage says can be that of the program which started this one. */
 uint64_t os_memory_peak(void) {
     struct rusage u = {0};
+    char text[64];
+    if (os_proc_line("/proc/self/status", "VmHWM:", text, sizeof text)) {
+        return strtoull(text, NULL, 10) * 1024;
+    }
     getrusage(RUSAGE_SELF, &u);
     return (uint64_t)u.ru_maxrss * 1024;
+}
+
+bool os_memory_peak_reset(void) {
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    bool done = fd >= 0 && write(fd, "5", 1) == 1;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return done;
 }
 
 /* ---- threads --------------------------------------------------------------------------- */

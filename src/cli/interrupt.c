@@ -17,8 +17,10 @@ struct interrupt {
     void *arg;
     struct os_mutex *lock;
     struct os_thread *thread;
-    ign_session *session; /* to be cancelled; NULL: none */
-    bool ends;            /* no session: end the program */
+    ign_session *one;            /* where a list of one is kept */
+    ign_session *const *session; /* [n_session] to be cancelled */
+    size_t n_session;
+    bool ends; /* no session: end the program */
     bool done;
 };
 
@@ -43,9 +45,10 @@ static void watch(void *arg) {
         os_mutex_lock(i->lock);
         done = i->done;
         if (!done && os_stopped(i->count)) {
-            if (i->session) {
-                ign_session_cancel(i->session);
-            } else if (i->ends) {
+            for (size_t k = 0; k < i->n_session; k++) {
+                ign_session_cancel(i->session[k]);
+            }
+            if (i->ends) {
                 end_program(i);
             }
         }
@@ -80,9 +83,10 @@ enum err_code interrupt_create(struct interrupt **out, volatile int *count, bool
     return ERR_OK;
 }
 
-static void mode_set(struct interrupt *i, ign_session *s) {
+void interrupt_cancels_all(struct interrupt *i, ign_session *const *s, size_t n) {
     os_mutex_lock(i->lock);
     i->session = s;
+    i->n_session = n;
     i->ends = false;
     os_mutex_unlock(i->lock);
 }
@@ -102,11 +106,13 @@ void interrupt_free(struct interrupt *i) {
 }
 
 void interrupt_cancels(struct interrupt *i, ign_session *s) {
-    mode_set(i, s);
+    interrupt_waits(i);
+    i->one = s;
+    interrupt_cancels_all(i, &i->one, 1);
 }
 
 void interrupt_waits(struct interrupt *i) {
-    mode_set(i, NULL);
+    interrupt_cancels_all(i, NULL, 0);
 }
 
 bool interrupt_seen(const struct interrupt *i) {

@@ -2,7 +2,7 @@
  *
  * Owns one thread that looks at the signal's counter every 20 ms or sooner, and what it then does:
  * end the program (while a file is read or a model loads, when nothing has been produced yet),
- * cancel a session (while it computes: what there is gets printed), or nothing (the verb looks at
+ * cancel sessions (while they compute: what there is gets printed), or nothing (the verb looks at
  * the counter by itself). Refuses the second Ctrl-C: the handler in base/os ends the program.
  * Invariant: a session is cancelled only between interrupt_cancels and the next call.
  */
@@ -24,6 +24,8 @@ enum err_code interrupt_create(struct interrupt **i, volatile int *count, bool j
 void interrupt_free(struct interrupt *i); /* NULL is fine */
 
 void interrupt_cancels(struct interrupt *i, ign_session *s);
+/* Several that are stepped together; the list must last until the next call. */
+void interrupt_cancels_all(struct interrupt *i, ign_session *const *s, size_t n);
 void interrupt_waits(struct interrupt *i);
 
 /* Whether a signal came since the last interrupt_forget. */

@@ -99,7 +99,8 @@ static int check_context(struct cli *c, const char *path) {
 }
 
 /* What is correct is not rounded on its way to being compared, unless that was asked for. */
-static bool kv_f32(struct knobs *k) {
+bool kv_f32_wanted(const struct cli *c) {
+    const struct knobs *k = c->k;
     if (!knobs_given(k, "kv-type") && strcmp(knobs_str(k, "device"), "plain") == 0) {
         return true;
     }
@@ -130,7 +131,7 @@ static ign_model_options options_of(struct cli *c, const struct machine *m, int 
         .duty = (int)knobs_int(k, "duty"),
         .context = context,
         .batch = (int)knobs_int(k, "batch"),
-        .kv_f32 = kv_f32(k),
+        .kv_f32 = kv_f32_wanted(c),
         .no_mmap = knobs_bool(k, "no-mmap"),
         .mlock = knobs_bool(k, "mlock"),
         .max_memory = knobs_size(k, "max-memory"),

@@ -34,6 +34,9 @@ struct text_model {
 int text_model_open(struct cli *c, struct text_model *t);
 void text_model_close(struct text_model *t); /* a half-opened one is fine */
 
+/* Whether the KV cache is to hold f32: --kv-type, or --device plain. */
+bool kv_f32_wanted(const struct cli *c);
+
 /* Opens --model with the flags of the machine; prints its sizes before it loads (the log does) and
  * ends the program on Ctrl-C meanwhile. `context`: positions, 0 for --context or its default.
  * Returns an exit code, the error printed. */

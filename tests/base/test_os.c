@@ -410,6 +410,23 @@ static void test_pages(void **state) {
     assert_true(os_memory_available() > 0 && os_memory_peak() > 0);
 }
 
+/* What was given back is forgotten, where the system can forget. */
+static void test_peak(void **state) {
+    (void)state;
+    const size_t n = (size_t)48 << 20;
+    uint8_t *p = os_pages(n);
+    assert_non_null(p);
+    memset(p, 1, n);
+    uint64_t peak = os_memory_peak();
+    assert_true(peak >= n && peak >= os_memory_resident());
+    os_pages_free(p, n);
+    assert_true(os_memory_peak() >= peak);
+    if (os_memory_peak_reset()) {
+        assert_true(os_memory_peak() <= peak - n / 2);
+    }
+    assert_true(os_memory_peak() > 0);
+}
+
 static void test_machine(void **state) {
     (void)state;
     char text[64];
@@ -455,6 +472,7 @@ int main(void) {
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_peak),
         cmocka_unit_test(test_machine),
     };
     return cmocka_run_group_tests_name("os", tests, setup, teardown);
