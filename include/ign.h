@@ -68,10 +68,16 @@ typedef struct ign_model_options {
     bool mlock;              /* lock it there */
     uint64_t max_memory;     /* bytes that the process may have in all; 0: what is available */
     bool tokenizer_only;     /* no weights: encode, decode and render only */
+    bool no_speculation;     /* each step computes one token of a session: see below */
     const char *system_root; /* folder with the /proc and /sys that say what is available, where
                                 those of the machine are not at /; NULL */
     int64_t clock; /* what chat templates see as now, seconds since 1970; 0: the real time */
 } ign_model_options;
+
+/* Speculation: what a session has seen before is guessed to follow again, and a step computes the
+ * guess together with the token that it follows; what the sampler itself then picks decides how
+ * much of it stands. Tokens, log probabilities, random state and order of events are those without
+ * it, bit for bit; fewer steps are made, where the engine measures that this is faster. */
 
 /* Opens a GGUF file. `o` may be NULL. IGN_NOFIT, before anything is loaded, with numbers and what
  * would fit. [any] for different models. */
@@ -206,6 +212,8 @@ IGN_API const float *ign_session_logits(const ign_session *s);
 typedef struct ign_timing {
     int prompt_tokens;      /* computed before the first new one */
     int new_tokens;         /* generated, an end token included */
+    int drafted_tokens;     /* guessed and computed (speculation) */
+    int accepted_tokens;    /* of these, the ones that were generated */
     double prefill_seconds; /* from submit to the first new token */
     double decode_seconds;  /* from the first new token to the last */
 } ign_timing;

@@ -132,6 +132,7 @@ static ign_model_options options_of(struct cli *c, const struct machine *m, int 
         .context = context,
         .batch = (int)knobs_int(k, "batch"),
         .kv_f32 = kv_f32_wanted(c),
+        .no_speculation = strcmp(knobs_str(k, "speculate"), "off") == 0,
         .no_mmap = knobs_bool(k, "no-mmap"),
         .mlock = knobs_bool(k, "mlock"),
         .max_memory = knobs_size(k, "max-memory"),

@@ -183,6 +183,10 @@ static void put_result(struct job *j, struct json_writer *w) {
     json_put_int(w, t->prompt_tokens);
     json_key(w, "new_tokens");
     json_put_int(w, t->new_tokens);
+    json_key(w, "drafted_tokens");
+    json_put_int(w, t->drafted_tokens);
+    json_key(w, "accepted_tokens");
+    json_put_int(w, t->accepted_tokens);
     put_real(w, "load_seconds", info.load_seconds);
     put_real(w, "prefill_seconds", t->prefill_seconds);
     put_real(w, "decode_seconds", t->decode_seconds);

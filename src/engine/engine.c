@@ -131,6 +131,8 @@ ign_status ign_model_open(ign_model **out, const char *path, const ign_model_opt
         goto fail;
     }
     m->clock = o->clock;
+    m->speculate = !o->no_speculation;
+    m->now = os_now;
     if (model_open(&m->m, path, &opts, &err)) {
         goto fail;
     }

@@ -16,6 +16,8 @@
 #include <stdatomic.h>
 
 #include "cache/kv_cache.h"
+#include "engine/gain.h"
+#include "engine/lookup.h"
 #include "engine/stop.h"
 #include "ign.h"
 #include "model/model.h"
@@ -38,6 +40,8 @@ struct request {
     int n_ids; /* tok[n_known..n_known + n_ids) wait to become known */
     int first; /* n_known when it began */
     int max_tokens, n_prompt, n_new;
+    int32_t draft; /* what the next token was guessed to be; -1: nothing */
+    int n_drafted, n_accepted;
     int logprobs;
     bool ignore_eos;
     double deadline;                  /* in os_now's seconds; 0: none */
@@ -58,16 +62,19 @@ struct ign_session {
     struct sampler sampler;
     float *logits; /* [n_vocab] after token kv.n_tok - 1, if has_logits */
     bool has_logits;
+    struct lookup lookup; /* empty where the model does not speculate */
+    struct odds odds;
     struct request r;
     struct detok detok;
     struct buf piece; /* bytes of the newest token; reserved for the longest */
     struct buf text;  /* of the next event; reserved likewise, and for a stop string held back */
 };
 
-/* What one session takes part in a step with: n_tok tokens, n_out rows of logits. */
+/* What one session takes part in a step with: n_tok tokens, n_out rows of logits; the last n_draft
+ * of both are guesses, which lie behind the known tokens in `tok`. */
 struct part {
     ign_session *s;
-    int n_tok, n_out;
+    int n_tok, n_out, n_draft;
 };
 
 /* The arrays of `struct step`, at their largest from the start. */
@@ -91,6 +98,9 @@ struct ign_model {
     size_t piece_max;      /* bytes of text that one token can give */
     ign_session **session; /* [n_session] */
     int n_session, turn;   /* turn: who is asked first in the next step */
+    bool speculate;
+    struct costs costs;
+    double (*now)(void); /* os_now; a test has its own */
     struct plan plan;
     _Atomic int live;     /* sessions of the step in progress that still want it */
     volatile int give_up; /* struct step's cancel */

@@ -130,6 +130,7 @@ void request_advance(ign_session *s) {
     sampler_accept(&s->sampler, id);
     s->tok[s->n_known++] = id;
     r->n_new++;
+    r->n_accepted += id == r->draft;
     r->t_last = os_now();
     r->t_first = r->t_first > 0 ? r->t_first : r->t_last;
     if (take_token(s, id, &stop, &err)) {

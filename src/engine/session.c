@@ -98,7 +98,8 @@ static enum err_code session_init(ign_session *s, ign_model *m, int context,
     }
     if ((c = kv_seq_init(&s->kv, &m->pool, context, e)) ||
         (c = sampler_init(&s->sampler, o, n_vocab, e)) ||
-        (c = text_reserve(&s->piece, m->piece_max, e))) {
+        (c = text_reserve(&s->piece, m->piece_max, e)) ||
+        (m->speculate && (c = lookup_init(&s->lookup, context, e)))) {
         return c;
     }
     return text_reserve(&s->text, m->piece_max, e);
@@ -168,6 +169,7 @@ void ign_session_free(ign_session *s) {
     stop_fini(&s->r.stop);
     buf_fini(&s->text);
     buf_fini(&s->piece);
+    lookup_fini(&s->lookup);
     sampler_fini(&s->sampler);
     kv_seq_fini(&s->kv, &m->pool);
     mem_free(s->logits);
@@ -226,6 +228,7 @@ ign_status ign_session_submit(ign_session *s, const ign_request *r, ign_error *e
     stop_fini(&s->r.stop);
     s->r = (struct request){.n_ids = (int)r->n_ids,
                             .max_tokens = r->max_tokens,
+                            .draft = -1,
                             .logprobs = r->logprobs,
                             .ignore_eos = r->ignore_eos,
                             .deadline = r->seconds > 0 ? now + r->seconds : 0,
@@ -273,6 +276,8 @@ void ign_session_get_timing(const ign_session *s, ign_timing *t) {
     const struct request *r = &s->r;
     *t = (ign_timing){.prompt_tokens = r->n_prompt,
                       .new_tokens = r->n_new,
+                      .drafted_tokens = r->n_drafted,
+                      .accepted_tokens = r->n_accepted,
                       .prefill_seconds = r->t_first > 0 ? r->t_first - r->t_submit : 0,
                       .decode_seconds = r->t_first > 0 ? r->t_last - r->t_first : 0};
 }
@@ -286,6 +291,7 @@ void session_cut(ign_session *s, int n) {
     /* Drops pages that a step which came to nothing had reserved, too. */
     kv_seq_truncate(&s->kv, &s->model->pool, n < s->kv.n_tok ? n : s->kv.n_tok);
     s->n_known = n;
+    lookup_forget(&s->lookup);
     remember(&s->sampler, s->tok, n);
 }
 
@@ -333,6 +339,7 @@ ign_status ign_session_fork(const ign_session *s, ign_session **copy, ign_error 
     }
     memcpy(c->tok, s->tok, (size_t)s->n_known * sizeof *s->tok);
     c->n_known = s->n_known;
+    c->odds = s->odds;
     c->has_logits = s->has_logits;
     if (s->has_logits) {
         memcpy(c->logits, s->logits, (size_t)s->model->m->cfg.n_vocab * sizeof *s->logits);

@@ -311,6 +311,7 @@ static void state_apply(ign_session *s, struct loaded *l) {
     s->kv.n_tok = (int)l->h.n_computed;
     s->n_known = (int)l->h.n_known;
     s->has_logits = false;
+    lookup_forget(&s->lookup);
     int32_t *tok = s->tok;
     struct sampler sampler = s->sampler;
     s->tok = l->tok;
