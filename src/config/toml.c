@@ -533,6 +533,7 @@ static enum err_code read_lines(struct reader *r) {
 }
 
 enum err_code toml_parse(struct toml *t, const char *p, size_t n, struct err *e) {
+    p = n > 0 ? p : ""; /* an empty file may have no bytes to point to */
     struct reader r = {
         .t = t, .start = p, .at = p, .end = p + n, .line_start = p, .line = 1, .e = e};
     *t = (struct toml){0};
