@@ -103,6 +103,10 @@ uint64_t os_memory_peak(void);
 bool os_memory_peak_reset(void);
 uint64_t os_memory_resident(void);
 
+/* What this process may have at most: open files; bytes locked in memory. UINT64_MAX: no limit. */
+enum os_limit { OS_LIMIT_FILES, OS_LIMIT_LOCKED };
+uint64_t os_limit(enum os_limit which);
+
 /* ---- threads ------------------------------------------------------------------------- */
 
 struct os_thread;

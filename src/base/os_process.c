@@ -183,6 +183,14 @@ uint64_t os_memory_resident(void) {
     return n == 2 ? resident * os_page_size() : 0;
 }
 
+uint64_t os_limit(enum os_limit which) {
+    struct rlimit r;
+    if (getrlimit(which == OS_LIMIT_FILES ? RLIMIT_NOFILE : RLIMIT_MEMLOCK, &r) != 0) {
+        return 0;
+    }
+    return r.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)r.rlim_cur;
+}
+
 void os_platform(char *out, size_t n) {
     struct utsname u;
     if (uname(&u) != 0) {

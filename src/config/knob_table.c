@@ -62,9 +62,11 @@ static const struct knob table[] = {
     {.name = "model", .type = KNOB_STR, .group = KNOB_MODEL, .unit = "MODEL",
      .help = "a GGUF file (of a split one, the first), or the name of a model in the store; the "
              "demo model, if it is there, when not given"},
-    {.name = "store", .type = KNOB_STR, .group = KNOB_MODEL, .unit = "FOLDER",
+    {.name = "store", .type = KNOB_STR, .group = KNOB_MODEL | KNOB_STORE,
+     .unit = "FOLDER",
      .help = "where models are kept; ign/models in the user's data folder when not given"},
-    {.name = "state", .type = KNOB_STR, .group = KNOB_MODEL, .unit = "FOLDER",
+    {.name = "state", .type = KNOB_STR, .group = KNOB_MODEL | KNOB_STORE,
+     .unit = "FOLDER",
      .help = "where running programs are listed; ign in the user's state folder when not given"},
     {.name = "no-mmap", .type = KNOB_BOOL, .group = KNOB_MODEL,
      .help = "read the model file into memory instead of mapping it"},

@@ -46,7 +46,8 @@ enum knob_group {
     KNOB_RUN = 32,     /* whoever computes: --context --device --threads --batch --kv-type ... */
     KNOB_COMMON = 64,  /* every verb: --json --quiet --verbose --color */
     KNOB_DEVICE = 128, /* whoever looks for accelerators: --system-root --drivers --probe-seconds */
-    KNOB_AUDIT = 256   /* whoever acts, and is written down: --audit ... */
+    KNOB_AUDIT = 256,  /* whoever acts, and is written down: --audit ... */
+    KNOB_STORE = 512   /* whoever looks into the folders: --store --state */
 };
 /* Of a verb that shows every setting: all groups, but no flag of one call. */
 #define KNOB_ALL (~0u)

@@ -108,7 +108,7 @@ class Broken(Case):
         user("top-k = 1\ntemprature = 1\n")
         words = f"there is no setting temprature ({USER}, line 2, column 1); did you mean temperature?"
         verbs = [v["name"] for v in self.ok("help", "--json").json()["verbs"]]
-        for verb in set(verbs) - {"help", "version", "config", "completion", "doctor"}:
+        for verb in set(verbs) - {"help", "version", "config", "completion", "doctor", "status"}:
             r = self.fails(2, verb)
             self.assertIn(words.encode(), r.err)
             self.fails(2, verb, "--json")

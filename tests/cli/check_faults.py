@@ -1,6 +1,6 @@
 """Every system call that the program makes, failed once: an error or no harm, never a crash.
 
-    check_faults.py [K]        the first K of each call (1 in ctest), each error that it may give
+    check_faults.py [K]        the first K of each call, each error that it may give (in ctest 1 and 1)
 
 tests/cli/fault.c makes the N-th call of a kind fail. The program must end with 1 to 4 and say so, or
 with 0 and the same answer and files as undisturbed; not by a signal, not by hanging, and with no
@@ -98,11 +98,12 @@ def jobs():
     yield Job("tokenize", *m, stdin=b"the inner ring")
     yield Job("inspect", tiny(), "--tensors", "--json")
     yield Job("perplexity", *m, "--file", write("text.txt", b"the inner ring " * 40))
+    # benchmark measures for seconds each time: not in ctest.
     for verb, args in (("detect-gpu", ["--json"]), ("doctor", ["--json"]), ("status", ["--json"]),
                        ("initialize", [*m, "--json"]), ("config", ["show"]), ("audit", ["tail", AUDIT]),
                        ("benchmark", [*m, "--prompt-tokens", "8", "--new-tokens", "2", "--repeat",
                                       "1", "--json"])):
-        if ign(verb, "--help").code == 0:
+        if ign(verb, "--help").code == 0 and (verb != "benchmark" or K > 1):
             yield Job(verb, *args, same=False)
 
 
@@ -120,8 +121,10 @@ class Faults(Case):
                 self.assertEqual(out, undisturbed[1], what)
             self.assertEqual(said, undisturbed[3], what)
         else:
-            # Where standard error itself cannot be written, nothing can be said.
-            self.assertTrue(b"ign: error: " in err or call == "write", what)
+            # Where standard error itself cannot be written, nothing can be said; doctor and status
+            # have a verdict of it.
+            said_so = b"ign: error: " in err or b'"verdict":"failed"' in out
+            self.assertTrue(said_so or call == "write", what)
             for name in said:
                 self.assertIn(said[name], ("old", "interrupted", undisturbed[3][name]), what)
         left = set(os.listdir(job.folder)) - set(job.files) - {"talk.json"}
@@ -137,7 +140,7 @@ class Faults(Case):
                 if call.startswith("other-"):
                     continue
                 for at in range(1, min(n, K) + 1):
-                    for error in ERRORS.get(call, ["EIO"]):
+                    for error in ERRORS.get(call, ["EIO"])[:None if K > 1 else 1]:
                         with self.subTest(args=job.args, call=call, at=at, error=error):
                             done += self.check(job, f"-{call}={at}:{NUMBER[error]}", call,
                                                undisturbed)
@@ -145,7 +148,7 @@ class Faults(Case):
         print(f"{done} calls of {len(names)} kinds failed: {' '.join(sorted(names))}", flush=True)
         self.assertGreater(done, 200)
         log = self.ok("audit", "verify", AUDIT, "--json").json()
-        self.assertTrue(log["intact"] and log["entries"] > 20, log)
+        self.assertTrue(log["intact"] and log["entries"] > 10, log)
 
 
 if __name__ == "__main__":
