@@ -82,19 +82,32 @@ static enum err_code check_fits(struct model *m, struct model_opts *o, struct er
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
+/* Where the time of opening goes, for who asks with --verbose. */
+static void tell_stage(const char *what, double *since) {
+    double now = os_now();
+    log_line(LOG_DEBUG, "%s: %.1f ms", what, 1e3 * (now - *since));
+    *since = now;
+}
+
 static struct str piece_or_empty(const struct vocab *v, int32_t id) {
     return id < 0 ? str_of("", 0) : vocab_piece(v, id);
 }
 
 static enum err_code open_text(struct model *m, struct err *e) {
     const char *key = "tokenizer.chat_template";
-    enum err_code rc;
-    if ((rc = vocab_load(&m->vocab, m->file, e)) || (rc = tokenizer_create(&m->tok, m->vocab, e)) ||
-        (rc = gguf_find(m->file, key) ? gguf_get_str(m->file, key, &m->tmpl, e) : ERR_OK)) {
+    double since = os_now();
+    enum err_code rc = vocab_load(&m->vocab, m->file, e);
+    tell_stage("vocabulary", &since);
+    if (rc || (rc = tokenizer_create(&m->tok, m->vocab, e))) {
+        return rc;
+    }
+    tell_stage("tokenizer", &since);
+    if ((rc = gguf_find(m->file, key) ? gguf_get_str(m->file, key, &m->tmpl, e) : ERR_OK)) {
         return rc;
     }
     rc = chat_create(&m->chat, m->tmpl, piece_or_empty(m->vocab, vocab_bos(m->vocab)),
                      piece_or_empty(m->vocab, vocab_eos(m->vocab)), &m->chat_err);
+    tell_stage("chat template", &since);
     if (rc == ERR_NOMEM) {
         *e = m->chat_err;
         return rc;
@@ -146,8 +159,12 @@ enum err_code model_open(struct model **out, const char *path, const struct mode
         return err_set(e, ERR_NOMEM, "no memory to open '%s'", path);
     }
     arena_init(&m->mem, 0);
-    if ((rc = open_file(m, path, o->no_mmap, e)) || (rc = open_text(m, e)) ||
-        (rc = open_config(m, e))) {
+    double since = os_now();
+    if ((rc = open_file(m, path, o->no_mmap, e))) {
+        goto fail;
+    }
+    tell_stage("file", &since);
+    if ((rc = open_text(m, e)) || (rc = open_config(m, e))) {
         goto fail;
     }
     *out = m;
@@ -219,11 +236,17 @@ enum err_code model_load(struct model *m, const struct model_opts *o, struct err
     }
     struct model_opts r = need_settle(&m->cfg, o);
     const struct kern *k;
+    double since = os_now();
     enum err_code rc;
     if ((rc = check_options(&r, e)) || (rc = need_device(&k, r.device, e)) ||
-        (rc = check_fits(m, &r, e)) || (rc = prepare_file(m, &r, e))) {
+        (rc = check_fits(m, &r, e))) {
         return rc;
     }
+    tell_stage("plan", &since);
+    if ((rc = prepare_file(m, &r, e))) {
+        return rc;
+    }
+    tell_stage("read ahead", &since);
     struct kern_opts ko = {.n_thread = r.n_thread,
                            .duty = r.duty,
                            .max_tok = r.max_tok,
@@ -238,6 +261,7 @@ enum err_code model_load(struct model *m, const struct model_opts *o, struct err
         (rc = k->kv_open(m->dev, &m->kv, e)) || (rc = k->ready(m->dev, e))) {
         return rc;
     }
+    tell_stage("weights, buffers, KV cache", &since);
     count_weights(&m->w, m->file);
     log_line(LOG_INFO, "%s", k->describe(m->dev));
     return ERR_OK;
