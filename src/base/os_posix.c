@@ -289,6 +289,23 @@ void os_map_willneed(struct os_map *m) {
     }
 }
 
+uint64_t os_map_resident(const struct os_map *m) {
+    enum { RUN = 4096 };
+    unsigned char in[RUN];
+    uint64_t pages = 0;
+    size_t page = os_page_size(), run = RUN * page;
+    for (size_t at = 0; at < m->size && !m->copied; at += run) {
+        size_t n = m->size - at < run ? m->size - at : run;
+        if (mincore((void *)(uintptr_t)(m->data + at), n, in) != 0) {
+            return m->size;
+        }
+        for (size_t i = 0; i < (n + page - 1) / page; i++) {
+            pages += in[i] & 1;
+        }
+    }
+    return m->copied || pages * page > m->size ? m->size : pages * page;
+}
+
 enum err_code os_read_file(const char *path, size_t max, char **out, size_t *n, struct err *e) {
     int fd = -1;
     uint64_t size = 0;

@@ -109,17 +109,25 @@ bool kv_f32_wanted(const struct cli *c) {
 
 /* Threads past what the process may use only take turns with each other. */
 static int threads_of(struct cli *c, const struct machine *m) {
-    int given = (int)knobs_int(c->k, "threads");
-    if (given <= m->cpu.budget) {
-        return given;
+    int asked = (int)knobs_int(c->k, "threads"), n = plan_threads(&m->cpu, asked);
+    if (n < asked) {
+        cli_note(c,
+                 "ign: warning: %d threads are more than the %d that this process may use: %d %s",
+                 asked, n, n, n == 1 ? "is started" : "are started");
     }
-    cli_note(c, "ign: warning: %d threads are more than the %d that this process may use: %d %s",
-             given, m->cpu.budget, m->cpu.budget,
-             m->cpu.budget == 1 ? "is started" : "are started");
-    return m->cpu.budget;
+    return n;
 }
 
-static ign_model_options options_of(struct cli *c, const struct machine *m, int context) {
+void engine_plan_options(struct cli *c, struct model_opts *o) {
+    *o = (struct model_opts){
+        .device = knobs_str(c->k, "device"),
+        .cpu_level = knobs_str(c->k, "cpu"),
+        .kv_type = kv_f32_wanted(c) ? DT_F32 : DT_F16,
+    };
+}
+
+static ign_model_options options_of(struct cli *c, const struct machine *m, int context,
+                                    int batch) {
     struct knobs *k = c->k;
     if (context == 0 && knobs_given(k, "context")) {
         context = (int)knobs_int(k, "context");
@@ -130,7 +138,7 @@ static ign_model_options options_of(struct cli *c, const struct machine *m, int 
         .threads = threads_of(c, m),
         .duty = (int)knobs_int(k, "duty"),
         .context = context,
-        .batch = (int)knobs_int(k, "batch"),
+        .batch = batch ? batch : (int)knobs_int(k, "batch"),
         .kv_f32 = kv_f32_wanted(c),
         .no_speculation = strcmp(knobs_str(k, "speculate"), "off") == 0,
         .no_mmap = knobs_bool(k, "no-mmap"),
@@ -155,14 +163,14 @@ static void load(void *arg) {
 
 /* Loads in a thread of its own: a signal is taken by the first thread, and that one must not be
  * inside of a system call that reads or locks gigabytes. */
-static int load_model(struct cli *c, const char *path, int context, ign_model **m) {
+static int load_model(struct cli *c, const char *path, int context, int batch, ign_model **m) {
     struct machine machine;
     struct os_thread *thread = NULL;
     struct err e = {0};
     if (look_machine(c, &machine, false, &e)) {
         return cli_fail(c, &e);
     }
-    struct loading l = {.path = path, .options = options_of(c, &machine, context)};
+    struct loading l = {.path = path, .options = options_of(c, &machine, context, batch)};
     if (os_thread_start(&thread, load, &l, &e)) {
         return cli_fail(c, &e);
     }
@@ -194,6 +202,16 @@ static void instance_begin(struct cli *c, const ign_model *m) {
     buf_fini(&b);
 }
 
+int engine_file_open(struct cli *c, const char *path, int context, int batch, ign_model **m) {
+    *m = NULL;
+    action_model(c, path);
+    int code = load_model(c, path, context, batch, m);
+    if (code == EXIT_DONE) {
+        instance_begin(c, *m);
+    }
+    return code;
+}
+
 int engine_model_open(struct cli *c, int context, ign_model **m) {
     struct err e = {0};
     char *path = NULL;
@@ -202,15 +220,11 @@ int engine_model_open(struct cli *c, int context, ign_model **m) {
     if (model_path_find(c, knobs_str(c->k, "model"), &path, &e)) {
         return cli_fail(c, &e);
     }
-    action_model(c, path);
     if (knobs_given(c->k, "context")) {
         code = check_context(c, path);
     }
     if (code == EXIT_DONE) {
-        code = load_model(c, path, context, m);
-    }
-    if (code == EXIT_DONE) {
-        instance_begin(c, *m);
+        code = engine_file_open(c, path, context, 0, m);
     }
     mem_free(path);
     return code;

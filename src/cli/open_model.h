@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "format/gguf.h"
+#include "model/model.h"
 #include "text/tokenizer.h"
 #include "text/vocab.h"
 
@@ -41,5 +42,9 @@ bool kv_f32_wanted(const struct cli *c);
  * ends the program on Ctrl-C meanwhile. `context`: positions, 0 for --context or its default.
  * Returns an exit code, the error printed. */
 int engine_model_open(struct cli *c, int context, ign_model **m);
+/* The same for a file that has been found, its context and batch settled; 0: as the flags say. */
+int engine_file_open(struct cli *c, const char *path, int context, int batch, ign_model **m);
+/* What loading is to be planned with, as the flags say: device, level, type of the KV cache. */
+void engine_plan_options(struct cli *c, struct model_opts *o);
 
 #endif

@@ -102,8 +102,11 @@ uint64_t plan_available(const struct machine_memory *m, uint64_t max_memory, cha
     return least;
 }
 
-int plan_threads(const struct machine_cpu *c) {
+int plan_threads(const struct machine_cpu *c, int asked) {
     int n = c->budget > 1 ? c->budget : 1;
+    if (asked > 0) {
+        return asked < n ? asked : n;
+    }
     return c->usable_cores > 0 && c->usable_cores < n ? c->usable_cores : n;
 }
 
@@ -293,13 +296,11 @@ static enum err_code check(const struct plan_model *model, const struct plan_opt
 
 static void settle_threads(const struct maker *k) {
     struct plan_choice *p = k->p;
-    int most = k->m->cpu.budget > 1 ? k->m->cpu.budget : 1;
-    p->threads = k->o->threads ? k->o->threads : plan_threads(&k->m->cpu);
-    if (p->threads > most) {
+    p->threads = plan_threads(&k->m->cpu, k->o->threads);
+    if (p->threads < k->o->threads) {
         say(next_warning(p), sizeof *p->warning,
-            "%d threads are more than the %d that this process may use: %d are started", p->threads,
-            most, most);
-        p->threads = most;
+            "%d threads are more than the %d that this process may use: %d %s", k->o->threads,
+            p->threads, p->threads, p->threads == 1 ? "is started" : "are started");
     }
 }
 

@@ -91,8 +91,9 @@ enum err_code plan_refuse(const struct plan_choice *p, struct err *e);
 /* The memory that may be taken: the least of what is available, the control group's limit and
  * max_memory (0: none), and in by [n] which of them it is. UINT64_MAX where nothing is known. */
 uint64_t plan_available(const struct machine_memory *m, uint64_t max_memory, char *by, size_t n);
-/* Threads that are worth starting: physical cores of the processor's budget. */
-int plan_threads(const struct machine_cpu *c);
+/* Threads to start: what was asked for, cut to the processor's budget; 0 asks for as many as are
+ * worth it, the physical cores of that budget. */
+int plan_threads(const struct machine_cpu *c, int asked);
 
 /* The shape that a user's spelling names ("llama3.1-8b", "Qwen2.5-8B", "Mistral 8x7B", ...), all of
  * it but `scratch`, which depends on a back end: model_need_known has that too. ERR_NOTFOUND lists
