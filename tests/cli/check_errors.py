@@ -29,7 +29,7 @@ class Flags(Case):
         self.fails(2, "generate", "--prompt", "x", "--kv-type", "int8")
         self.fails(2, "generate", "--prompt", "x", "--device", "cuda")
         self.fails(2, "perplexity", "--against", "f")
-        for verb in ("serve", "quantize", "initialize"):
+        for verb in ("serve", "quantize"):
             self.fails(2, verb)
 
     def test_ranges(self):
