@@ -15,8 +15,9 @@
 #include "kern/cpu/micro.h"
 #include "kern/cpu/peak.h"
 
-/* Larger than any cache that a share of a processor has; in turn, so that each byte comes from
- * memory each time. An item of reading is short enough that a run of all threads is. */
+/* Much larger than the caches of a desktop or of a share of a server, and read in turn, so that
+ * each byte comes from memory each time. An item of reading is short enough that a run of all is.
+ */
 enum { MEMORY_MOST = 256 << 20, MEMORY_LEAST = 16 << 20, READ_PART = 1 << 20 };
 enum { ITEMS_EACH = 4, ROUNDS_MAX = 1 << 22 };
 #define ITEM_SECONDS 300e-6
@@ -66,24 +67,36 @@ static double run_once(struct work *w) {
     return seconds > 0 ? done / seconds * 1e-9 : 0;
 }
 
-/* The loops that are there, and enough rounds of each for an item of ITEM_SECONDS. */
-static bool set_figure(struct work *w, enum ceiling which) {
+static peak_fn loop_of(const struct work *w, enum ceiling which) {
     const peak_fn fn[CEILING_N] = {
         [CEILING_F32] = w->peak.f32,   [CEILING_BF16] = w->peak.bf16, [CEILING_INT8] = w->peak.int8,
         [CEILING_INT4] = w->peak.int4, [CEILING_INT5] = w->peak.int5, [CEILING_INT6] = w->peak.int6,
     };
-    double seconds = 0;
-    w->fn = fn[which];
-    if (!w->fn) {
-        return which == CEILING_READ;
+    return fn[which];
+}
+
+/* The first figure that has the same loop as this one; CEILING_N: there is no such loop. */
+static enum ceiling same_loop(const struct work *w, enum ceiling which) {
+    enum ceiling first = CEILING_READ;
+    if (which != CEILING_READ && !loop_of(w, which)) {
+        return CEILING_N;
     }
-    for (w->rounds = 32; w->rounds < ROUNDS_MAX && seconds < ITEM_SECONDS;) {
+    while (loop_of(w, first) != loop_of(w, which)) {
+        first++;
+    }
+    return first;
+}
+
+/* Makes it the one that is measured, with rounds enough for an item of ITEM_SECONDS. */
+static void set_loop(struct work *w, enum ceiling which) {
+    double seconds = 0;
+    w->fn = loop_of(w, which);
+    for (w->rounds = 32; w->fn && w->rounds < ROUNDS_MAX && seconds < ITEM_SECONDS;) {
         w->rounds *= 2;
         double start = os_now();
         w->macs = w->fn(w->rounds);
         seconds = os_now() - start;
     }
-    return true;
 }
 
 /* The best of the short runs of one turn; the first wakes the threads. At least two count. */
@@ -195,6 +208,24 @@ static void work_close(struct work *w) {
     pool_free(w->pool);
 }
 
+/* Turn r of every figure; a loop that several have is measured once. */
+static enum err_code measure_turn(struct work *w, struct ceilings *c, int r, double seconds,
+                                  const volatile int *stop, struct err *e) {
+    for (int i = 0; i < CEILING_N; i++) {
+        enum ceiling first = same_loop(w, (enum ceiling)i);
+        if (first == (enum ceiling)i) {
+            set_loop(w, first);
+            c->turn[i][r] = run_turn(w, seconds, stop);
+        } else if (first != CEILING_N) {
+            c->turn[i][r] = c->turn[first][r];
+        }
+        if (os_stopped(stop)) {
+            return err_set(e, ERR_CANCELLED, "stopped while the ceilings were measured");
+        }
+    }
+    return ERR_OK;
+}
+
 enum err_code ceilings_measure(struct ceilings *c, const char *level, int threads, double seconds,
                                const volatile int *stop, struct err *e) {
     struct work w = {0};
@@ -203,18 +234,16 @@ enum err_code ceilings_measure(struct ceilings *c, const char *level, int thread
     if (code != ERR_OK) {
         goto done;
     }
-    for (int r = 0; r < CEILING_REPEAT; r++) {
-        for (int i = 0; i < CEILING_N; i++) {
-            if (set_figure(&w, (enum ceiling)i)) {
-                c->turn[i][r] = run_turn(&w, seconds / (CEILING_REPEAT * CEILING_N), stop);
-            }
-            if (os_stopped(stop)) {
-                code = err_set(e, ERR_CANCELLED, "stopped while the ceilings were measured");
-                goto done;
-            }
-        }
+    int loops = 0;
+    for (int i = 0; i < CEILING_N; i++) {
+        loops += same_loop(&w, (enum ceiling)i) == (enum ceiling)i;
     }
-    sum_up(c);
+    for (int r = 0; r < CEILING_REPEAT && code == ERR_OK; r++) {
+        code = measure_turn(&w, c, r, seconds / (CEILING_REPEAT * loops), stop, e);
+    }
+    if (code == ERR_OK) {
+        sum_up(c);
+    }
 done:
     work_close(&w);
     return code;
