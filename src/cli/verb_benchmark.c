@@ -10,8 +10,10 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "cli/benchmark.h"
+#include "cli/look.h"
 #include "cli/open_model.h"
 #include "cli/verbs.h"
+#include "device/plan.h"
 #include "model/config.h"
 #include "observe/instance.h"
 
@@ -64,6 +66,16 @@ static const struct knob own[] = {
 
 /* ---- before ---------------------------------------------------------------------------------- */
 
+/* As many as the model will be opened with. */
+static enum err_code plan_thread_count(struct benchmark *b, struct err *e) {
+    struct machine m;
+    enum err_code rc = look_machine(b->c, &m, false, e);
+    if (!rc) {
+        b->plan.threads = plan_threads(&m.cpu, (int)knobs_int(b->c->k, "threads"));
+    }
+    return rc;
+}
+
 /* With either flag of the timed way, that way. */
 static enum err_code read_plan(struct benchmark *b, struct err *e) {
     struct knobs *k = b->c->k;
@@ -74,7 +86,6 @@ static enum err_code read_plan(struct benchmark *b, struct err *e) {
         .n_request = timed ? 0 : (int)knobs_int(k, "repeat"),
         .seconds = timed ? knobs_real(k, "duration") : 0,
         .n_session = (int)knobs_int(k, "concurrent-requests"),
-        .threads = knobs_given(k, "threads") ? (int)knobs_int(k, "threads") : os_cpu_count(),
         .batch = (int)knobs_int(k, "batch"),
         .duty = (int)knobs_int(k, "duty"),
     };
@@ -84,10 +95,11 @@ static enum err_code read_plan(struct benchmark *b, struct err *e) {
         return ERR_USAGE;
     }
     const char *file = knobs_str(k, "compare");
-    if (!file) {
-        return ERR_OK;
+    enum err_code rc = plan_thread_count(b, e);
+    if (rc || !file) {
+        return rc;
     }
-    enum err_code rc = os_read_file(file, AGAINST_MAX, &b->against, &b->n_against, e);
+    rc = os_read_file(file, AGAINST_MAX, &b->against, &b->n_against, e);
     return rc ? rc : benchmark_compare_check(b, e);
 }
 

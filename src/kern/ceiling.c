@@ -12,13 +12,18 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "device/machine.h"
 #include "kern/cpu/micro.h"
 #include "kern/cpu/peak.h"
 
-/* Much larger than the caches of a desktop or of a share of a server, and read in turn, so that
- * each byte comes from memory each time. An item of reading is short enough that a run of all is.
- */
-enum { MEMORY_MOST = 256 << 20, MEMORY_LEAST = 16 << 20, READ_PART = 1 << 20 };
+/* Read in turn, so that each byte comes from memory each time. An item of reading is short enough
+ * that a run of all threads is. */
+enum {
+    MEMORY_USUAL = 256 << 20,
+    MEMORY_MOST = 1 << 30,
+    MEMORY_LEAST = 16 << 20,
+    READ_PART = 1 << 20
+};
 enum { ITEMS_EACH = 4, ROUNDS_MAX = 1 << 22 };
 #define ITEM_SECONDS 300e-6
 
@@ -176,6 +181,20 @@ static void sum_up(struct ceilings *c) {
 
 /* ---- measuring ----------------------------------------------------------------------------- */
 
+/* Far more than the last cache holds, and a quarter of what may be taken at most. */
+static size_t memory_size(void) {
+    struct machine m;
+    size_t size = MEMORY_USUAL;
+    machine_read(&m, NULL);
+    while (size < MEMORY_MOST && size < 8 * m.cpu.l3) {
+        size *= 2;
+    }
+    while (size > MEMORY_LEAST && size > m.memory.usable / 4) {
+        size /= 2;
+    }
+    return size;
+}
+
 static enum err_code work_open(struct work *w, struct ceilings *c, const char *level, int threads,
                                struct err *e) {
     struct micro m;
@@ -191,10 +210,7 @@ static enum err_code work_open(struct work *w, struct ceilings *c, const char *l
     if (code != ERR_OK) {
         return code;
     }
-    w->size = MEMORY_MOST;
-    while (w->size > MEMORY_LEAST && w->size > os_memory_available() / 4) {
-        w->size /= 2;
-    }
+    w->size = memory_size();
     w->memory = os_pages(w->size);
     if (!w->memory) {
         return err_set(e, ERR_NOMEM, "out of memory for %zu MiB to read from", w->size >> 20);
