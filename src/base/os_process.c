@@ -337,7 +337,9 @@ static enum err_code child_listen(struct os_child *c, pid_t pid, int fd, double 
         ended = ended || (ready == 0 && child_ended(pid));
         if (out->failed) {
             c->end = OS_CHILD_FLOOD;
-            return ERR_OK;
+            return buf_check(out, NULL) == ERR_NOMEM
+                       ? err_set(e, ERR_NOMEM, "out of memory for what a child process prints")
+                       : ERR_OK;
         }
     }
 }

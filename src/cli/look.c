@@ -38,12 +38,15 @@ enum err_code look_machine(struct cli *c, struct machine *m, bool gpus, struct e
     if ((code = folder_given(c, "drivers", &drivers, e)) || (code = os_self_path(&program, e))) {
         return code;
     }
-    interrupt_waits(c->intr); /* it is for the children to end first */
-    struct probe_opts o = {.program = program,
-                           .drivers = drivers,
-                           .seconds = knobs_real(c->k, "probe-seconds"),
-                           .stop = interrupt_count(c->intr)};
-    code = probe_devices(m, &o, e);
+    if (!root || drivers) {       /* else this machine's GPUs would be taken for that one's */
+        interrupt_waits(c->intr); /* it is for the children to end first */
+        struct probe_opts o = {.program = program,
+                               .drivers = drivers,
+                               .seconds = knobs_real(c->k, "probe-seconds"),
+                               .stop = interrupt_count(c->intr)};
+        code = probe_devices(m, &o, e);
+    }
+    machine_pci(m, root);
     mem_free(program);
     return code;
 }
@@ -89,6 +92,7 @@ void look_put_cpu(struct cli *c, struct json_writer *w, const struct machine *m)
     put_int(w, "cores", cpu->cores);
     put_int(w, "threads", cpu->threads);
     put_int(w, "usable_threads", cpu->usable);
+    put_text(w, "affinity", cpu->affinity);
     put_int(w, "usable_cores", cpu->usable_cores);
     put_int(w, "slow_cores", cpu->slow_cores);
     json_key(w, "quota");

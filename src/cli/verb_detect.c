@@ -66,11 +66,12 @@ static void print_cpu_detail(struct cli *c, const struct machine *m) {
     }
     cli_puts(c, cpu->n_isa ? "\n" : "none that the program knows\n");
     label(c, "Cores");
-    cli_printf(c,
-               "%d sockets, %d cores, %d threads; usable %d cores (%d of the slower kind), "
-               "%d threads\n",
-               cpu->sockets, cpu->cores, cpu->threads, cpu->usable_cores, cpu->slow_cores,
-               cpu->usable);
+    cli_printf(c, "%d in %d sockets, %d threads\n", cpu->cores, cpu->sockets, cpu->threads);
+    label(c, "Usable");
+    cli_printf(c, "threads %s of %d cores, %d of the slower kind\n", cpu->affinity,
+               cpu->usable_cores, cpu->slow_cores);
+    label(c, "Budget");
+    cli_printf(c, "%d threads\n", cpu->budget);
     label(c, "Caches");
     cli_printf(c, "L1 data %s, L2 %s, L3 %s\n", cli_bytes(cpu->l1d, l1d, sizeof l1d),
                cli_bytes(cpu->l2, l2, sizeof l2), cli_bytes(cpu->l3, l3, sizeof l3));

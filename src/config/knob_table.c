@@ -100,7 +100,8 @@ static const struct knob table[] = {
      .help = "use no better instructions than these; the best that there are when not given"},
 
     {.name = "system-root", .type = KNOB_STR, .group = KNOB_DEVICE | KNOB_RUN, .unit = "FOLDER",
-     .help = "look at the machine whose /proc and /sys are in this folder, not at this one"},
+     .help = "look at the machine whose /proc and /sys are in this folder, not at this one; at its "
+             "GPUs only with --drivers"},
     {.name = "drivers", .type = KNOB_STR, .group = KNOB_DEVICE, .unit = "FOLDER",
      .help = "look for the GPU drivers' libraries in this folder only"},
     {.name = "probe-seconds", .type = KNOB_REAL, .group = KNOB_DEVICE, .unit = "SECONDS",

@@ -257,6 +257,7 @@ void cpu_info_read(struct machine *m, struct sys_root *r) {
     c->threads = sys_cpu_count(&online);
     affinity_read(m, r, &online, &usable);
     c->usable = sys_cpu_count(&usable);
+    sys_cpu_text(&usable, c->affinity, sizeof c->affinity);
     if (!topology_read(c, r, &online, &usable)) {
         c->slow_cores = 0;
         topology_guess(c, siblings, cores);

@@ -22,6 +22,7 @@ struct machine_cpu {
     int n_isa;
     int sockets, cores, threads; /* of the machine: packages, physical cores, hardware threads */
     int usable;                  /* hardware threads that this process may run on (affinity) */
+    char affinity[96];           /* which these are, "0-3,8"; of a long list the beginning */
     int usable_cores;            /* physical cores among them */
     int slow_cores;              /* of these, those of a hybrid processor's slower kind */
     double quota;                /* processors that the control group grants; 0: no limit */
@@ -66,6 +67,8 @@ struct machine {
 /* Processor, memory and limits, from `root`'s /proc and /sys (NULL or "": this machine). Never
  * fails: what cannot be read is 0 and a warning. Leaves gpu[] empty. */
 void machine_read(struct machine *m, const char *root);
+/* Once the drivers have been asked: warns of an NVIDIA card that none of them has told of. */
+void machine_pci(struct machine *m, const char *root);
 void machine_warn(struct machine *m, const char *fmt, ...) IGN_PRINTF(2, 3);
 const char *machine_gpu_kind_name(enum machine_gpu_kind kind); /* "cuda", "metal", "opencl" */
 

@@ -30,6 +30,7 @@ enum {
 struct run {
     enum machine_gpu_kind kind;
     const struct probe_opts *o;
+    double seconds;
     struct os_thread *thread;
     struct os_child child;
     struct buf out;
@@ -52,8 +53,7 @@ static void child_run(void *arg) {
                           r->o->drivers ? "--drivers" : NULL,
                           r->o->drivers,
                           NULL};
-    double seconds = r->o->seconds > 0 ? r->o->seconds : SECONDS;
-    r->code = os_child_run(&r->child, argv, seconds, r->o->stop, &r->out, &r->e);
+    r->code = os_child_run(&r->child, argv, r->seconds, r->o->stop, &r->out, &r->e);
 }
 
 /* ---- a device -------------------------------------------------------------------------- */
@@ -184,16 +184,18 @@ static void line_read(struct machine *m, enum machine_gpu_kind kind, struct str 
 }
 
 /* What became of the child, where it did not come to its end. */
-static void end_warn(struct machine *m, const struct run *r, const struct report *rep) {
-    const char *title = kind_title(r->kind), *step = rep->step[0] ? rep->step : "its start";
-    double seconds = r->o->seconds > 0 ? r->o->seconds : SECONDS;
-    switch (r->child.end) {
+static void end_warn(struct machine *m, enum machine_gpu_kind kind, const struct os_child *end,
+                     double seconds, const struct report *rep) {
+    const char *title = kind_title(kind), *step = rep->step[0] ? rep->step : "its start";
+    switch (end->end) {
     case OS_CHILD_TIMEOUT:
-        machine_warn(m, "the %s driver did not answer within %g s (%s), and was stopped", title,
-                     seconds, step);
+        machine_warn(m,
+                     "the %s driver did not answer within %g s (%s), and was stopped; "
+                     "--probe-seconds gives it longer",
+                     title, seconds, step);
         break;
     case OS_CHILD_SIGNALED:
-        machine_warn(m, "the %s driver crashed (%s, signal %d)", title, step, r->child.code);
+        machine_warn(m, "the %s driver crashed (%s, signal %d)", title, step, end->code);
         break;
     case OS_CHILD_FLOOD:
         machine_warn(m, "the %s driver printed without end (%s), and was stopped", title, step);
@@ -201,31 +203,32 @@ static void end_warn(struct machine *m, const struct run *r, const struct report
     case OS_CHILD_EXITED:
         if (!rep->ended) {
             machine_warn(m, "the %s driver ended the process that asked it (%s, exit code %d)",
-                         title, step, r->child.code);
+                         title, step, end->code);
         }
         break;
     }
 }
 
-static void report_read(struct machine *m, const struct run *r) {
+void probe_report(struct machine *m, enum machine_gpu_kind kind, struct str lines,
+                  const struct os_child *child, double seconds) {
     struct report rep = {0};
-    const char *at = r->out.p, *end = at ? at + r->out.len : NULL;
+    const char *at = lines.p, *end = lines.p + lines.n;
     while (at < end) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         if (!newline) {
             break; /* the child was stopped within a line */
         }
-        line_read(m, r->kind, str_of(at, (size_t)(newline - at)), &rep);
+        line_read(m, kind, str_of(at, (size_t)(newline - at)), &rep);
         at = newline + 1;
     }
     if (rep.nonsense) {
-        machine_warn(m, "the %s driver's report has lines that say nothing", kind_title(r->kind));
+        machine_warn(m, "the %s driver's report has lines that say nothing", kind_title(kind));
     }
     if (rep.n_left_out > 0) {
         machine_warn(m, "%d %s devices are left out: at most %d are listed", rep.n_left_out,
-                     kind_title(r->kind), MACHINE_GPU_MAX);
+                     kind_title(kind), MACHINE_GPU_MAX);
     }
-    end_warn(m, r, &rep);
+    end_warn(m, kind, child, seconds, &rep);
 }
 
 enum err_code probe_devices(struct machine *m, const struct probe_opts *o, struct err *e) {
@@ -233,7 +236,9 @@ enum err_code probe_devices(struct machine *m, const struct probe_opts *o, struc
     enum err_code code = ERR_OK;
     for (int i = 0; i < KIND_N; i++) {
         struct run *r = &run[i];
-        *r = (struct run){.kind = (enum machine_gpu_kind)i, .o = o};
+        *r = (struct run){.kind = (enum machine_gpu_kind)i,
+                          .o = o,
+                          .seconds = o->seconds > 0 ? o->seconds : SECONDS};
         buf_init(&r->out, LINES_MAX);
         if (os_thread_start(&r->thread, child_run, r, NULL)) {
             child_run(r); /* one after the other then */
@@ -247,7 +252,8 @@ enum err_code probe_devices(struct machine *m, const struct probe_opts *o, struc
         } else if (r->code) {
             machine_warn(m, "%s devices were not looked for: %s", kind_title(r->kind), r->e.what);
         } else if (!code) {
-            report_read(m, r);
+            struct str lines = r->out.p ? str_of(r->out.p, r->out.len) : str_c("");
+            probe_report(m, r->kind, lines, &r->child, r->seconds);
         }
         buf_fini(&r->out);
     }

@@ -10,6 +10,7 @@
 #define IGN_DEVICE_PROBE_H
 
 #include "base/buf.h"
+#include "base/os.h"
 #include "device/machine.h"
 
 struct probe_opts {
@@ -22,6 +23,10 @@ struct probe_opts {
 /* Adds to m->gpu and m->warning. A driver that hangs, crashes, floods or talks nonsense is a
  * warning that says which and how. ERR_CANCELLED, ERR_NOMEM; else ERR_OK. */
 enum err_code probe_devices(struct machine *m, const struct probe_opts *o, struct err *e);
+
+/* The parent's reading of one child's lines and of its end; what probe_devices does with each. */
+void probe_report(struct machine *m, enum machine_gpu_kind kind, struct str lines,
+                  const struct os_child *child, double seconds);
 
 /* The child's half: appends a JSON line for each device of one kind ("cuda", "metal", "opencl") and
  * calls flush(arg) after each. `drivers` as above. Always ends with a line that says so. */

@@ -134,3 +134,26 @@ int sys_cpu_first(const struct sys_cpus *s) {
     }
     return -1;
 }
+
+void sys_cpu_text(const struct sys_cpus *s, char *out, size_t n) {
+    size_t len = 0;
+    out[0] = '\0';
+    for (int i = 0; i < SYS_CPU_MAX; i++) {
+        char part[32];
+        int last = i;
+        if (!sys_cpu_in(s, i)) {
+            continue;
+        }
+        while (sys_cpu_in(s, last + 1)) {
+            last++;
+        }
+        int k = snprintf(part, sizeof part, last > i ? "%s%d-%d" : "%s%d", len ? "," : "", i, last);
+        if (len + (size_t)k + sizeof "..." > n) {
+            snprintf(out + len, n - len, "...");
+            return;
+        }
+        memcpy(out + len, part, (size_t)k + 1);
+        len += (size_t)k;
+        i = last;
+    }
+}

@@ -47,5 +47,7 @@ bool sys_cpu_in(const struct sys_cpus *s, int cpu);
 bool sys_cpu_list(struct sys_cpus *s, const char *text);
 int sys_cpu_count(const struct sys_cpus *s);
 int sys_cpu_first(const struct sys_cpus *s); /* -1: empty */
+/* The same notation in out [n]; where that is too short, "..." after the last that fits. */
+void sys_cpu_text(const struct sys_cpus *s, char *out, size_t n);
 
 #endif

@@ -115,6 +115,17 @@ class Machines(Detect):
         self.assertIn("2 processors are granted", text)
         self.assertIn("limited to 8.00 GiB, of which 3.00 GiB are left", text)
 
+    def test_card_without_driver(self):
+        d = self.machine("hybrid")
+        self.one_warning(d, "1 NVIDIA GPU is in this machine (PCI 0000:01:00.0)")
+        d = self.look("two", more=("--system-root", machine_root("hybrid")))
+        self.assertEqual(d["warnings"], [])
+
+    def test_other_machine_without_drivers(self):
+        """This machine's drivers are not asked for another machine's GPUs."""
+        d = self.ok("detect-gpu", "--json", "--system-root", machine_root("laptop")).json()
+        self.assertEqual(d["gpus"], [])
+
     def test_every_root(self):
         roots = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "device", "roots")
         for name in sorted(os.listdir(roots)):

@@ -62,6 +62,7 @@ static void test_laptop(void **state) {
     assert_string_equal(m.platform, "linux x86_64");
     assert_string_equal(m.cpu.vendor, "GenuineIntel");
     assert_string_equal(m.cpu.name, "Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz");
+    assert_string_equal(m.cpu.affinity, "0-7");
     assert_true(has_isa("avx2") && has_isa("sse4.1") && has_isa("f16c"));
     assert_false(has_isa("avx512f"));
     assert_int_equal(m.cpu.budget, 8);
@@ -109,6 +110,7 @@ static void test_affinity(void **state) {
     (void)state;
     look("affinity");
     expect_cpu(2, 32, 64, 2, 1);
+    assert_string_equal(m.cpu.affinity, "3,35");
     assert_int_equal(m.cpu.budget, 2);
     expect_warnings(0);
 }
@@ -189,6 +191,28 @@ static void test_absurd(void **state) {
     expect_warnings(2); /* the quota, more available than there is */
 }
 
+static void test_cpu_lists(void **state) {
+    (void)state;
+    struct sys_cpus s;
+    char text[16],
+        *wrong[] = {"", "a", "1-", "-1", "3-2", "1,,2", "1,", "8192", "1 2", "0-9999999"};
+    const char *right[] = {"0", "0-1", "8191", "0-2,5,7-8"};
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        assert_int_equal(sys_cpu_list(&s, right[i]), true);
+        sys_cpu_text(&s, text, sizeof text);
+        assert_string_equal(text, right[i]);
+    }
+    assert_int_equal(sys_cpu_list(&s, "1,3,5,7,9,11,13,15,17\n"), true);
+    sys_cpu_text(&s, text, sizeof text);
+    assert_string_equal(text, "1,3,5,7,9,11...");
+    assert_int_equal(sys_cpu_count(&s), 9);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(sys_cpu_list(&s, wrong[i]), false);
+        assert_int_equal(sys_cpu_count(&s), 0);
+        assert_int_equal(sys_cpu_first(&s), -1);
+    }
+}
+
 static void test_many_warnings(void **state) {
     (void)state;
     memset(&m, 0, sizeof m);
@@ -236,14 +260,14 @@ static void test_no_root(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_laptop),       cmocka_unit_test(test_container_v2),
-        cmocka_unit_test(test_container_v1), cmocka_unit_test(test_affinity),
-        cmocka_unit_test(test_nested),       cmocka_unit_test(test_hybrid),
-        cmocka_unit_test(test_arm),          cmocka_unit_test(test_bare),
-        cmocka_unit_test(test_empty),        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_absurd),       cmocka_unit_test(test_many_warnings),
-        cmocka_unit_test(test_this_machine), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_no_root),
+        cmocka_unit_test(test_laptop),        cmocka_unit_test(test_container_v2),
+        cmocka_unit_test(test_container_v1),  cmocka_unit_test(test_affinity),
+        cmocka_unit_test(test_nested),        cmocka_unit_test(test_hybrid),
+        cmocka_unit_test(test_arm),           cmocka_unit_test(test_bare),
+        cmocka_unit_test(test_empty),         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_cpu_lists),     cmocka_unit_test(test_absurd),
+        cmocka_unit_test(test_many_warnings), cmocka_unit_test(test_this_machine),
+        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_no_root),
     };
     return cmocka_run_group_tests_name("machine", tests, NULL, NULL);
 }
