@@ -15,8 +15,6 @@ DRIVERS = os.environ["IGN_TEST_DRIVERS"]
 FILES = {"cuda": ["libcuda.so.1"], "nvml": ["libnvidia-ml.so.1"], "opencl": ["libOpenCL.so.1"],
          "metal": ["Metal", "libobjc.A.dylib"]}
 GIB = 1 << 30
-# Seconds in which a well-behaved child surely answers: those who hang take them whole.
-LIMIT = "3" if SLOW == 1 else "8"
 
 
 def drivers(*names):
@@ -240,20 +238,28 @@ class Drivers(Detect):
                 says = "(cuDeviceGet, device 1"
             self.one_warning(d, "NVIDIA", says)
 
+    def hang(self, part, names, calls):
+        """The report where these calls are waited for. Whoever hangs takes the limit whole, so the
+        first is short; on a busy machine a child may not come that far within it."""
+        for limit in ("2", "12", "60"):
+            d = self.look(part, names, limit)
+            said = [w for w in d["warnings"] if f"did not answer within {limit} s" in w]
+            if len(said) == len(calls) and all(f"({c})" in w for w, c in zip(said, calls)):
+                break
+        self.assertEqual(len(said), len(calls), d)
+        for w, c in zip(said, calls):
+            self.assertIn(f"({c})", w)
+        return d
+
     def test_hangs(self):
         """All kinds wait at the same time, and what was found before is kept."""
         with concurrent.futures.ThreadPoolExecutor() as both:
-            every = both.submit(self.look, "hang", ("cuda", "nvml", "opencl", "metal"), LIMIT)
-            later = both.submit(self.look, "hang-second", ("cuda", "nvml", "opencl"), LIMIT)
-        d = every.result()
-        self.assertEqual(d["gpus"], [])
-        self.assertEqual(len(d["warnings"]), 3)
-        for text, call in zip(d["warnings"], ("cuInit", "MTLCopyAllDevices", "clGetPlatformIDs")):
-            self.assertIn(f"did not answer within {LIMIT} s ({call})", text)
-        d = later.result()
-        self.assertEqual(self.names(d), [("cuda", 0, "Fake RTX 9000")])
-        self.assertIn("(cuDeviceGet, device 1)", d["warnings"][0])
-        self.assertIn("OpenCL driver did not answer", d["warnings"][1])
+            every = both.submit(self.hang, "hang", ("cuda", "nvml", "opencl", "metal"),
+                                ("cuInit", "MTLCopyAllDevices", "clGetPlatformIDs"))
+            later = both.submit(self.hang, "hang-second", ("cuda", "nvml", "opencl"),
+                                ("cuDeviceGet, device 1", "clGetPlatformIDs"))
+        self.assertEqual(every.result()["gpus"], [])
+        self.assertEqual(self.names(later.result()), [("cuda", 0, "Fake RTX 9000")])
 
     def test_noise(self):
         """What a driver prints goes nowhere; what it writes everywhere is stopped."""
@@ -304,12 +310,14 @@ class Drivers(Detect):
         p = subprocess.Popen([os.environ["IGN_TEST_PROGRAM"], "detect-gpu", "--json", "--drivers",
                               drivers("cuda"), "--probe-seconds", "600"], stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, env=env(IGN_FAKE="hang"))
-        children = f"/proc/{p.pid}/task"
         seen = set()
-        while not seen:  # the driver's child
-            for thread in os.listdir(children):
-                with open(f"{children}/{thread}/children") as f:
-                    seen |= set(f.read().split())
+        while not seen:  # the driver's child; a thread that has done its part is gone at any time
+            for thread in os.listdir(f"/proc/{p.pid}/task"):
+                try:
+                    with open(f"/proc/{p.pid}/task/{thread}/children") as f:
+                        seen |= set(f.read().split())
+                except OSError:
+                    pass
             time.sleep(0.02)
         p.terminate()
         out, err = p.communicate(timeout=60 * SLOW)
