@@ -95,7 +95,10 @@ static double gb(uint64_t bytes) {
 }
 
 static const char *range(const double v[2], char *out, size_t n) {
-    snprintf(out, n, v[1] > 0 ? "%.3g-%.3g" : "", v[0], v[1]);
+    out[0] = '\0';
+    if (v[1] > 0) {
+        snprintf(out, n, "%.3g-%.3g", v[0], v[1]);
+    }
     return out;
 }
 
