@@ -245,6 +245,7 @@ static bool read_file(struct job *j) {
         }
         done += part->size;
     }
+    (void)sum;
     progress_end(&bar);
     return !interrupt_seen(j->c->intr);
 }
