@@ -36,9 +36,9 @@ void os_map_close(struct os_map *m);
 enum err_code os_map_lock(struct os_map *m, struct err *e);
 /* Tells the system that the whole mapping will be wanted soon. */
 void os_map_willneed(struct os_map *m);
-/* Bytes of it that are in memory now, as far as the system says so: all of it for a file that this
- * user could not write. */
-uint64_t os_map_resident(const struct os_map *m);
+/* The part of it, 0 to 1, that is in memory now, from a sample of its pages. As far as the system
+ * tells: 1 for a file that this user could not write. */
+double os_map_resident(const struct os_map *m);
 
 /* Reads a whole regular file of at most `max` bytes into *out (mem_free), a zero byte after it. */
 enum err_code os_read_file(const char *path, size_t max, char **out, size_t *n, struct err *e);

@@ -289,21 +289,16 @@ void os_map_willneed(struct os_map *m) {
     }
 }
 
-uint64_t os_map_resident(const struct os_map *m) {
-    enum { RUN = 4096 };
-    unsigned char in[RUN];
-    uint64_t pages = 0;
-    size_t page = os_page_size(), run = RUN * page;
-    for (size_t at = 0; at < m->size && !m->copied; at += run) {
-        size_t n = m->size - at < run ? m->size - at : run;
-        if (mincore((void *)(uintptr_t)(m->data + at), n, in) != 0) {
-            return m->size;
-        }
-        for (size_t i = 0; i < (n + page - 1) / page; i++) {
-            pages += in[i] & 1;
-        }
+double os_map_resident(const struct os_map *m) {
+    enum { SAMPLES = 512 }; /* asking for every page of gigabytes takes longer than loading them */
+    size_t page = os_page_size(), pages = (m->size + page - 1) / page, in = 0;
+    size_t n = pages < SAMPLES ? pages : SAMPLES;
+    for (size_t i = 0; i < n && !m->copied; i++) {
+        unsigned char there = 1;
+        mincore((void *)(uintptr_t)(m->data + i * pages / n * page), page, &there);
+        in += there & 1;
     }
-    return m->copied || pages * page > m->size ? m->size : pages * page;
+    return n && !m->copied ? (double)in / (double)n : 1;
 }
 
 enum err_code os_read_file(const char *path, size_t max, char **out, size_t *n, struct err *e) {

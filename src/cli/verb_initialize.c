@@ -225,13 +225,15 @@ static enum err_code make_plan(struct job *j, struct err *e) {
 static bool read_file(struct job *j) {
     enum { STEP = 16 << 20 };
     volatile unsigned sum = 0;
-    uint64_t total = 0, here = 0, done = 0;
+    uint64_t total = 0, done = 0;
+    double least = 1;
     struct progress bar;
     for (size_t i = 0; i < j->g->n_part; i++) {
         total += j->g->part[i].size;
-        here += os_map_resident(&j->g->part[i]);
+        double here = os_map_resident(&j->g->part[i]);
+        least = here < least ? here : least;
     }
-    if (here >= total / 100 * 99) {
+    if (least > 0.98) {
         return true;
     }
     progress_begin(&bar, j->c, "reading, MB");

@@ -5,6 +5,7 @@ tensor changed where `inspect` says that it lies.
 """
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -209,6 +210,68 @@ class Initialize(Case):
     def test_one_token(self):
         self.fails(1, ("self-test", "one token, repeated"), "--model",
                    broken("same", {"token_embd.weight": one_way}))
+
+
+def memory_group():
+    """A fresh control group for memory below this process's own, and its limit file; or None."""
+    try:
+        with open("/proc/self/cgroup") as f:
+            lines = [x.strip().split(":", 2) for x in f]
+        own = {kinds: where for _, kinds, where in lines}
+        if "memory" in own:
+            parent, limit = f"/sys/fs/cgroup/memory{own['memory']}", "memory.limit_in_bytes"
+        else:
+            parent, limit = f"/sys/fs/cgroup{own['']}", "memory.max"
+        for base in (parent, os.path.dirname(parent.rstrip("/")), "/sys/fs/cgroup/memory"):
+            group = os.path.join(base, f"ign-test-{os.getpid()}")
+            if not os.access(base, os.W_OK):
+                continue
+            os.mkdir(group)
+            if os.access(os.path.join(group, limit), os.W_OK):
+                return group, os.path.join(group, limit)
+            os.rmdir(group)
+    except (OSError, KeyError):
+        pass
+    return None
+
+
+@unittest.skipUnless(os.path.exists(DEMO), "no demo model")
+class ControlGroup(unittest.TestCase):
+    """A real limit of the kernel's, around the program itself."""
+
+    def setUp(self):
+        found = memory_group()
+        if not found:
+            self.skipTest("control groups cannot be written here")
+        self.group, self.limit = found
+
+    def tearDown(self):
+        os.rmdir(self.group)
+
+    def run_inside(self, limit, *args):
+        with open(self.limit, "w") as f:
+            f.write(str(limit))
+
+        def enter():
+            with open(os.path.join(self.group, "cgroup.procs"), "w") as f:
+                f.write(str(os.getpid()))
+        return subprocess.run([IGN, *args], capture_output=True, env=env(), preexec_fn=enter)
+
+    def test_limit(self):
+        plan = json.loads(run("--json", "--dry-run", "--model", DEMO, "--context", "4096",
+                              "--batch", "512").stdout)["plan"]
+        # The pages of the file are charged to whoever read them first, or to nobody here.
+        small = plan["total_bytes"] - (40 << 20)
+        r = self.run_inside(small, "generate", "--model", DEMO, "--prompt", "hello")
+        self.assertEqual(r.returncode, 3, r.stderr)
+        self.assertRegex(r.stderr.decode(), r"memory\.(max|limit_in_bytes)")
+        context = re.search(r"--context (\d+) would fit", r.stderr.decode()).group(1)
+        r = self.run_inside(small, "initialize", "--model", DEMO, "--json")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertLess(json.loads(r.stdout)["plan"]["total_bytes"], small)
+        r = self.run_inside(small, "generate", "--model", DEMO, "--prompt", "hello",
+                            "--max-tokens", "8", "--context", context)
+        self.assertEqual(r.returncode, 0, r.stderr)
 
 
 def one_way(old):
