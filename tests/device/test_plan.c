@@ -343,7 +343,7 @@ static void speed_is_an_estimate_or_nothing(void **state) {
     assert_true(p.row.tokens_per_s[0] == 0 && p.row.prefill_tokens_per_s[1] == 0);
     p = make(&model, &m, (struct plan_opts){.quant = -1, .read_gb_per_s = 40, .gmac_per_s = 200});
     /* 4.6 GB of weights read for a token; 7 GMAC for a token of a prompt */
-    assert_true(p.row.tokens_per_s[0] > 3 && p.row.tokens_per_s[1] < 10);
+    assert_true(p.row.tokens_per_s[0] > 1 && p.row.tokens_per_s[1] < 10);
     assert_true(p.row.tokens_per_s[0] < p.row.tokens_per_s[1]);
     assert_true(p.row.prefill_tokens_per_s[0] > 5 && p.row.prefill_tokens_per_s[1] < 40);
 }
