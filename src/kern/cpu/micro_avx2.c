@@ -182,13 +182,6 @@ INLINE __m256 group_add(int type, const uint8_t *const g[2], const struct act_gr
     return acc;
 }
 
-/* The order of micro_sum8. */
-INLINE float sum8(__m256 v) {
-    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-}
-
 /* The last blocks of 32 of a row, fewer than eight. */
 INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_group *x,
                        __m256 acc) {

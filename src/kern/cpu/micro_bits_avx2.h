@@ -18,6 +18,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* The order of micro_sum8. */
+INLINE float sum8(__m256 v) {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
 /* ---- what a format is ------------------------------------------------------------------ */
 
 INLINE int fmt_bytes(int type) { /* of a block of 32, or of a super-block */

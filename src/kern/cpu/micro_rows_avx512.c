@@ -153,13 +153,6 @@ static void act_mul_avx512(float *gate, const float *up, int n, enum kern_act ac
     }
 }
 
-/* The order of micro_sum8. */
-INLINE float sum8(__m256 v) {
-    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-}
-
 static float exp_sum_avx512(float *x, int n, float top) {
     __m256 sum = _mm256_setzero_ps();
     __m512 t = _mm512_set1_ps(top);
