@@ -202,7 +202,7 @@ INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_gr
 
 /* Bytes from here to what is fetched ahead. Rows lie one after the other, but the processor's own
  * prefetcher stops at each page; past the end of the weights it is a hint without effect. */
-#define AHEAD 2048
+#define AHEAD 8192
 
 INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
                    const struct act_group *x, int64_t n_col, float *y) {
@@ -712,19 +712,36 @@ INLINE __m256 load_tail(int type, const uint8_t *p, int n) {
     return load_float(type, part);
 }
 
+/* One step of eight columns from column i on. */
+INLINE void gemv_step(int type, int rows, const uint8_t *w, size_t row_bytes, const float *x,
+                      int64_t i, __m256 acc[4]) {
+    __m256 v = _mm256_loadu_ps(x + i);
+    for (int r = 0; r < rows; r++) {
+        const uint8_t *p = w + (size_t)r * row_bytes + i * float_bytes(type);
+        acc[r] = _mm256_fmadd_ps(load_float(type, p), v, acc[r]);
+    }
+}
+
 INLINE void gemv_rows(int type, int rows, const uint8_t *w, size_t row_bytes, const float *x,
                       int64_t n_col, float *y) {
+    const int line = 64 / float_bytes(type);
     __m256 acc[4];
     int64_t i = 0;
     for (int r = 0; r < rows; r++) {
         acc[r] = _mm256_setzero_ps();
     }
-    for (; i + 8 <= n_col; i += 8) {
-        __m256 v = _mm256_loadu_ps(x + i);
-        for (int r = 0; r < rows; r++) {
-            const uint8_t *p = w + (size_t)r * row_bytes + i * float_bytes(type);
-            acc[r] = _mm256_fmadd_ps(load_float(type, p), v, acc[r]);
+    for (; i + line <= n_col; i += line) {
+        for (int r = 0; r < rows; r++) { /* the same place of the rows that come next */
+            size_t at = (size_t)(r + rows) * row_bytes + (size_t)i * (size_t)float_bytes(type);
+            _mm_prefetch((const char *)w + at, _MM_HINT_T0);
         }
+#pragma GCC unroll 4
+        for (int k = 0; k < line; k += 8) {
+            gemv_step(type, rows, w, row_bytes, x, i + k, acc);
+        }
+    }
+    for (; i + 8 <= n_col; i += 8) {
+        gemv_step(type, rows, w, row_bytes, x, i, acc);
     }
     for (int r = 0; r < rows; r++) {
         if (i < n_col) {

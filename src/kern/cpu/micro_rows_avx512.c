@@ -1,8 +1,8 @@
-/* micro_rows_avx512.c: rows of floats and attention for processors with AVX-512.
+/* micro_rows_avx512.c: float weights, rows of floats and attention for processors with AVX-512.
  *
- * Owns instructions, not arithmetic: see micro_avx512.c, which has the matrices. Sums keep the
- * definition's eight lanes: a register of sixteen holds those of two rows, or takes its two halves
- * one after the other. What moves less than a hundredth of a real run stays in 256 bits.
+ * Owns instructions, not arithmetic: see micro_avx512.c, which has the quantized weights. Sums keep
+ * the definition's eight lanes: a register of sixteen holds those of two rows, or takes its two
+ * halves one after the other. What moves less than a hundredth of a real run stays in 256 bits.
  * Only static functions and micro_rows_init_avx512.
  */
 #include <math.h>
@@ -192,8 +192,6 @@ static void f32_to_f16_avx512(const float *x, f16_t *y, int n) {
     }
 }
 
-/* ---- attention --------------------------------------------------------------------------- */
-
 /* Sums of eight lanes of eight rows, two rows in a register, in the order of micro_sum8. */
 INLINE __m256 sum8x8(const __m512 v[4]) {
     __m512 x[2];
@@ -207,6 +205,92 @@ INLINE __m256 sum8x8(const __m512 v[4]) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
     return _mm512_castps512_ps256(_mm512_permutexvar_ps(order, y));
 }
+
+/* ---- float weights ------------------------------------------------------------------------
+ *
+ * A panel holds 16 rows as [8 pairs][8 columns][2 rows][8]: a register has the eight lanes of two
+ * rows, and an activation's eight are repeated in both halves. A tile is C's: rows of floats.
+ */
+
+#define ROWS_F 16
+#define TOKS_F 6
+
+INLINE __m256 load_float(int type, const uint8_t *p, int64_t i, __mmask8 mask) {
+    __m128i h = _mm_maskz_loadu_epi16(mask, p + (type == DT_F32 ? 0 : 2 * i));
+    switch (type) {
+    case DT_F32: return _mm256_maskz_loadu_ps(mask, p + 4 * i);
+    case DT_F16: return _mm256_cvtph_ps(h);
+    default: return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+    }
+}
+
+INLINE void unpack_f(int type, const uint8_t *const *row, int64_t n_col, float *panel) {
+    for (int r = 0; r < ROWS_F; r += 2) {
+        for (int64_t i = 0; i < n_col; i += 8, panel += 16) {
+            __mmask8 mask = n_col - i >= 8 ? 0xff : (__mmask8)((1u << (n_col - i)) - 1);
+            _mm256_storeu_ps(panel, load_float(type, row[r], i, mask));
+            _mm256_storeu_ps(panel + 8, load_float(type, row[r + 1], i, mask));
+        }
+    }
+}
+
+/* Four pairs of rows times n_tok tokens. */
+INLINE void tile_pairs(int n_tok, const float *w, const float *x, int64_t step, float *y) {
+    __m512 acc[TOKS_F][4];
+#pragma GCC unroll 6
+    for (int t = 0; t < n_tok; t++) {
+        for (int k = 0; k < 4; k++) {
+            acc[t][k] = _mm512_setzero_ps();
+        }
+    }
+    for (int64_t c = 0; c < step; c += 8) {
+        __m512 v[4];
+        for (int k = 0; k < 4; k++) {
+            v[k] = _mm512_loadu_ps(w + 2 * k * step + 2 * c);
+        }
+#pragma GCC unroll 6
+        for (int t = 0; t < n_tok; t++) {
+            __m512 u = _mm512_broadcast_f32x8(_mm256_loadu_ps(x + t * step + c));
+            for (int k = 0; k < 4; k++) {
+                acc[t][k] = _mm512_fmadd_ps(v[k], u, acc[t][k]);
+            }
+        }
+    }
+#pragma GCC unroll 6
+    for (int t = 0; t < n_tok; t++) {
+        _mm256_storeu_ps(y + t * ROWS_F, sum8x8(acc[t]));
+    }
+}
+
+static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+    const int64_t step = micro_pad8(n_col);
+    for (int r = 0; r < ROWS_F; r += 8) {
+        const float *w = (const float *)panel + r * step;
+        for (int t = 0; t < n_tok; t += TOKS_F) {
+            const float *x = (const float *)tile + t * step;
+            float *to = y + t * ROWS_F + r;
+            switch (n_tok - t) {
+            case 1: tile_pairs(1, w, x, step, to); break;
+            case 2: tile_pairs(2, w, x, step, to); break;
+            case 3: tile_pairs(3, w, x, step, to); break;
+            case 4: tile_pairs(4, w, x, step, to); break;
+            case 5: tile_pairs(5, w, x, step, to); break;
+            default: tile_pairs(6, w, x, step, to); break;
+            }
+        }
+    }
+}
+
+#define UNPACK_F(name, type)                                                                       \
+    static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
+        unpack_f(type, row, n_col, panel);                                                         \
+    }
+
+UNPACK_F(f32, DT_F32)
+UNPACK_F(f16, DT_F16)
+UNPACK_F(bf16, DT_BF16)
+
+/* ---- attention --------------------------------------------------------------------------- */
 
 /* Eight positions, of which n <= 8 are there, and n_q <= 4 queries. */
 INLINE void scores_block(int n_q, const float *q, const float *k, int n, int dim, float scale,
@@ -318,7 +402,16 @@ static void mix_avx512(float *y, int y_step, int n_q, const float *keep, const f
     }
 }
 
+#define ENTRY_F(type, name)                                                                        \
+    m->fmt[type].rows = ROWS_F;                                                                    \
+    m->fmt[type].toks = TOKS_F;                                                                    \
+    m->fmt[type].unpack = unpack_##name;                                                           \
+    m->fmt[type].tile = tile_f
+
 void micro_rows_init_avx512(struct micro *m) {
+    ENTRY_F(DT_F32, f32);
+    ENTRY_F(DT_F16, f16);
+    ENTRY_F(DT_BF16, bf16);
     m->quantize = quantize_avx512;
     m->act_mul = act_mul_avx512;
     m->f32_to_f16 = f32_to_f16_avx512;
