@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/utf8.h"
+#include "cli/error_table.h"
 
 enum { OUT_AT_ONCE = 65536 };
 
@@ -132,18 +133,6 @@ void cli_note_settings(struct cli *c) {
     }
 }
 
-static int exit_of(enum err_code code) {
-    switch (code) {
-    case ERR_OK: return EXIT_DONE;
-    case ERR_USAGE:
-    case ERR_RANGE: return EXIT_USAGE;
-    case ERR_NOFIT: return EXIT_NOFIT;
-    case ERR_NOTFOUND: return EXIT_NOTFOUND;
-    case ERR_CANCELLED: return EXIT_INTERRUPTED;
-    default: return EXIT_FAILED;
-    }
-}
-
 /* {"error":{"code","message","hint"}}, in place of a result that will not come. */
 static void fail_json(struct cli *c, enum err_code code, struct str message, struct str hint) {
     struct json_writer w;
@@ -162,22 +151,6 @@ static void fail_json(struct cli *c, enum err_code code, struct str message, str
     cli_flush(c);
 }
 
-/* What to do where the error itself does not say. */
-static const char *hint_of(enum err_code code) {
-    switch (code) {
-    case ERR_NOMEM:
-    case ERR_NOFIT: return "take a smaller model or --context, or free some memory";
-    case ERR_IO: return "look at what is there, and at its permissions";
-    case ERR_NOTFOUND: return "look at the name and its folder";
-    case ERR_FORMAT: return "mend what is named there, or take another file";
-    case ERR_UNSUPPORTED: return "take a file of another kind";
-    case ERR_DEVICE: return "take another --device";
-    case ERR_LIMIT: return "take less at once";
-    case ERR_CANCELLED: return "let it run to its end";
-    default: return "--help has the flags and their values";
-    }
-}
-
 /* WHAT (WHERE); WHAT TO DO: a message that names no place gets the verb for one. */
 static int fail_line(struct cli *c, enum err_code code, struct str message, const char *hint) {
     char text[1000], line[1200];
@@ -187,7 +160,7 @@ static int fail_line(struct cli *c, enum err_code code, struct str message, cons
                      : c->verb ? " (ign "
                                : " (command line",
                      !placed && c->verb ? c->verb->args.name : "", placed ? "" : ")");
-    hint = *hint ? hint : hint_of(code);
+    hint = *hint ? hint : error_row(code)->hint;
     int n_line = snprintf(line, sizeof line, "%sign: error:%s %s; %s\n",
                           c->color ? "\x1b[1;31m" : "", c->color ? "\x1b[0m" : "", text, hint);
     os_write_fd(2, line, (size_t)n_line, NULL);
@@ -196,7 +169,7 @@ static int fail_line(struct cli *c, enum err_code code, struct str message, cons
     if (c->json && !c->out_code) {
         fail_json(c, code, str_of(text, (size_t)n), str_c(hint));
     }
-    return exit_of(code);
+    return error_row(code)->exit;
 }
 
 int cli_fail(struct cli *c, const struct err *e) {
@@ -312,7 +285,6 @@ enum err_code cli_parse_ids(struct str text, struct buf *ids, struct err *e) {
         if (i == text.n) {
             return buf_check(ids, e);
         }
-        size_t start = i;
         int64_t v = 0;
         bool minus = text.p[i] == '-', bad = false;
         i += minus;
@@ -322,9 +294,8 @@ enum err_code cli_parse_ids(struct str text, struct buf *ids, struct err *e) {
             v = v > INT32_MAX ? v : v * 10 + (text.p[i] - '0');
         }
         if (bad || minus || v > INT32_MAX) {
-            size_t n = i - start < 40 ? i - start : 40;
-            err_set(e, bad ? ERR_USAGE : ERR_RANGE, "'%.*s' is not a token id", (int)n,
-                    text.p + start);
+            err_set(e, bad ? ERR_USAGE : ERR_RANGE, "word %zu is not a token id",
+                    ids->len / sizeof(int32_t) + 1);
             err_hint(e, "ids are numbers from 0, with blanks between");
             return e->code;
         }

@@ -141,7 +141,7 @@ static enum err_code read_message(struct conversation *v, const struct json *j, 
             return conversation_add(v, (enum role)r, json_str(content), e);
         }
     }
-    err_set(e, ERR_FORMAT, "role '%.*s' in this place", (int)json_str(role).n, json_str(role).p);
+    err_set(e, ERR_FORMAT, "the role has no place here");
     err_where(e, "message %zu", i);
     err_hint(e, "roles are system (only first), user and assistant");
     return ERR_FORMAT;

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "cli/error_table.h"
 #include "cli/verbs.h"
 #include "config/knob_man.h"
 
@@ -44,6 +45,10 @@ static void put_json(struct cli *c, const struct verb *v, struct str page) {
         json_close(&w, '}');
     }
     json_close(&w, ']');
+    if (knobs_bool(c->k, "errors")) {
+        json_key(&w, "errors");
+        error_table_json(&w);
+    }
     json_key(&w, "text");
     json_put_str(&w, page);
     cli_json_end(c, &w);
@@ -77,6 +82,8 @@ static int run(struct cli *c) {
         man_page(&page, name, v);
     } else if (v) {
         knobs_help(&page, &v->args);
+    } else if (knobs_bool(c->k, "errors")) {
+        error_table_page(&page);
     } else if (knobs_bool(c->k, "all")) {
         all_pages(&page);
     } else {
@@ -94,6 +101,9 @@ static int run(struct cli *c) {
 
 static const struct knob own[] = {
     {.name = "all", .type = KNOB_BOOL, .help = "the flags of every verb"},
+    {.name = "errors",
+     .type = KNOB_BOOL,
+     .help = "every kind of error, what it means and what to do; docs/TROUBLESHOOTING.md"},
     {.name = "man",
      .type = KNOB_BOOL,
      .help = "the page as the manual has it, in man(7); of ign.toml, too"},

@@ -209,8 +209,10 @@ static enum err_code knobs_check_operands(const struct knobs *k, struct err *e) 
     int n = (int)k->n_operand;
     const struct knob_verb *verb = k->verb;
     if (n > verb->max_operand) {
-        err_set(e, ERR_USAGE, "ign %s does not know what to do with \"%s\"", verb->name,
-                k->operands[verb->max_operand]);
+        /* Not the word itself: it may be part of a prompt that was typed without quotes. */
+        err_set(e, ERR_USAGE, "ign %s was given %d word%s more than it takes", verb->name,
+                n - verb->max_operand, n - verb->max_operand == 1 ? "" : "s");
+        err_hint(e, "put a text with blanks in quotes; see ign %s --help", verb->name);
     } else if (n < verb->min_operand) {
         err_set(e, ERR_USAGE, "ign %s needs %s", verb->name, verb->operands);
     } else {
