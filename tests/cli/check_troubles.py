@@ -46,6 +46,10 @@ class Table(Case):
                     continue  # a sanitizer wants terabytes of addresses
                 with self.subTest(code=row["code"], command=command):
                     plain, json = self.run_example(command, False), self.run_example(command, True)
+                    for _ in range(5):  # a busy machine: the signal came before the program did
+                        if row["code"] == "cancelled" and not (plain.stderr and json.stdout):
+                            plain = self.run_example(command, False)
+                            json = self.run_example(command, True)
                     self.assertEqual((plain.returncode, json.returncode), (row["exit"],) * 2,
                                      (plain, json))
                     self.assertEqual(plain.stdout, b"")
