@@ -329,6 +329,10 @@ static enum err_code child_listen(struct os_child *c, pid_t pid, int fd, double 
         if (n == 0 || (ready == 0 && ended)) {
             return ERR_OK;
         }
+        if (n > 0 && (size_t)n > out->max - out->len) {
+            c->end = OS_CHILD_FLOOD;
+            return ERR_OK;
+        }
         if (n > 0) {
             buf_put(out, piece, (size_t)n);
         } else if (ready != 0 && errno != EINTR && errno != EAGAIN) {
@@ -336,10 +340,7 @@ static enum err_code child_listen(struct os_child *c, pid_t pid, int fd, double 
         }
         ended = ended || (ready == 0 && child_ended(pid));
         if (out->failed) {
-            c->end = OS_CHILD_FLOOD;
-            return buf_check(out, NULL) == ERR_NOMEM
-                       ? err_set(e, ERR_NOMEM, "out of memory for what a child process prints")
-                       : ERR_OK;
+            return err_set(e, ERR_NOMEM, "out of memory for what a child process prints");
         }
     }
 }
