@@ -72,7 +72,7 @@ static bool color_wanted(const struct knobs *k) {
 
 /* For what this thread starts from now on: the one that waits for Ctrl-C keeps its priority. */
 static enum err_code priority_set(const struct cli *c, struct err *e) {
-    if (!(c->verb->args.groups & KNOB_RUN)) {
+    if (!(c->verb->args.groups & KNOB_RUN) || c->verb->args.groups == KNOB_ALL) {
         return ERR_OK;
     }
     const char *given = knobs_str(c->k, "priority");

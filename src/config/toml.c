@@ -422,6 +422,19 @@ static enum err_code add_table(struct reader *r, const char *name) {
     return ERR_OK;
 }
 
+/* TOML has one name for a key and a table in front of which nothing stands. */
+static enum err_code check_key_and_table(struct reader *r, const char *name) {
+    for (const struct toml_entry *o = r->t->entries; o; o = o->next) {
+        if (!o->table->name[0] && strcmp(o->key, name) == 0) {
+            err_set(r->e, ERR_USAGE, "[%s] is a key in line %d already", name, o->line);
+            err_where(r->e, "line %d", r->line);
+            err_hint(r->e, "put the key below the [verb] that it is for, or use two files");
+            return ERR_USAGE;
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err_code read_table(struct reader *r) {
     const char *open = r->at++, *name = NULL;
     if (look(r) == '[') {
@@ -445,6 +458,7 @@ static enum err_code read_table(struct reader *r) {
         }
     }
     rc = count_entry(r);
+    rc = rc ? rc : check_key_and_table(r, name);
     rc = rc ? rc : add_table(r, name);
     return rc ? rc : end_line(r);
 }

@@ -1,9 +1,15 @@
 """Settings by the program itself: files, their order, what is refused, show, check and path."""
 import json
 import os
+import random
 import shutil
 import subprocess
 import unittest
+
+try:
+    import tomllib
+except ImportError:  # before Python 3.11
+    tomllib = None
 
 from cli_rig import FOLDER, HOME, IGN, Case, env, ign, main, path, tiny, write
 
@@ -97,6 +103,57 @@ class Files(Case):
             self.assertIn("IGN_" + name.upper().replace("-", "_"), page)
         self.assertFalse({"prompt", "json", "config", "history"} & set(shown))
         self.fails(2, "config", "show", "--prompt", "x")
+
+
+@unittest.skipUnless(tomllib, "this Python has no TOML")
+class Toml(Case):
+    """Python's own reader of the whole language: what is read here is TOML, with the same values."""
+
+    def seeds(self):
+        folder = os.path.join(os.path.dirname(__file__), "../config/corpus_config_file")
+        for name in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, name), "rb") as f:
+                yield f.read()
+
+    def agree(self, data):
+        """Ours may refuse more, never less; and reads what Python reads. Returns whether it reads."""
+        r = ign("config", "show", "--config", write("seed.toml", data))
+        self.assertIn(r.code, (0, 2), r)
+        if r.code:
+            return False
+        theirs = tomllib.loads(data.decode().removeprefix("\ufeff"))
+        ours = tomllib.loads(r.out.decode())
+        for name, value in theirs.items():
+            if isinstance(value, dict):
+                for key, inner in value.items():
+                    self.assertEqual(ours.get(name, {}).get(key, ours.get(key)), inner, data)
+            elif value != "":
+                self.assertEqual(ours[name], value, data)
+        return True
+
+    def test_seeds(self):
+        self.assertGreater(sum(self.agree(data) for data in self.seeds()), 3)
+
+    def test_mutated(self):
+        """Bytes changed, doubled and taken out at random, the same ones every time."""
+        rng = random.Random(4)
+        good = [data for data in self.seeds() if self.agree(data)]
+        read = 0
+        for _ in range(300):
+            data = bytearray(rng.choice(good))
+            for _ in range(rng.randint(1, 2)):
+                i = rng.randrange(len(data) + 1)
+                piece = rng.choice((b"", b'"', b"'", b"\n", b"#", b"[", b"]", b"=", b".", b"_", b"0",
+                                    b"\\", b",", b" ", b"\r", b"e", b"-", b"+", data[i:i + 9] * 2))
+                data[i:i + rng.randint(0, 2)] = piece
+            read += self.agree(bytes(data))
+        self.assertGreater(read, 20)
+
+    def test_show(self):
+        doc = self.ok("config", "show", "--json").json()["knobs"]
+        page = tomllib.loads(self.ok("config", "show", "--origin").text)
+        self.assertEqual(page, {name: knob["value"] for name, knob in doc.items()
+                                if knob["value"] is not None and knob["value"] != []})
 
 
 class Broken(Case):

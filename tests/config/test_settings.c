@@ -200,6 +200,7 @@ static void test_syntax_errors(void **state) {
     refused("a = \"\xC3\xA9\"\nmodel = \"\xFF\"", ERR_USAGE, "line 2, column 10");
     refused("top-k = 1\ntop-p = 1\ntop-k = 1", ERR_USAGE, "twice, first in line 1");
     refused("[generate]\n[logits]\n[generate]", ERR_USAGE, "twice, first in line 1");
+    refused("# one name\naudit = 'x'\n[audit]", ERR_USAGE, "[audit] is a key in line 2 already");
     /* The same key in another table is another setting. */
     struct settings s;
     load(&s, "top-k = 1\n[generate]\ntop-k = 2", NULL, NULL);
