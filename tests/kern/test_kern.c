@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "blocks.h"
+#include "kern/cpu/micro.h"
 #include "kern/kern.h"
 
 /* ---- a device with what a test needs ------------------------------------------------------- */
@@ -157,21 +158,23 @@ static float *matmul_on(const char *name, const char *level, int n_thread, enum 
     return y;
 }
 
-/* What rounding the activations to int8 may cost: half a step of the half's scale per element. */
+/* What rounding the activations to int8 may cost: half a step per element, a step being the half's
+ * largest over 127, rounded up to a multiple of the row's over 127 * MICRO_MUL. */
 static float matmul_bound(enum dtype type, const uint8_t *w, int64_t n_col, const float *x) {
     float *wf = mem_alloc((size_t)n_col, sizeof *wf);
-    double bound = 0;
+    double bound = 0, top = 0;
     quant_decode(type, w, wf, (size_t)n_col);
+    for (int64_t i = 0; i < n_col; i++) {
+        top = fabs((double)x[i]) > top ? fabs((double)x[i]) : top;
+    }
     for (int64_t i = 0; i < n_col; i++) {
         bound += 2e-6 * fabs((double)wf[i] * x[i]);
         if (type != DT_F32 && type != DT_F16 && type != DT_BF16) {
-            double half = 0, block = 0;
-            for (int64_t j = i / 32 * 32; j < i / 32 * 32 + 32; j++) {
-                double a = fabs((double)x[j]);
-                block = a > block ? a : block;
-                half = j / 16 == i / 16 && a > half ? a : half;
+            double half = 0;
+            for (int64_t j = i / 16 * 16; j < i / 16 * 16 + 16; j++) {
+                half = fabs((double)x[j]) > half ? fabs((double)x[j]) : half;
             }
-            bound += 0.5001 * fabs((double)wf[i]) * (half / 127 + block / 16129);
+            bound += 0.5001 * fabs((double)wf[i]) * (half / 127 + top / (127.0 * MICRO_MUL));
         }
     }
     mem_free(wf);

@@ -2,9 +2,10 @@
  *
  *     test_forward MODEL.gguf...
  *
- * For each model, on both devices: any chunking of a sequence, any company in a batch, any number
- * of threads, a fork and a truncation give bit for bit the logits of one sequence fed whole. The
- * engine's promise of equal greedy tokens rests on this. A step allocates nothing.
+ * For each model, on both devices, and on cpu at every level that the processor has: any chunking
+ * of a sequence, any company in a batch, any number of threads, a fork and a truncation give bit
+ * for bit the logits of one sequence fed whole. The engine's promise of equal greedy tokens rests
+ * on this. A step allocates nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "kern/cpu/micro.h"
 #include "model/runner.h"
 
 enum { N_TOK = 40, N_VOCAB = 256 };
@@ -38,8 +40,10 @@ static void text_make(struct text *t, uint64_t seed) {
     }
 }
 
-static void open_on(struct runner *r, const char *path, const char *dev, int n_thread) {
+static void open_at(struct runner *r, const char *path, const char *dev, const char *level,
+                    int n_thread) {
     struct model_opts o = {.device = dev,
+                           .cpu_level = level,
                            .n_thread = n_thread,
                            .n_ctx = 1024,
                            .max_tok = 128,
@@ -48,6 +52,10 @@ static void open_on(struct runner *r, const char *path, const char *dev, int n_t
                            .kv_type = strcmp(dev, "plain") ? DT_F16 : DT_F32};
     runner_open(r, path, &o);
     assert_int_equal(r->m->cfg.n_vocab, N_VOCAB);
+}
+
+static void open_on(struct runner *r, const char *path, const char *dev, int n_thread) {
+    open_at(r, path, dev, NULL, n_thread);
 }
 
 static void same_bits(const float *a, const float *b, int n_tok, const char *what) {
@@ -120,22 +128,40 @@ static void fork_and_truncate(struct runner *r, const struct text whole[2]) {
     same_bits(out, whole[0].logits + 5 * N_VOCAB, N_TOK - 5, "truncated");
 }
 
+/* One device or level; the whole texts are left in `whole`. */
+static void cut_in_all_ways(const char *path, const char *dev, const char *level,
+                            struct text whole[3]) {
+    struct runner r;
+    open_at(&r, path, dev, level, 2);
+    printf("%s on %s\n", path, r.m->kern->describe(r.m->dev));
+    for (int k = 0; k < 3; k++) {
+        text_make(&whole[k], (uint64_t)k + 1);
+        empty(&r);
+        runner_feed(&r, 0, whole[k].tok, N_TOK, N_TOK, whole[k].logits);
+    }
+    any_chunking(&r, &whole[0]);
+    any_batch(&r, whole);
+    fork_and_truncate(&r, whole);
+    runner_close(&r);
+}
+
 static void same_bits_however_it_is_cut(void **state) {
     (void)state;
-    static struct text whole[3];
-    for (int i = 0; i < n_model * 2; i++) {
-        struct runner r;
-        open_on(&r, model_path[i / 2], device[i % 2], 2);
-        printf("%s on %s\n", model_path[i / 2], r.m->kern->describe(r.m->dev));
-        for (int k = 0; k < 3; k++) {
-            text_make(&whole[k], (uint64_t)k + 1);
-            empty(&r);
-            runner_feed(&r, 0, whole[k].tok, N_TOK, N_TOK, whole[k].logits);
+    static const char *const level[] = {"avx512", "avx2"};
+    static struct text whole[3], first[3];
+    for (int i = 0; i < n_model; i++) {
+        cut_in_all_ways(model_path[i], "plain", NULL, whole);
+        cut_in_all_ways(model_path[i], "cpu", "c", first);
+        for (size_t l = 0; l < sizeof level / sizeof *level; l++) {
+            struct micro m;
+            if (micro_choose(&m, level[l], NULL) != ERR_OK) {
+                continue;
+            }
+            cut_in_all_ways(model_path[i], "cpu", level[l], whole);
+            for (int k = 0; k < 3; k++) {
+                same_bits(whole[k].logits, first[k].logits, N_TOK, level[l]);
+            }
         }
-        any_chunking(&r, &whole[0]);
-        any_batch(&r, whole);
-        fork_and_truncate(&r, whole);
-        runner_close(&r);
     }
     assert_int_equal(mem_live(), 0);
 }

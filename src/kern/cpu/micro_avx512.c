@@ -465,6 +465,9 @@ INLINE void unpack_block(int type, const uint8_t *const g[16], int j, uint8_t *t
     store_scales(v, 128, 8, to);
 }
 
+/* Sixteen rows at a time are more streams than the processor's own prefetcher follows. */
+#define UNPACK_AHEAD 512
+
 INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t *to) {
     const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
     for (int64_t b = 0; b < n_col / MICRO_BLOCK; b += 8, to += 8 * panel_block(type)) {
@@ -474,6 +477,9 @@ INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t
             const uint8_t *g[16];
             for (int r = 0; r < 16; r++) {
                 g[r] = row[half * 16 + r] + b / 8 * step;
+                for (int i = 0; i < step; i += 64) {
+                    _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
+                }
                 if (n < 8) { /* never read past a row's end */
                     memset(part[r], 0, sizeof part[r]);
                     memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
@@ -730,7 +736,7 @@ INLINE void set_q(struct micro_format *f, int type) {
 
 void micro_init_avx512(struct micro *m) {
     m->name = "avx512";
-    m->gemm_min = 4;
+    m->gemm_min = 6;
     ENTRY_Q(DT_Q4_0, q4_0, q4_0, q4_0);
     ENTRY_Q(DT_Q4_1, q4_1, min4, min4);
     ENTRY_Q(DT_Q5_0, q5_0, q5_0, q5_0);
