@@ -15,7 +15,7 @@
 
 #include "base/err.h"
 
-#define LOOKUP_MAX 15 /* tokens in a guess */
+#define LOOKUP_MAX 31 /* tokens in a guess */
 
 /* How a guess was found, by how many tokens before it agree: each kind has its own odds. */
 enum lookup_kind {
