@@ -126,6 +126,15 @@ void engine_plan_options(struct cli *c, struct model_opts *o) {
     };
 }
 
+/* A benchmark times steps: guesses that come true would look like speed, unless they are asked for.
+ */
+static bool speculates(const struct cli *c) {
+    if (!knobs_given(c->k, "speculate") && strcmp(c->verb->args.name, "benchmark") == 0) {
+        return false;
+    }
+    return strcmp(knobs_str(c->k, "speculate"), "off") != 0;
+}
+
 static ign_model_options options_of(struct cli *c, const struct machine *m, int context,
                                     int batch) {
     struct knobs *k = c->k;
@@ -140,7 +149,7 @@ static ign_model_options options_of(struct cli *c, const struct machine *m, int 
         .context = context,
         .batch = batch ? batch : (int)knobs_int(k, "batch"),
         .kv_f32 = kv_f32_wanted(c),
-        .no_speculation = strcmp(knobs_str(k, "speculate"), "off") == 0,
+        .no_speculation = !speculates(c),
         .no_mmap = knobs_bool(k, "no-mmap"),
         .mlock = knobs_bool(k, "mlock"),
         .max_memory = knobs_size(k, "max-memory"),

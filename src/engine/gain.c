@@ -13,9 +13,10 @@
 #define ODDS_WINDOW 16  /* looks that are remembered, about */
 #define COST_FALL   0.5 /* of the way to a lower measurement */
 #define COST_RISE   0.125
-#define TRUST_FIRST 32  /* steps that one measurement is believed */
+#define TRUST_FIRST 64  /* steps that one measurement is believed */
 #define TRUST_MAX   512 /* and that many are */
-#define GAIN_LEAST  1.03
+#define GAIN_LEAST  1.1 /* the best of many guesses at a gain is too good by some of this */
+#define HOPE        0.3 /* of the price of a single row, for a row more that was not measured */
 
 /* ---- odds ------------------------------------------------------------------------------------ */
 
@@ -79,7 +80,7 @@ static bool known(const struct costs *c, int n) {
 }
 
 /* Seconds of a step with n rows: as measured, between two neighbours on the line through them,
- * beyond the largest as cheap as that one, in hope. 0: nothing is known. */
+ * beyond the largest at a price for each row that is hoped for. 0: nothing is known. */
 static double cost_of(const struct costs *c, int n) {
     int lo = n, hi = n;
     while (lo > 0 && !known(c, lo)) {
@@ -88,8 +89,12 @@ static double cost_of(const struct costs *c, int n) {
     while (hi <= GAIN_ROWS && !known(c, hi)) {
         hi++;
     }
-    if (lo == n || hi > GAIN_ROWS) {
-        return lo > 0 ? c->seconds[lo] : 0;
+    if (lo == n) {
+        return c->seconds[n];
+    }
+    if (hi > GAIN_ROWS) {
+        double row = c->looks[1] > 0 ? c->seconds[1] : lo > 0 ? c->seconds[lo] / lo : 0;
+        return lo > 0 ? c->seconds[lo] + HOPE * row * (n - lo) : 0;
     }
     double from = lo > 0 ? c->seconds[lo] : 0;
     return from + (c->seconds[hi] - from) * (n - lo) / (hi - lo);
