@@ -39,6 +39,12 @@
 #include "base/mem.h"
 #include "base/os_fail.h"
 
+static void hint_room(struct err *e, int why) {
+    if (why == ENOSPC || why == EDQUOT) {
+        err_hint(e, "make room on that disk");
+    }
+}
+
 enum err_code os_fail(struct err *e, const char *verb, const char *path) {
     int why = errno;
     enum err_code code = why == ENOENT || why == ENOTDIR ? ERR_NOTFOUND
@@ -46,6 +52,7 @@ enum err_code os_fail(struct err *e, const char *verb, const char *path) {
                                                          : ERR_IO;
     err_set(e, code, "cannot %s: %s", verb, strerror(why));
     err_where(e, "%s", path);
+    hint_room(e, why);
     return code;
 }
 
@@ -134,8 +141,9 @@ static const char *os_kind(mode_t mode) {
 }
 
 static enum err_code os_not_file(struct err *e, mode_t mode, const char *path) {
-    err_set(e, ERR_FORMAT, "is %s, not a file", os_kind(mode));
+    err_set(e, ERR_FORMAT, "it is %s, not a file", os_kind(mode));
     err_where(e, "%s", path);
+    err_hint(e, "name a regular file");
     return ERR_FORMAT;
 }
 
@@ -518,7 +526,10 @@ enum err_code os_write_fd(int fd, const void *p, size_t n, struct err *e) {
             struct pollfd pf = {.fd = fd, .events = POLLOUT};
             poll(&pf, 1, -1);
         } else if (errno != EINTR) {
-            return err_set(e, ERR_IO, "cannot write: %s", strerror(errno));
+            int why = errno;
+            err_set(e, ERR_IO, "cannot write: %s", strerror(why));
+            hint_room(e, why);
+            return ERR_IO;
         }
     }
     return ERR_OK;

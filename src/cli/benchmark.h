@@ -28,7 +28,8 @@ struct series {
 
 /* Out of memory: the value is left out of v and counted in seen. */
 void series_put(struct series *s, double v);
-/* The value below which a share q of all lie, by nearest rank; NaN of none. Sorts. */
+/* The value below which a share q of all lie, by nearest rank; of an even number
+ * the median is the mean of the two in the middle. NaN of none. Sorts. */
 double series_quantile(struct series *s, double q);
 
 /* ---- a benchmark -------------------------------------------------------------------------- */

@@ -55,6 +55,9 @@ double series_quantile(struct series *s, double q) {
         qsort(s->v, s->n, sizeof *s->v, by_value);
         s->sorted = true;
     }
+    if (q == 0.5 && s->n % 2 == 0) {
+        return (s->v[s->n / 2 - 1] + s->v[s->n / 2]) / 2;
+    }
     double rank = ceil(q * (double)s->n);
     return s->v[rank < 1 ? 0 : (size_t)rank - 1];
 }

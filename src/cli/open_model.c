@@ -67,7 +67,14 @@ void text_model_close(struct text_model *t) {
 
 /* ---- a model --------------------------------------------------------------------------- */
 
-#define CONTEXT_FREE 32768
+enum err_code context_refuse(int64_t asked, int n_ctx, const char *flag, struct err *e) {
+    int most = n_ctx > CONTEXT_FREE ? n_ctx : CONTEXT_FREE;
+    err_set(e, ERR_RANGE, "a context of %lld is more than %d, the most for this model",
+            (long long)asked, most);
+    err_where(e, "--%s", flag);
+    err_hint(e, "it was trained for %d: take that, or leave --%s out", n_ctx, flag);
+    return ERR_RANGE;
+}
 
 /* Any model may be given up to CONTEXT_FREE positions, and what it was trained for where that is
  * more. Past its training a model still answers, only worse: the user is told and decides. */
@@ -81,11 +88,7 @@ static int check_context(struct cli *c, const char *path) {
         code = cli_fail_data(c, &e);
     } else if (g->n_tensor > 0 && asked > cfg.n_ctx) {
         if (asked > CONTEXT_FREE) {
-            err_set(&e, ERR_RANGE, "a context of %lld is more than the model's %d",
-                    (long long)asked, cfg.n_ctx);
-            err_where(&e, "--context");
-            err_hint(&e, "take at most %d, or leave --context out",
-                     cfg.n_ctx > CONTEXT_FREE ? cfg.n_ctx : CONTEXT_FREE);
+            context_refuse(asked, cfg.n_ctx, "context", &e);
             code = cli_fail(c, &e);
         } else {
             cli_note(c,
@@ -108,9 +111,9 @@ bool kv_f32_wanted(const struct cli *c) {
 }
 
 /* Threads past what the process may use only take turns with each other. */
-static int threads_of(struct cli *c, const struct machine *m) {
+static int threads_of(struct cli *c, const struct machine *m, bool planned) {
     int asked = (int)knobs_int(c->k, "threads"), n = plan_threads(&m->cpu, asked);
-    if (n < asked) {
+    if (n < asked && !planned) { /* a plan has said so */
         cli_note(c,
                  "ign: warning: %d threads are more than the %d that this process may use: %d %s",
                  asked, n, n, n == 1 ? "is started" : "are started");
@@ -138,16 +141,17 @@ static bool speculates(const struct cli *c) {
 static ign_model_options options_of(struct cli *c, const struct machine *m, int context,
                                     int batch) {
     struct knobs *k = c->k;
+    bool planned = batch > 0;
     if (context == 0 && knobs_given(k, "context")) {
         context = (int)knobs_int(k, "context");
     }
     return (ign_model_options){
         .device = knobs_str(k, "device"),
         .cpu_level = knobs_str(k, "cpu"),
-        .threads = threads_of(c, m),
+        .threads = threads_of(c, m, planned),
         .duty = (int)knobs_int(k, "duty"),
         .context = context,
-        .batch = batch ? batch : (int)knobs_int(k, "batch"),
+        .batch = planned ? batch : (int)knobs_int(k, "batch"),
         .kv_f32 = kv_f32_wanted(c),
         .no_speculation = !speculates(c),
         .no_mmap = knobs_bool(k, "no-mmap"),

@@ -38,6 +38,11 @@ void text_model_close(struct text_model *t); /* a half-opened one is fine */
 /* Whether the KV cache is to hold f32: --kv-type, or --device plain. */
 bool kv_f32_wanted(const struct cli *c);
 
+/* Positions that any model may be given, whatever it was trained for. */
+enum { CONTEXT_FREE = 32768 };
+/* ERR_RANGE: `asked` positions by `flag` are more than that, and than the model's n_ctx. */
+enum err_code context_refuse(int64_t asked, int n_ctx, const char *flag, struct err *e);
+
 /* Opens --model with the flags of the machine; prints its sizes before it loads (the log does) and
  * ends the program on Ctrl-C meanwhile. `context`: positions, 0 for --context or its default.
  * Returns an exit code, the error printed. */

@@ -104,13 +104,8 @@ static enum err_code context_of(struct job *j, int *context, struct err *e) {
     }
     const char *flag = max ? "max-context" : "context";
     *context = max || own_name ? (int)knobs_int(k, flag) : 0;
-    if (*context > 32768 && *context > j->need.n_ctx) {
-        err_set(e, ERR_RANGE, "a context of %d is more than the model's %d", *context,
-                j->need.n_ctx);
-        err_where(e, "--%s", flag);
-        err_hint(e, "take at most %d, or leave it out",
-                 j->need.n_ctx > 32768 ? j->need.n_ctx : 32768);
-        return ERR_RANGE;
+    if (*context > CONTEXT_FREE && *context > j->need.n_ctx) {
+        return context_refuse(*context, j->need.n_ctx, flag, e);
     }
     return ERR_OK;
 }

@@ -65,7 +65,11 @@ struct plan_row plan_row_of(enum plan_where where, const struct plan_model *m,
     return r;
 }
 
+/* The ceilings are those of the fast back end: of the definition nothing is estimated. */
 static void estimate(struct plan_row *r, const struct plan_model *m, const struct plan_opts *o) {
+    if (o->device && strcmp(o->device, "plain") == 0) {
+        return;
+    }
     /* A prompt needs the logits of its last token only. */
     uint64_t active = m->active_bytes[PLAN_FP32] / sizeof(float);
     uint64_t output = (uint64_t)m->n_vocab * (uint64_t)m->d_model;
@@ -124,6 +128,17 @@ static double gb(uint64_t bytes) {
     return (double)bytes / 1e9;
 }
 
+/* "5.62 GB"; below a tenth of that "28.4 MB". */
+struct amount {
+    char text[24];
+};
+static struct amount amount(uint64_t bytes) {
+    struct amount a;
+    bool small = bytes < 100000000;
+    snprintf(a.text, sizeof a.text, small ? "%.1f MB" : "%.2f GB", gb(bytes) * (small ? 1e3 : 1));
+    return a;
+}
+
 /* Cut where it is too long: a file's name can be. */
 static void say(char *out, size_t n, const char *fmt, ...) IGN_PRINTF(3, 4);
 static void say(char *out, size_t n, const char *fmt, ...) {
@@ -144,8 +159,8 @@ static struct plan_row judge(const struct maker *k, enum plan_quant q, int conte
     if (k->model->is_file && q != k->model->file_quant) {
         say(r.why, sizeof r.why, "the file is %s", plan_quant_name(k->model->file_quant));
     } else if (r.total > p->available) {
-        say(r.why, sizeof r.why, "needs %.2f GB, %.2f GB too much for %s", gb(r.total),
-            gb(r.total - p->available), p->limited_by);
+        say(r.why, sizeof r.why, "needs %s, %s too much for %s", amount(r.total).text,
+            amount(r.total - p->available).text, p->limited_by);
     } else if (context > k->model->n_ctx) {
         r.fits = true;
         say(r.why, sizeof r.why, "trained for %d", k->model->n_ctx);
@@ -212,6 +227,7 @@ static void choose(const struct maker *k) {
     p->row = judge(k, pick.row.quant, pick.row.context);
     if (!p->row.fits) {
         p->nearest = find_nearest(k);
+        p->least = judge(k, k->model->is_file ? k->model->file_quant : PLAN_INT4, CONTEXT_LEAST);
     }
 }
 
@@ -334,11 +350,12 @@ enum err_code plan_refuse(const struct plan_choice *p, struct err *e) {
     enum err_code rc = err_set(
         e, ERR_NOFIT,
         "the model needs %.2f GB (weights %.2f, KV cache %.2f, buffers %.2f, program %.2f), there "
-        "are %.2f GB (%s)",
-        gb(r->total), gb(r->weights), gb(r->kv), gb(r->scratch), gb(r->program), gb(p->available),
-        p->limited_by);
+        "are %s (%s)",
+        gb(r->total), gb(r->weights), gb(r->kv), gb(r->scratch), gb(r->program),
+        amount(p->available).text, p->limited_by);
     if (near->total == 0) {
-        err_hint(e, "take a smaller model or quantization, or give it more memory");
+        err_hint(e, "take a smaller model: the least of this one, %s with --context %d, needs %s",
+                 plan_quant_name(p->least.quant), p->least.context, amount(p->least.total).text);
     } else if (near->quant == r->quant) {
         err_hint(e, "--context %d would fit", near->context);
     } else {

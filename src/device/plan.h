@@ -69,6 +69,7 @@ enum { PLAN_ROW_MAX = PLAN_QUANT_N * 8, PLAN_WARNING_MAX = 3 };
 struct plan_choice {
     struct plan_row row;     /* what was asked for; where that does not fit, with the reason */
     struct plan_row nearest; /* where it does not fit: the nearest that does; total 0: none */
+    struct plan_row least;   /* the least of this model that could be asked for, fit or not */
     char device[16], precision[8]; /* "cpu"; of the arithmetic: "fp32" */
     int threads, batch;
     uint64_t available;  /* the least of all limits */
@@ -86,7 +87,7 @@ struct plan_choice {
 enum err_code plan_make(struct plan_choice *p, const struct plan_model *model,
                         const struct machine *m, const struct plan_opts *o, struct err *e);
 /* What does not fit as the error that it is for whoever wanted to load: ERR_NOFIT with the numbers
- * of p->row, and p->nearest as the hint. */
+ * of p->row, and p->nearest as the hint, or what p->least needs. */
 enum err_code plan_refuse(const struct plan_choice *p, struct err *e);
 /* The memory that may be taken: the least of what is available, the control group's limit and
  * max_memory (0: none), and in by [n] which of them it is. UINT64_MAX where nothing is known. */

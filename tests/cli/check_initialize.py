@@ -179,7 +179,7 @@ class Initialize(Case):
         self.fails(2, "exclude each other", "--model", MISTRAL, "--model-name", MISTRAL)
         self.fails(2, "exclude each other", "--model", MISTRAL, "--context", "512",
                    "--max-context", "512")
-        self.fails(2, "more than the model's", "--model", MISTRAL, "--max-context", "40000")
+        self.fails(2, "the most for this model", "--model", MISTRAL, "--max-context", "40000")
         self.fails(2, "511", "--model", MISTRAL, "--max-context", "511")
         self.fails(2, "int5", "--model", MISTRAL, "--quantization", "int5")
         self.fails(2, "the prompt is empty", "--model", MISTRAL, "--test-prompt", "")
