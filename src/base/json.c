@@ -85,6 +85,11 @@ enum err_code json_parse(const char *p, size_t n, struct json **root, struct err
     if (refused || json_error_code(&why) == json_error_out_of_memory) {
         return err_set(e, ERR_NOMEM, "out of memory reading JSON");
     }
+    /* The library repeats what it stumbled over: a key or a prompt, for all that we know. */
+    char *near = strstr(why.text, " near '");
+    if (near) {
+        *near = '\0';
+    }
     err_set(e, ERR_FORMAT, "not valid JSON: %s", why.text);
     err_where(e, "line %d, column %d", why.line, why.column);
     return ERR_FORMAT;

@@ -1,8 +1,8 @@
 /* os.h: everything that the program asks of the operating system.
  *
- * Owns the list; os_posix.c and os_process.c alone know the platform, and twins for another
- * system replace them whole. Refuses policy: what to map, where the store is and which signals
- * mean what is decided by the callers.
+ * Owns the list; os_posix.c, os_process.c and os_terminal.c alone know the platform, and twins for
+ * another system replace them whole. Refuses policy: what to map, where the store is and which
+ * signals mean what is decided by the callers.
  */
 #ifndef IGN_BASE_OS_H
 #define IGN_BASE_OS_H
@@ -202,8 +202,9 @@ void os_stamp(char out[OS_STAMP]);
 uint64_t os_random_seed(void);
 void os_sleep(double seconds);
 
-/* From now on SIGINT and SIGTERM add one to *count; the second ends the process at once with
- * status 130. SIGPIPE and SIGXFSZ are ignored, so that writes give errors. */
+/* From now on SIGINT, SIGTERM, SIGHUP (if it is not ignored) and SIGQUIT add one to *count; the
+ * second ends the process at once with status 130. SIGPIPE and SIGXFSZ are ignored, so that writes
+ * give errors. */
 void os_signals_catch(volatile int *count);
 
 /* Whether a counter that another thread or a signal may raise is not 0; NULL never is. */

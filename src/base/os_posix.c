@@ -1,10 +1,9 @@
 /* os_posix.c: the operating system, for Linux and its POSIX relatives.
  *
- * Owns the system calls for files, memory, threads, time and the terminal (os_process.c has the
- * rest), the handlers of SIGBUS, SIGINT and SIGTERM, and the state of the terminal. Refuses policy
- * (see os.h).
- * Invariant: a call interrupted by a signal is retried, except the reads that say otherwise; a
- * failed call leaves no descriptor, mapping or temporary file behind.
+ * Owns the system calls for files, memory, threads and time (os_process.c and os_terminal.c have
+ * the rest), and the handler of SIGBUS. Refuses policy (see os.h). Invariant: a call interrupted by
+ * a signal is retried, except the reads that say otherwise; a failed call leaves no descriptor,
+ * mapping or temporary file behind.
  */
 #define _GNU_SOURCE
 #include "base/os.h"
@@ -21,12 +20,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -368,23 +365,40 @@ enum err_code os_read_head(const char *path, char *out, size_t n, size_t *got, s
     return code;
 }
 
+/* A new file beside `real`, its name in tmp [n]. In a container every program has the same number,
+ * so that the number alone would meet what a killed one left behind. */
+static enum err_code os_temporary(const char *real, char *tmp, size_t n, int *fd, struct err *e) {
+    enum { TRIES = 16 };
+    for (int i = 0; i < TRIES; i++) {
+        int len =
+            snprintf(tmp, n, "%s.%08x.%d.tmp", real, (unsigned)os_random_seed(), (int)getpid());
+        if (len < 0 || (size_t)len >= n) {
+            errno = ENAMETOOLONG;
+            return os_fail(e, "write", real);
+        }
+        do {
+            *fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        } while (*fd < 0 && errno == EINTR);
+        if (*fd >= 0) {
+            return ERR_OK;
+        }
+        if (errno != EEXIST) {
+            break;
+        }
+    }
+    return os_fail(e, "write", tmp);
+}
+
 /* Writes, flushes and renames; `real` is the path without symbolic links. */
 static enum err_code os_replace(const char *real, const struct stat *old, const void *p, size_t n,
                                 struct err *e) {
     char tmp[PATH_MAX + 32];
-    int len = snprintf(tmp, sizeof tmp, "%s.%d.tmp", real, (int)getpid());
-    if (len < 0 || (size_t)len >= sizeof tmp) {
-        errno = ENAMETOOLONG;
-        return os_fail(e, "write", real);
-    }
     int fd;
-    do {
-        fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    } while (fd < 0 && errno == EINTR);
-    if (fd < 0) {
-        return os_fail(e, "write", tmp);
+    enum err_code code = os_temporary(real, tmp, sizeof tmp, &fd, e);
+    if (code) {
+        return code;
     }
-    enum err_code code = os_write_fd(fd, p, n, e);
+    code = os_write_fd(fd, p, n, e);
     if (code) {
         err_where(e, "%s", tmp);
     } else if ((old && fchmod(fd, old->st_mode & 07777) != 0) || fsync(fd) != 0) {
@@ -807,7 +821,7 @@ void os_relax(void) {
 #endif
 }
 
-/* ---- time, signals, terminal, process -------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------ */
 
 double os_now(void) {
     struct timespec t;
@@ -855,68 +869,6 @@ void os_sleep(double seconds) {
     struct timespec t = {.tv_sec = (time_t)seconds};
     t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
     while (seconds > 0 && nanosleep(&t, &t) != 0 && errno == EINTR) {
-    }
-}
-
-static struct termios term_before;
-static volatile sig_atomic_t term_fd = -1; /* the terminal in raw mode; -1 if none */
-static volatile int *signal_count;
-
-static void stop_handler(int sig) {
-    (void)sig;
-    if (os_stopped(signal_count)) {
-        if (term_fd >= 0) {
-            tcsetattr(term_fd, TCSANOW, &term_before);
-        }
-        _exit(130);
-    }
-    __atomic_store_n(signal_count, 1, __ATOMIC_RELAXED);
-}
-
-void os_signals_catch(volatile int *count) {
-    signal_count = count;
-    struct sigaction sa = {.sa_handler = stop_handler}; /* no SA_RESTART: reads must end */
-    sigemptyset(&sa.sa_mask);
-    sigaddset(&sa.sa_mask, SIGINT);
-    sigaddset(&sa.sa_mask, SIGTERM);
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
-}
-
-bool os_is_terminal(int fd) {
-    return isatty(fd) == 1;
-}
-
-int os_terminal_width(int fd) {
-    struct winsize w = {0};
-    return ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
-}
-
-enum err_code os_terminal_raw(int fd, struct err *e) {
-    if (term_fd >= 0) {
-        return ERR_OK;
-    }
-    if (tcgetattr(fd, &term_before) != 0) {
-        return err_set(e, ERR_IO, "cannot read the terminal's settings: %s", strerror(errno));
-    }
-    struct termios raw = term_before;
-    raw.c_iflag &= ~(tcflag_t)(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
-    raw.c_lflag &= ~(tcflag_t)(ECHO | ICANON | IEXTEN | ISIG);
-    raw.c_cc[VMIN] = 1;
-    raw.c_cc[VTIME] = 0;
-    if (tcsetattr(fd, TCSADRAIN, &raw) != 0) {
-        return err_set(e, ERR_IO, "cannot set the terminal: %s", strerror(errno));
-    }
-    term_fd = fd;
-    return ERR_OK;
-}
-
-void os_terminal_restore(int fd) {
-    if (fd == term_fd) {
-        tcsetattr(fd, TCSADRAIN, &term_before);
-        term_fd = -1;
     }
 }
 

@@ -48,17 +48,22 @@ enum err_code os_append_file(const char *path, const void *p, size_t n, struct e
     }
     if (fstat(fd, &before) != 0) {
         code = os_fail(e, "write", path);
-    } else if (!S_ISREG(before.st_mode)) {
+        goto done;
+    }
+    if (!S_ISREG(before.st_mode)) {
         code = err_set(e, ERR_FORMAT, "not a regular file");
         err_where(e, "%s", path);
-    } else if ((code = os_write_fd(fd, p, n, e))) {
+        goto done;
+    }
+    if ((code = os_write_fd(fd, p, n, e))) {
         err_where(e, "%s", path);
     } else if (fsync(fd) != 0) {
         code = os_fail(e, "write", path);
     }
-    if (code && code != ERR_FORMAT && ftruncate(fd, before.st_size) != 0) {
+    if (code && ftruncate(fd, before.st_size) != 0) {
         err_hint(e, "the file's last line is incomplete; make room and remove that line");
     }
+done:
     close(fd);
     return code;
 }

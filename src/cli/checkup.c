@@ -204,7 +204,7 @@ static void check_folder(struct checkup *u, const char *name, const char *path, 
     }
 }
 
-/* FILE.PROCESS.tmp, as os_write_file makes them, whose process is gone. */
+/* FILE.RANDOM.PROCESS.tmp, as os_write_file makes them, whose process is gone. */
 static bool is_leftover(const char *name) {
     size_t n = strlen(name), digits = 0;
     if (n < 6 || strcmp(name + n - 4, ".tmp") != 0) {

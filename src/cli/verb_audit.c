@@ -62,8 +62,10 @@ static int tail(struct cli *c, const struct audit_opts *o) {
         cli_json_begin(c, &w);
         json_key(&w, "lines");
         json_open(&w, '[');
-        for (const char *p = lines.p, *stop; p && *p; p = stop + 1) {
-            stop = strchr(p, '\n');
+        /* Each line ends in a newline; what is inside may be anything. */
+        const char *end = lines.len ? lines.p + lines.len : lines.p;
+        for (const char *p = lines.p, *stop; p < end; p = stop + 1) {
+            stop = memchr(p, '\n', (size_t)(end - p));
             json_put_str(&w, str_of(p, (size_t)(stop - p)));
         }
         json_close(&w, ']');

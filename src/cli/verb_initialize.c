@@ -47,6 +47,7 @@ static const struct knob own[] = {
      .help = "the same as --context; chosen by what fits when not given"},
     {.name = "test-prompt",
      .type = KNOB_STR,
+     .flags = KNOB_TEXT,
      .unit = "TEXT",
      .def = "Hello, this is a test.",
      .help = "what the self-test asks"},

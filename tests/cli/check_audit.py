@@ -224,6 +224,11 @@ class Ends(Case):
         self.fails(2, "audit", "frobnicate", log)
         self.assertFalse(os.path.exists(path("no log.lock")))
 
+    def test_tail_of_anything(self):
+        """Also of what is no log at all: a line may hold any byte."""
+        log = write("zeros.log", "a\0b\n\0\n")
+        self.assertEqual(len(self.ok("audit", "tail", log, "--json").json()["lines"]), 2)
+
 
 class Log(Case):
     RUN = ["logits", "--model", tiny(), "--ids", "1"]

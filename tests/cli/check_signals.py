@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at random moments: a clean exit, whole files, nobody left behind.
+"""SIGINT, SIGTERM, SIGHUP and SIGQUIT at random moments: a clean exit, whole files, nobody left behind.
 
     check_signals.py [N [SEED]]        N signals over all jobs (40 in ctest)
 
@@ -42,6 +42,8 @@ def orphans(session):
         if int(fields[3]) == session and fields[0] != "Z":
             found.append(pid)
     return found
+
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Job:
@@ -95,7 +97,7 @@ class Job:
 
     def wrong(self, p, tty, printed):
         """What is not as it must be, in words; None."""
-        early = p.returncode in (-signal.SIGINT, -signal.SIGTERM) and not printed.strip()
+        early = -p.returncode in ENDS and not printed.strip()
         if p.returncode not in (0, 130) and not early:
             return f"exit status {p.returncode}: {printed[-300:]!r}"
         if tty and termios.tcgetattr(tty[1]) != tty[2]:
@@ -181,7 +183,7 @@ class Signals(Case):
         ends = {0: 0, 130: 0}
         for i in range(N):
             job = every[i % len(every)]
-            sig, after = rng.choice((signal.SIGINT, signal.SIGTERM)), rng.random()
+            sig, after = rng.choice(ENDS), rng.random()
             p, tty = job.start()
             alarm = threading.Timer(after * length[job.name], p.send_signal, (sig,))
             alarm.start()

@@ -62,8 +62,8 @@ class Table(Case):
                     line = f"ign: error: {error['message']}; {error['hint']}"
                     self.assertRegex(line, r"^ign: error: .+ \(.+\); .+$")
                     for p in (plain, json):
-                        said = re.sub(r"\.\d+\.tmp", ".N.tmp", p.stderr.decode()).splitlines()
-                        self.assertIn(re.sub(r"\.\d+\.tmp", ".N.tmp", line), said)
+                        said = re.sub(r"\.[0-9a-f]{8}\.\d+\.tmp", ".N.tmp", p.stderr.decode()).splitlines()
+                        self.assertIn(re.sub(r"\.[0-9a-f]{8}\.\d+\.tmp", ".N.tmp", line), said)
 
 
 MARK = "Xyzzy7"
@@ -79,7 +79,7 @@ class Secrets(Case):
             extra = ["--log-level", level]
             if level == "debug":
                 extra += ["--log-file", log, "--log-format", "json"]
-            if args[0] in ("generate", "chat", "logits", "perplexity"):
+            if args[0] in ("generate", "chat", "initialize", "logits", "perplexity"):
                 extra += ["--audit", audit, "--audit-key-file", self.key]
             r = ign(*args, *extra, stdin=stdin)
             self.assertEqual(r.code, code, r)
@@ -118,6 +118,7 @@ class Secrets(Case):
     def test_others(self):
         m = ["--model", tiny()]
         broken = write("broken.json", f'[{{"role":"user","content":{MARK}}}]')
+        colon = write("colon.json", f'[{{"role":"user","content" "{MARK}"}}]')
         wrong = write("wrong.json", f'[{{"role":"{MARK}","content":"{MARK}"}}]')
         for code, args, stdin in (
                 (3, ["chat", *m], MARK * 100 + "\n"), (1, ["chat", "--model", NAN], MARK + "\n"),
@@ -126,6 +127,10 @@ class Secrets(Case):
                 (2, ["logits", *m, "--ids", MARK], ""), (2, ["logits", *m], f"1 2 {MARK}"),
                 (2, ["detokenize", *m, "--ids", f"7 {MARK}"], ""),
                 (1, ["template", *m, "--messages", broken], ""),
+                (1, ["template", *m, "--messages", self.key], ""),
+                (1, ["template", *m, "--messages", colon], ""),
+                (1, ["chat", *m, "--history", colon], ""),
+                (0, ["initialize", *m, "--dry-run", "--test-prompt", MARK], ""),
                 (2, ["tokenize", *m, MARK], ""),
                 (2, ["perplexity", *m], MARK)):
             with self.subTest(args=args):
