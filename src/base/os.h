@@ -154,7 +154,8 @@ void os_host_name(char *out, size_t n);
 /* The file of the running program, *path (mem_free). */
 enum err_code os_self_path(char **path, struct err *e);
 
-/* NORMAL leaves things as they are; LOW is nice 10; IDLE runs only where nobody else wants the
+/* NORMAL leaves things as they are; LOW is nice 10, or what it is already where that is more; IDLE
+ * runs only where nobody else wants the
  * processor or the disk (SCHED_IDLE and the idle I/O class on Linux). Of this thread and those that
  * it starts from now on: set it before any other. ERR_IO where the system refuses. */
 enum os_priority { OS_PRIORITY_NORMAL, OS_PRIORITY_LOW, OS_PRIORITY_IDLE };

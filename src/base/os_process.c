@@ -243,8 +243,12 @@ enum err_code os_priority_set(enum os_priority p, struct err *e) {
     if (p == OS_PRIORITY_NORMAL) {
         return ERR_OK;
     }
-    if (setpriority(PRIO_PROCESS, 0, p == OS_PRIORITY_LOW ? NICE_LOW : NICE_IDLE) != 0) {
-        return os_fail(e, "lower the priority", "--priority");
+    int wanted = p == OS_PRIORITY_LOW ? NICE_LOW : NICE_IDLE;
+    errno = 0; /* -1 is a nice value too */
+    int now = getpriority(PRIO_PROCESS, 0);
+    if (errno || (now < wanted && setpriority(PRIO_PROCESS, 0, wanted) != 0)) {
+        os_fail(e, "lower the priority", "--priority");
+        return err_hint(e, "leave --priority out, and start ign under nice instead"), e->code;
     }
     if (p == OS_PRIORITY_IDLE) {
         struct sched_param none = {0};

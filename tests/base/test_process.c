@@ -339,6 +339,31 @@ static void test_streams_hold(void **state) {
     assert_int_equal(wait_for(pid), 0);
 }
 
+/* In a process of its own that is nice to degree `at` already, or more where this one is: what LOW
+ * leaves there; -1: it failed. */
+static int nice_after_low(int at) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct err e = {0};
+        if (getpriority(PRIO_PROCESS, 0) < at) {
+            setpriority(PRIO_PROCESS, 0, at);
+        }
+        _exit(os_priority_set(OS_PRIORITY_LOW, &e) ? 255 : getpriority(PRIO_PROCESS, 0));
+    }
+    int after = wait_for(pid);
+    return after == 255 ? -1 : after;
+}
+
+/* Who is nicer already stays so: root would be raised, and anybody else refused. */
+static void test_priority_low(void **state) {
+    (void)state;
+    int mine = getpriority(PRIO_PROCESS, 0);
+    assert_int_equal(nice_after_low(0), mine > 10 ? mine : 10);
+    assert_int_equal(nice_after_low(10), mine > 10 ? mine : 10);
+    assert_int_equal(nice_after_low(15), mine > 15 ? mine : 15);
+    assert_int_equal(nice_after_low(19), 19);
+}
+
 static int setup(void **state) {
     (void)state;
     return mkdtemp(dir) ? 0 : -1;
@@ -353,12 +378,13 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append),     cmocka_unit_test(test_append_fails),
-        cmocka_unit_test(test_open_end),   cmocka_unit_test(test_lock),
-        cmocka_unit_test(test_lock_waits), cmocka_unit_test(test_remove),
-        cmocka_unit_test(test_file_info),  cmocka_unit_test(test_disk_free),
-        cmocka_unit_test(test_alive),      cmocka_unit_test(test_names),
-        cmocka_unit_test(test_stamp),      cmocka_unit_test(test_streams_hold),
+        cmocka_unit_test(test_append),       cmocka_unit_test(test_append_fails),
+        cmocka_unit_test(test_open_end),     cmocka_unit_test(test_lock),
+        cmocka_unit_test(test_lock_waits),   cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_file_info),    cmocka_unit_test(test_disk_free),
+        cmocka_unit_test(test_alive),        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_stamp),        cmocka_unit_test(test_streams_hold),
+        cmocka_unit_test(test_priority_low),
     };
     return cmocka_run_group_tests_name("process", tests, setup, teardown);
 }
