@@ -197,6 +197,9 @@ static enum err_code knobs_resolve(struct knobs *k, struct err *e) {
             enum err_code code = value_set(v, lift && knobs_bool(k, lift), e);
             if (code) {
                 char place[320];
+                if (v->origin == KNOB_FILE) { /* its place is a line, not the key's name */
+                    err_where(e, "%s", v->knob->name);
+                }
                 err_where(e, "%s", value_place(v, place, sizeof place));
                 return code;
             }

@@ -193,7 +193,7 @@ class Broken(Case):
         lifted = write("lifted.toml", "max-tokens = 9000\n")
         r = ign("config", "check", "--config", lifted)
         self.assertEqual(r.code, 2, r)
-        self.assertIn(f"9000 is not in 1..4096 ({lifted}, line 1)".encode(), r.err)
+        self.assertIn(f"9000 is not in 1..4096 ({lifted}, line 1, max-tokens)".encode(), r.err)
         r = self.ok("config", "path", "--config", good)
         self.assertEqual(r.text.split("\n"), ["/etc/ign/ign.toml", USER, good, ""])
         self.fails(2, "config")
