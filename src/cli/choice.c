@@ -6,10 +6,16 @@
 
 #include "model/need.h"
 
-enum err_code choice_make(struct plan_choice *p, const struct machine *m, struct err *e) {
+enum err_code choice_make(struct plan_choice *p, const struct cli *c, const struct machine *m,
+                          struct err *e) {
     struct plan_model model;
     struct model_opts mo = {0};
-    struct plan_opts o = {.quant = -1};
+    struct plan_opts o = {
+        .context = knobs_given(c->k, "context") ? (int)knobs_int(c->k, "context") : 0,
+        .threads = (int)knobs_int(c->k, "threads"),
+        .quant = -1,
+        .max_memory = knobs_size(c->k, "max-memory"),
+    };
     enum err_code code = need_of_name(&model, CHOICE_MODEL, &mo, e);
     if (!code && !(code = plan_make(p, &model, m, &o, e)) && !p->row.fits && p->nearest.total) {
         p->row = p->nearest;

@@ -12,8 +12,10 @@
 /* As the predecessor's default was. */
 #define CHOICE_MODEL "llama3.1-8b"
 
-/* As nothing else is asked for; where that does not fit, the nearest that does. */
-enum err_code choice_make(struct plan_choice *p, const struct machine *m, struct err *e);
+/* With the --context, --threads and --max-memory of the call; where that does not fit, the nearest
+ * that does. For a verb with KNOB_PLAN. */
+enum err_code choice_make(struct plan_choice *p, const struct cli *c, const struct machine *m,
+                          struct err *e);
 /* Puts "chosen" and its object. */
 void choice_put(struct json_writer *w, const struct plan_choice *p);
 void choice_print(struct cli *c, const struct machine *m, const struct plan_choice *p);

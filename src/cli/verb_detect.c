@@ -146,7 +146,7 @@ static int run(struct cli *c) {
     struct machine m;
     struct plan_choice p;
     struct err e = {0};
-    if (look_machine(c, &m, true, &e) || choice_make(&p, &m, &e)) {
+    if (look_machine(c, &m, true, &e) || choice_make(&p, c, &m, &e)) {
         return cli_fail(c, &e);
     }
     if (c->json) {
@@ -161,7 +161,7 @@ const struct verb verb_detect = {
     .args = {.name = "detect-gpu",
              .operands = "",
              .about = "what this machine has, and what would be chosen on it",
-             .groups = KNOB_DEVICE,
+             .groups = KNOB_DEVICE | KNOB_PLAN,
              .own = own,
              .n_own = sizeof own / sizeof *own},
     .run = run,

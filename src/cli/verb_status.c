@@ -65,7 +65,7 @@ static enum err_code gather(struct status *s, struct err *e) {
     struct err why = {0};
     char line[512];
     enum err_code rc = checkup_run(&s->up, s->c, false, e);
-    if (rc || (rc = choice_make(&s->choice, &s->up.machine, e)) || !s->up.state_path) {
+    if (rc || (rc = choice_make(&s->choice, s->c, &s->up.machine, e)) || !s->up.state_path) {
         return rc;
     }
     rc = instance_list(s->up.state_path, &s->running, &s->n_running, &why);

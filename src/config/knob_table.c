@@ -71,15 +71,15 @@ static const struct knob table[] = {
     {.name = "no-mmap", .type = KNOB_BOOL, .group = KNOB_MODEL,
      .help = "read the model file into memory instead of mapping it"},
 
-    {.name = "context", .type = KNOB_INT, .group = KNOB_RUN, .flags = KNOB_MAY_PASS, .unit = "N",
+    {.name = "context", .type = KNOB_INT, .group = KNOB_RUN | KNOB_PLAN, .flags = KNOB_MAY_PASS, .unit = "N",
      .def = "4096", .min = 512, .max = 32768,
      .help = "tokens that the model can see; more than 32768 where it was trained for more"},
     {.name = "device", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "NAME", .def = "auto",
      .choices = "auto|cpu|plain", .help = "what computes; plain is the slow definition of correct"},
-    {.name = "threads", .type = KNOB_INT, .group = KNOB_RUN, .unit = "N", .min = 1, .max = 1024,
+    {.name = "threads", .type = KNOB_INT, .group = KNOB_RUN | KNOB_PLAN, .unit = "N", .min = 1, .max = 1024,
      .help = "threads that compute, at most as many as the program has processors; one for each "
              "physical core when not given"},
-    {.name = "max-memory", .type = KNOB_SIZE, .group = KNOB_RUN, .unit = "SIZE", .min = 1 << 20,
+    {.name = "max-memory", .type = KNOB_SIZE, .group = KNOB_RUN | KNOB_PLAN, .unit = "SIZE", .min = 1 << 20,
      .max = KNOB_SIZE_MAX,
      .help = "refuse to load what would take more memory in all; what is available when not given"},
     {.name = "priority", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "CLASS", .def = "normal",

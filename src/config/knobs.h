@@ -47,7 +47,8 @@ enum knob_group {
     KNOB_COMMON = 64,  /* every verb: --json --quiet --verbose --color */
     KNOB_DEVICE = 128, /* whoever looks for accelerators: --system-root --drivers --probe-seconds */
     KNOB_AUDIT = 256,  /* whoever acts, and is written down: --audit ... */
-    KNOB_STORE = 512   /* whoever looks into the folders: --store --state */
+    KNOB_STORE = 512,  /* whoever looks into the folders: --store --state */
+    KNOB_PLAN = 1024   /* whoever shows a choice: --context --threads --max-memory */
 };
 /* Of a verb that shows every setting: all groups, but no flag of one call. */
 #define KNOB_ALL (~0u)

@@ -212,6 +212,15 @@ class Status(Rig):
         self.assertEqual(d["config"]["knobs"]["store"]["value"], self.store)
         self.assertEqual(d["config"]["knobs"]["store"]["origin"], "flag")
 
+    def test_choice_is_asked_for(self):
+        d = self.status(0, "--threads", "1", "--context", "1024")["chosen"]
+        self.assertEqual((d["threads"], d["context"]), (1, 1024))
+        for d in (self.status(0, "--max-memory", "64MiB"),
+                  self.status(environ=env(IGN_MAX_MEMORY="64MiB")),
+                  ign("detect-gpu", "--json", "--drivers", self.none,
+                      environ=env(IGN_MAX_MEMORY="64MiB")).json()):
+            self.assertIs(d["chosen"]["fits"], False)
+
     def test_text(self):
         r = self.run_verb("status", environ=env(IGN_TOP_P="0.5"))
         self.assertEqual(r.code, 0, r)
