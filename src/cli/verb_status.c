@@ -330,7 +330,8 @@ const struct verb verb_status = {
     .args = {.name = "status",
              .operands = "",
              .about = "models, devices, what runs, and whether all is well",
-             .groups = KNOB_ALL},
+             .groups = KNOB_ALL,
+             .any_environment = true},
     .run = run,
     .any_settings = true,
 };

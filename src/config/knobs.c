@@ -194,7 +194,15 @@ static enum err_code knobs_resolve(struct knobs *k, struct err *e) {
             if (!v->text || (v->knob->type == KNOB_BOOL) != (pass == 0)) {
                 continue;
             }
-            enum err_code code = value_set(v, lift && knobs_bool(k, lift), e);
+            bool lifted = lift && knobs_bool(k, lift);
+            if (v->origin == KNOB_ENV && k->verb->any_environment && value_set(v, lifted, NULL)) {
+                v->origin = KNOB_DEFAULT;
+                v->text = v->knob->def;
+                if (!v->text) {
+                    continue;
+                }
+            }
+            enum err_code code = value_set(v, lifted, e);
             if (code) {
                 char place[320];
                 if (v->origin == KNOB_FILE) { /* its place is a line, not the key's name */

@@ -80,6 +80,7 @@ struct knob_verb {
     int min_operand, max_operand;
     const char *about;      /* one line for the list of verbs */
     unsigned groups;        /* of the table; KNOB_COMMON is always meant */
+    bool any_environment;   /* a wrong variable counts as absent: the verb reports it itself */
     const struct knob *own; /* [n_own] flags of this verb alone, never read from the environment; */
     size_t n_own;           /* one with a name of the table takes its place */
 };

@@ -212,6 +212,17 @@ class Status(Rig):
         self.assertEqual(d["config"]["knobs"]["store"]["value"], self.store)
         self.assertEqual(d["config"]["knobs"]["store"]["origin"], "flag")
 
+    def test_wrong_variable(self):
+        """A report about what is wrong does not end at it."""
+        for name, value in (("TEMPERATURE", "high"), ("MAX_MEMORY", "much"), ("MLOCK", "perhaps")):
+            d = self.status(1, environ=env(**{f"IGN_{name}": value}))
+            (check,) = [c for c in d["checks"] if not c["ok"]]
+            self.assertEqual(check["name"], "configuration")
+            self.assertIn(f"IGN_{name}", check["detail"])
+        for name in ("TEMPERATURE", "PROBE_SECONDS", "COLOR"):
+            check = self.doctor(1, environ=env(**{f"IGN_{name}": "x"}))["configuration"]
+            self.assertIn(f"IGN_{name}", check["detail"])
+
     def test_choice_is_asked_for(self):
         d = self.status(0, "--threads", "1", "--context", "1024")["chosen"]
         self.assertEqual((d["threads"], d["context"]), (1, 1024))
