@@ -63,7 +63,12 @@ void plan_put(struct json_writer *w, const struct plan_choice *p) {
     put_z(w, "device", p->device);
     put_z(w, "precision", p->precision);
     put_row(w, &p->row);
-    put_uint(w, "available_bytes", p->available);
+    json_key(w, "available_bytes");
+    if (p->available == UINT64_MAX) {
+        json_put_null(w); /* the system does not say */
+    } else {
+        json_put_uint(w, p->available);
+    }
     put_z(w, "limited_by", p->limited_by);
     put_uint(w, "threads", (uint64_t)p->threads);
     put_uint(w, "batch", (uint64_t)p->batch);
@@ -116,7 +121,11 @@ void plan_print(struct cli *c, const struct plan_model *model, const struct plan
     cli_printf(c,
                "%-14s %.2f GB: weights %.2f, KV cache %.2f, scratch %.2f, program and text %.2f\n",
                "Memory", gb(r->total), gb(r->weights), gb(r->kv), gb(r->scratch), gb(r->program));
-    cli_printf(c, "%-14s %.2f GB (%s)\n", "Available", gb(p->available), p->limited_by);
+    if (p->available == UINT64_MAX) {
+        cli_printf(c, "%-14s unknown: the system does not say\n", "Available");
+    } else {
+        cli_printf(c, "%-14s %.2f GB (%s)\n", "Available", gb(p->available), p->limited_by);
+    }
     cli_printf(c, "%-14s %s; %s\n", "Verdict", r->fits ? "fits" : "does not fit", p->why);
     if (r->tokens_per_s[1] > 0) {
         cli_printf(c, "%-14s %s tokens per second, from what this machine reads at most\n",

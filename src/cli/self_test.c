@@ -169,10 +169,11 @@ static ign_status generate(ign_model *m, const int32_t *ids, size_t n, bool past
     return rc;
 }
 
+/* One token for ever, from the first or the second on. */
 static bool repeats(const struct answer *a) {
     const int32_t *id = (const int32_t *)a->ids.p;
     for (size_t i = 1; i < a->n_ids; i++) {
-        if (id[i] != id[0]) {
+        if (id[i] != id[a->n_ids - 1]) {
             return false;
         }
     }

@@ -357,7 +357,11 @@ static int load_and_test(struct job *j) {
         return cli_fail_ign(c, &why);
     }
     stage_end(j, TEST);
-    return j->answer.stop == IGN_STOP_CANCELLED ? EXIT_INTERRUPTED : EXIT_DONE;
+    if (j->answer.stop == IGN_STOP_CANCELLED) {
+        err_set(&e, ERR_CANCELLED, "interrupted during the self-test");
+        return cli_fail(c, &e);
+    }
+    return EXIT_DONE;
 }
 
 static int work(struct job *j) {

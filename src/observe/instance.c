@@ -113,7 +113,7 @@ enum err_code instance_enter(struct instance **out, const char *folder,
     if (rc) {
         goto fail;
     }
-    snprintf(name, sizeof name, "%llu.json", (unsigned long long)os_process_id());
+    snprintf(name, sizeof name, "run-%llu.json", (unsigned long long)os_process_id());
     size_t n = strlen(folder) + sizeof name + 1;
     i = mem_zalloc(1, sizeof *i + n);
     if (!i) {
@@ -150,13 +150,14 @@ void instance_leave(struct instance *i) {
 /* ---- all of them -----------------------------------------------------------------------------
  */
 
-/* The number in "NUMBER.json"; 0 for any other name. */
+/* The number in "run-NUMBER.json"; 0 for any other name. */
 static uint64_t process_of(const char *name) {
-    size_t n = strspn(name, "0123456789");
-    if (n == 0 || n > 19 || name[0] == '0' || strcmp(name + n, ".json") != 0) {
+    const char *number = strncmp(name, "run-", 4) == 0 ? name + 4 : "";
+    size_t n = strspn(number, "0123456789");
+    if (n == 0 || n > 19 || number[0] == '0' || strcmp(number + n, ".json") != 0) {
         return 0;
     }
-    return strtoull(name, NULL, 10);
+    return strtoull(number, NULL, 10);
 }
 
 /* As much of a member as fits, ending between two characters. */

@@ -1,7 +1,7 @@
 /* instance.h: which `ign` processes run on this machine, and what was measured last.
  *
- * Owns the state folder: one file ID.json a running process, locked by it while it lives, a file
- * `lock` for the moments in which files come and go, and the name of benchmark.json, the last
+ * Owns the state folder: one file run-ID.json a running process, locked by it while it lives, a
+ * file `lock` for the moments in which files come and go, and the name of benchmark.json, the last
  * result. Refuses to talk to other processes. Invariant: a file whose lock is free belongs to
  * nobody and is removed by whoever looks.
  */

@@ -267,14 +267,14 @@ class Status(Rig):
         self.assertIn(f"{p.pid} generate", self.run_verb("status").text)
         p.send_signal(signal.SIGKILL)
         p.communicate()
-        self.assertTrue(os.path.exists(os.path.join(self.state, f"{p.pid}.json")))
+        self.assertTrue(os.path.exists(os.path.join(self.state, f"run-{p.pid}.json")))
         self.assertEqual(self.status()["instances"], [])
-        self.assertFalse(os.path.exists(os.path.join(self.state, f"{p.pid}.json")))
+        self.assertFalse(os.path.exists(os.path.join(self.state, f"run-{p.pid}.json")))
 
     def test_stale(self):
-        write("state/4194000.json", '{"process":4194000,"verb":"serve"}')
+        write("state/run-4194000.json", '{"process":4194000,"verb":"serve"}')
         self.assertEqual(self.status()["server"], {"running": False})
-        self.assertFalse(os.path.exists(path("state/4194000.json")))
+        self.assertFalse(os.path.exists(path("state/run-4194000.json")))
 
     def test_benchmark(self):
         kept = {"model": "m", "decode": {"tokens_per_second": {"median": 12.5}}}

@@ -157,7 +157,7 @@ static void test_number_again(void **state) {
     char path[300];
     struct err e = {0};
     assert_int_equal(os_mkdirs(folder, &e), ERR_OK);
-    snprintf(path, sizeof path, "%s/%d.json", folder, (int)getpid());
+    snprintf(path, sizeof path, "%s/run-%d.json", folder, (int)getpid());
     put(in_dir("precious"), "not an entry");
     assert_int_equal(symlink("../precious", path), 0);
     assert_int_equal(instance_enter(&i, folder, &info, &e), ERR_OK);
@@ -268,7 +268,7 @@ static void test_hostile(void **state) {
         struct instance_info *list;
         struct os_lock *l = NULL;
         size_t n;
-        snprintf(path, sizeof path, "%s/%d.json", folder, (int)getpid());
+        snprintf(path, sizeof path, "%s/run-%d.json", folder, (int)getpid());
         if (i < sizeof texts / sizeof *texts) {
             snprintf(text, sizeof text, texts[i], (int)getpid());
         } else {
@@ -301,8 +301,9 @@ static void test_strangers(void **state) {
     (void)state;
     const char *folder = in_dir("strangers");
     static const char *const names[] = {
-        "benchmark.json", "notes",   "12",       "12.json.bak",
-        "0.json",         "-5.json", "1e3.json", "99999999999999999999.json"};
+        "benchmark.json", "notes",       "12",           "12.json.bak",
+        "run-0.json",     "run--5.json", "run-1e3.json", "run-99999999999999999999.json",
+        "2024.json"};
     char path[300];
     struct err e = {0};
     assert_int_equal(os_mkdirs(folder, &e), ERR_OK);
@@ -310,9 +311,9 @@ static void test_strangers(void **state) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         put(path, "mine");
     }
-    snprintf(path, sizeof path, "%s/77.json", folder);
+    snprintf(path, sizeof path, "%s/run-77.json", folder);
     assert_int_equal(mkdir(path, 0700), 0);
-    snprintf(path, sizeof path, "%s/78.json", folder);
+    snprintf(path, sizeof path, "%s/run-78.json", folder);
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(count(folder), 0);
     assert_false(os_file_exists(path)); /* nobody's */
