@@ -165,7 +165,9 @@ static enum err_code check_model(struct checkup *u, const char *path, const char
         rc = is_later_part(name) ? ERR_OK : model_look(path, &m, &why);
     }
     if (rc) {
-        fail_model(u, check, &why, "get the file again");
+        fail_model(u, check, &why,
+                   rc == ERR_IO ? "let this user read it, or get the file again"
+                                : "get the file again");
         rc = ERR_OK;
     } else {
         rc = check_sum(u, path, check, &m, e);

@@ -61,11 +61,17 @@ static int fail_no_verb(struct cli *c, const char *word) {
     return cli_fail(c, &e);
 }
 
+/* A terminal that obeys escape sequences; one that says it is dumb prints them. */
+static bool shows_escapes(int fd) {
+    const char *term = knobs_env("TERM");
+    return os_is_terminal(fd) && term && strcmp(term, "dumb") != 0;
+}
+
 /* --color, NO_COLOR (no-color.org) and what standard error is. */
 static bool color_wanted(const struct knobs *k) {
     const char *color = knobs_str(k, "color");
     if (strcmp(color, "auto") == 0) {
-        return os_is_terminal(2) && !knobs_env("NO_COLOR");
+        return shows_escapes(2) && !knobs_env("NO_COLOR");
     }
     return strcmp(color, "always") == 0;
 }
@@ -198,7 +204,7 @@ static int words_run(struct cli *c, int argc, char *const *argv) {
 
 int main(int argc, char **argv) {
     os_streams_hold();
-    struct cli c = {.out_terminal = os_is_terminal(1), .err_terminal = os_is_terminal(2)};
+    struct cli c = {.out_terminal = os_is_terminal(1), .err_terminal = shows_escapes(2)};
     os_signals_catch(&signals);
     buf_init(&c.out, (size_t)1 << 40);
     c.json = knobs_json_wanted(argc, argv);
