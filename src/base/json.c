@@ -283,3 +283,27 @@ void json_put_raw(struct json_writer *w, struct str json) {
     json_separate(w);
     buf_put(w->out, json.p, json.n);
 }
+
+void json_member_int(struct json_writer *w, const char *key, int64_t v) {
+    json_key(w, key);
+    json_put_int(w, v);
+}
+
+void json_member_uint(struct json_writer *w, const char *key, uint64_t v) {
+    json_key(w, key);
+    json_put_uint(w, v);
+}
+
+void json_member_real(struct json_writer *w, const char *key, double v) {
+    json_key(w, key);
+    json_put_real(w, v);
+}
+
+void json_member_z(struct json_writer *w, const char *key, const char *z) {
+    json_key(w, key);
+    json_put_z(w, z);
+}
+
+void json_member_or_null(struct json_writer *w, const char *key, const char *z) {
+    json_member_z(w, key, z && z[0] ? z : NULL);
+}

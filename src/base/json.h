@@ -61,6 +61,12 @@ void json_put_uint(struct json_writer *w, uint64_t v);
 void json_put_real(struct json_writer *w, double v); /* not finite becomes null */
 void json_put_bool(struct json_writer *w, bool v);
 void json_put_null(struct json_writer *w);
+/* A key and its value. */
+void json_member_int(struct json_writer *w, const char *key, int64_t v);
+void json_member_uint(struct json_writer *w, const char *key, uint64_t v);
+void json_member_real(struct json_writer *w, const char *key, double v);
+void json_member_z(struct json_writer *w, const char *key, const char *z);
+void json_member_or_null(struct json_writer *w, const char *key, const char *z); /* "" is null */
 void json_put_raw(struct json_writer *w, struct str json); /* a whole value, not looked at */
 
 #endif

@@ -59,21 +59,6 @@ static double percent(const struct benchmark *b, double rate, double ceiling) {
 
 /* ---- for programs -------------------------------------------------------------------------- */
 
-static void put_real(struct json_writer *w, const char *key, double v) {
-    json_key(w, key);
-    json_put_real(w, v);
-}
-
-static void put_int(struct json_writer *w, const char *key, int64_t v) {
-    json_key(w, key);
-    json_put_int(w, v);
-}
-
-static void put_z(struct json_writer *w, const char *key, const char *z) {
-    json_key(w, key);
-    json_put_z(w, z);
-}
-
 static void open_key(struct json_writer *w, const char *key, char bracket) {
     json_key(w, key);
     json_open(w, bracket);
@@ -81,29 +66,29 @@ static void open_key(struct json_writer *w, const char *key, char bracket) {
 
 void benchmark_put_settings(const struct benchmark *b, struct json_writer *w) {
     const struct benchmark_plan *p = &b->plan;
-    put_z(w, "model", b->info.name);
-    put_z(w, "architecture", b->info.architecture);
+    json_member_z(w, "model", b->info.name);
+    json_member_z(w, "architecture", b->info.architecture);
     json_key(w, "parameters");
     json_put_uint(w, b->info.parameters);
     json_key(w, "weights_bytes");
     json_put_uint(w, b->info.weights_bytes);
-    put_z(w, "device", b->info.device);
-    put_int(w, "threads", p->threads);
-    put_int(w, "duty", p->duty);
-    put_int(w, "context", b->info.context);
-    put_int(w, "batch", p->batch);
-    put_int(w, "time", os_wall_time());
-    put_z(w, "version", ign_version());
-    put_int(w, "prompt_tokens", p->n_prompt);
-    put_int(w, "new_tokens", p->n_new);
+    json_member_z(w, "device", b->info.device);
+    json_member_int(w, "threads", p->threads);
+    json_member_int(w, "duty", p->duty);
+    json_member_int(w, "context", b->info.context);
+    json_member_int(w, "batch", p->batch);
+    json_member_int(w, "time", os_wall_time());
+    json_member_z(w, "version", ign_version());
+    json_member_int(w, "prompt_tokens", p->n_prompt);
+    json_member_int(w, "new_tokens", p->n_new);
     json_key(w, "repeat");
     if (p->n_request > 0) {
         json_put_int(w, p->n_request);
     } else {
         json_put_null(w);
     }
-    put_real(w, "duration_seconds", p->n_request > 0 ? NAN : p->seconds);
-    put_int(w, "concurrent_requests", p->n_session);
+    json_member_real(w, "duration_seconds", p->n_request > 0 ? NAN : p->seconds);
+    json_member_int(w, "concurrent_requests", p->n_session);
 }
 
 /* Of the formats that the file's matrices have. */
@@ -111,8 +96,8 @@ static void put_formats(const struct benchmark *b, struct json_writer *w) {
     open_key(w, "formats", '{');
     for (int t = 0; t < DT_MAX; t++) {
         if (b->cost.mac[t] > 0 || ((enum dtype)t == b->cost.out_type && b->cost.out_mac > 0)) {
-            put_real(w, dtype_info((uint32_t)t)->name,
-                     benchmark_ceiling(b, ceiling_of((enum dtype)t)));
+            json_member_real(w, dtype_info((uint32_t)t)->name,
+                             benchmark_ceiling(b, ceiling_of((enum dtype)t)));
         }
     }
     json_close(w, '}');
@@ -121,18 +106,18 @@ static void put_formats(const struct benchmark *b, struct json_writer *w) {
 static void put_ceilings(const struct benchmark *b, struct json_writer *w) {
     double mac, seconds = prompt_seconds(b, &mac);
     open_key(w, "ceilings", '{');
-    put_z(w, "level", b->ceiling.level);
-    put_real(w, "read_gb_per_s", benchmark_ceiling(b, CEILING_READ));
-    put_real(w, "int8_gmac_per_s", benchmark_ceiling(b, CEILING_INT8));
+    json_member_z(w, "level", b->ceiling.level);
+    json_member_real(w, "read_gb_per_s", benchmark_ceiling(b, CEILING_READ));
+    json_member_real(w, "int8_gmac_per_s", benchmark_ceiling(b, CEILING_INT8));
     double bf16 = benchmark_ceiling(b, CEILING_BF16);
-    put_real(w, "bf16_gmac_per_s", bf16 > 0 ? bf16 : NAN);
-    put_real(w, "f32_gmac_per_s", benchmark_ceiling(b, CEILING_F32));
+    json_member_real(w, "bf16_gmac_per_s", bf16 > 0 ? bf16 : NAN);
+    json_member_real(w, "f32_gmac_per_s", benchmark_ceiling(b, CEILING_F32));
     put_formats(b, w);
-    put_real(w, "model_gmac_per_s", seconds > 0 ? mac / seconds * 1e-9 : NAN);
+    json_member_real(w, "model_gmac_per_s", seconds > 0 ? mac / seconds * 1e-9 : NAN);
     open_key(w, "spread_percent", '{');
     for (int i = 0; i < CEILING_N; i++) {
         if (ceiling_rate(&b->ceiling, i) > 0) {
-            put_real(w, ceiling_name(i), 100 * b->ceiling.spread_of[i]);
+            json_member_real(w, ceiling_name(i), 100 * b->ceiling.spread_of[i]);
         }
     }
     json_close(w, '}');
@@ -141,9 +126,9 @@ static void put_ceilings(const struct benchmark *b, struct json_writer *w) {
 
 static void put_rates(struct json_writer *w, struct series *s) {
     open_key(w, "tokens_per_second", '{');
-    put_real(w, "min", series_quantile(s, 0));
-    put_real(w, "median", series_quantile(s, 0.5));
-    put_real(w, "max", series_quantile(s, 1));
+    json_member_real(w, "min", series_quantile(s, 0));
+    json_member_real(w, "median", series_quantile(s, 0.5));
+    json_member_real(w, "max", series_quantile(s, 1));
     json_close(w, '}');
 }
 
@@ -152,27 +137,27 @@ static void put_phases(struct benchmark *b, struct json_writer *w) {
     double prefill = series_quantile(&r->prefill, 0.5), decode = series_quantile(&r->decode, 0.5);
     double most = benchmark_prefill_ceiling(b), bytes = bytes_per_token(b);
     open_key(w, "prefill", '{');
-    put_int(w, "tokens", b->plan.n_prompt);
+    json_member_int(w, "tokens", b->plan.n_prompt);
     put_rates(w, &r->prefill);
-    put_real(w, "ceiling_tokens_per_second", most);
-    put_real(w, "percent_of_ceiling", percent(b, prefill, most));
+    json_member_real(w, "ceiling_tokens_per_second", most);
+    json_member_real(w, "percent_of_ceiling", percent(b, prefill, most));
     json_close(w, '}');
     most = benchmark_decode_ceiling(b);
     open_key(w, "decode", '{');
-    put_int(w, "tokens", b->plan.n_new);
+    json_member_int(w, "tokens", b->plan.n_new);
     put_rates(w, &r->decode);
-    put_real(w, "bytes_per_token", bytes);
-    put_real(w, "gb_per_s", b->plan.n_session == 1 ? decode * bytes * 1e-9 : NAN);
-    put_real(w, "ceiling_tokens_per_second", most);
-    put_real(w, "percent_of_ceiling", percent(b, decode, most));
+    json_member_real(w, "bytes_per_token", bytes);
+    json_member_real(w, "gb_per_s", b->plan.n_session == 1 ? decode * bytes * 1e-9 : NAN);
+    json_member_real(w, "ceiling_tokens_per_second", most);
+    json_member_real(w, "percent_of_ceiling", percent(b, decode, most));
     json_close(w, '}');
 }
 
 static void put_milliseconds(struct json_writer *w, const char *key, struct series *s) {
     open_key(w, key, '{');
-    put_real(w, "p50", 1e3 * series_quantile(s, 0.5));
-    put_real(w, "p95", 1e3 * series_quantile(s, 0.95));
-    put_real(w, "p99", 1e3 * series_quantile(s, 0.99));
+    json_member_real(w, "p50", 1e3 * series_quantile(s, 0.5));
+    json_member_real(w, "p95", 1e3 * series_quantile(s, 0.95));
+    json_member_real(w, "p99", 1e3 * series_quantile(s, 0.99));
     json_close(w, '}');
 }
 
@@ -183,12 +168,12 @@ static double per_second(const struct benchmark_result *r, double n) {
 static void put_requests(struct benchmark *b, struct json_writer *w) {
     struct benchmark_result *r = &b->result;
     open_key(w, "requests", '{');
-    put_int(w, "total", (int64_t)(r->n_done + r->n_failed));
-    put_int(w, "failed", (int64_t)r->n_failed);
-    put_z(w, "first_failure", r->n_failed > 0 ? r->why : NULL);
-    put_real(w, "seconds", r->seconds);
-    put_real(w, "per_second", per_second(r, (double)r->n_done));
-    put_real(w, "tokens_per_second", per_second(r, r->tokens));
+    json_member_int(w, "total", (int64_t)(r->n_done + r->n_failed));
+    json_member_int(w, "failed", (int64_t)r->n_failed);
+    json_member_z(w, "first_failure", r->n_failed > 0 ? r->why : NULL);
+    json_member_real(w, "seconds", r->seconds);
+    json_member_real(w, "per_second", per_second(r, (double)r->n_done));
+    json_member_real(w, "tokens_per_second", per_second(r, r->tokens));
     put_milliseconds(w, "ttft_ms", &r->first);
     put_milliseconds(w, "itl_ms", &r->next);
     json_close(w, '}');
@@ -197,15 +182,15 @@ static void put_requests(struct benchmark *b, struct json_writer *w) {
 static void put_noise(const struct benchmark *b, struct json_writer *w) {
     const struct benchmark_noise *n = &b->noise;
     open_key(w, "noise", '{');
-    put_real(w, "steal_percent", n->seen.steal_percent);
-    put_real(w, "other_load_percent", n->seen.other_percent);
-    put_real(w, "own_percent", n->seen.own_percent);
-    put_real(w, "load_average", n->seen.average);
-    put_real(w, "mhz_before", n->seen.mhz_from);
-    put_real(w, "mhz_after", n->seen.mhz_to);
-    put_real(w, "ceiling_spread_percent", 100 * n->spread);
-    put_real(w, "ceiling_drift_percent", 100 * n->drift);
-    put_z(w, "verdict", n->n_reason > 0 ? "noisy" : "quiet");
+    json_member_real(w, "steal_percent", n->seen.steal_percent);
+    json_member_real(w, "other_load_percent", n->seen.other_percent);
+    json_member_real(w, "own_percent", n->seen.own_percent);
+    json_member_real(w, "load_average", n->seen.average);
+    json_member_real(w, "mhz_before", n->seen.mhz_from);
+    json_member_real(w, "mhz_after", n->seen.mhz_to);
+    json_member_real(w, "ceiling_spread_percent", 100 * n->spread);
+    json_member_real(w, "ceiling_drift_percent", 100 * n->drift);
+    json_member_z(w, "verdict", n->n_reason > 0 ? "noisy" : "quiet");
     open_key(w, "reasons", '[');
     for (int i = 0; i < n->n_reason; i++) {
         json_put_z(w, n->reason[i]);
@@ -217,7 +202,7 @@ static void put_noise(const struct benchmark *b, struct json_writer *w) {
 void benchmark_put_json(struct benchmark *b, struct json_writer *w) {
     benchmark_put_settings(b, w);
     put_ceilings(b, w);
-    put_real(w, "load_seconds", b->info.load_seconds);
+    json_member_real(w, "load_seconds", b->info.load_seconds);
     put_phases(b, w);
     put_requests(b, w);
     json_key(w, "peak_rss_bytes");

@@ -56,56 +56,37 @@ const char *look_level(struct cli *c) {
     return !knobs_str(c->k, "system-root") && !micro_choose(&micro, NULL, NULL) ? micro.name : NULL;
 }
 
-static void put_int(struct json_writer *w, const char *key, int v) {
-    json_key(w, key);
-    json_put_int(w, v);
-}
-
-static void put_uint(struct json_writer *w, const char *key, uint64_t v) {
-    json_key(w, key);
-    json_put_uint(w, v);
-}
-
-static void put_text(struct json_writer *w, const char *key, const char *z) {
-    json_key(w, key);
-    json_put_z(w, z);
-}
-
-static void put_optional(struct json_writer *w, const char *key, const char *z) {
-    put_text(w, key, z && z[0] ? z : NULL);
-}
-
 void look_put_cpu(struct cli *c, struct json_writer *w, const struct machine *m) {
     const struct machine_cpu *cpu = &m->cpu;
     json_key(w, "cpu");
     json_open(w, '{');
-    put_text(w, "vendor", cpu->vendor);
-    put_text(w, "name", cpu->name);
+    json_member_z(w, "vendor", cpu->vendor);
+    json_member_z(w, "name", cpu->name);
     json_key(w, "isa");
     json_open(w, '[');
     for (int i = 0; i < cpu->n_isa; i++) {
         json_put_z(w, cpu->isa[i]);
     }
     json_close(w, ']');
-    put_text(w, "level", look_level(c));
-    put_int(w, "sockets", cpu->sockets);
-    put_int(w, "cores", cpu->cores);
-    put_int(w, "threads", cpu->threads);
-    put_int(w, "usable_threads", cpu->usable);
-    put_text(w, "affinity", cpu->affinity);
-    put_int(w, "usable_cores", cpu->usable_cores);
-    put_int(w, "slow_cores", cpu->slow_cores);
+    json_member_z(w, "level", look_level(c));
+    json_member_int(w, "sockets", cpu->sockets);
+    json_member_int(w, "cores", cpu->cores);
+    json_member_int(w, "threads", cpu->threads);
+    json_member_int(w, "usable_threads", cpu->usable);
+    json_member_z(w, "affinity", cpu->affinity);
+    json_member_int(w, "usable_cores", cpu->usable_cores);
+    json_member_int(w, "slow_cores", cpu->slow_cores);
     json_key(w, "quota");
     if (cpu->quota > 0) {
         json_put_real(w, cpu->quota);
     } else {
         json_put_null(w);
     }
-    put_optional(w, "quota_from", cpu->quota_from);
-    put_int(w, "budget", cpu->budget);
-    put_uint(w, "l1d", cpu->l1d);
-    put_uint(w, "l2", cpu->l2);
-    put_uint(w, "l3", cpu->l3);
+    json_member_or_null(w, "quota_from", cpu->quota_from);
+    json_member_int(w, "budget", cpu->budget);
+    json_member_uint(w, "l1d", cpu->l1d);
+    json_member_uint(w, "l2", cpu->l2);
+    json_member_uint(w, "l3", cpu->l3);
     json_close(w, '}');
 }
 
@@ -113,17 +94,17 @@ void look_put_memory(struct json_writer *w, const struct machine *m) {
     const struct machine_memory *mem = &m->memory;
     json_key(w, "memory");
     json_open(w, '{');
-    put_uint(w, "total", mem->total);
-    put_uint(w, "available", mem->available);
+    json_member_uint(w, "total", mem->total);
+    json_member_uint(w, "available", mem->available);
     json_key(w, "limit");
     if (mem->limit) {
         json_put_uint(w, mem->limit);
-        put_uint(w, "limit_left", mem->limit_left);
+        json_member_uint(w, "limit_left", mem->limit_left);
     } else {
         json_put_null(w);
     }
-    put_optional(w, "limit_from", mem->limit_from);
-    put_uint(w, "usable", mem->usable);
+    json_member_or_null(w, "limit_from", mem->limit_from);
+    json_member_uint(w, "usable", mem->usable);
     json_close(w, '}');
 }
 
@@ -138,20 +119,20 @@ void look_put_gpus(struct json_writer *w, const struct machine *m) {
                      g->capability_minor);
         }
         json_open(w, '{');
-        put_int(w, "index", g->index);
-        put_text(w, "kind", machine_gpu_kind_name(g->kind));
-        put_text(w, "name", g->name);
-        put_optional(w, "driver", g->driver);
-        put_optional(w, "capability", capability);
-        put_uint(w, "memory_total", g->memory_total);
-        put_uint(w, "memory_free", g->memory_free);
+        json_member_int(w, "index", g->index);
+        json_member_z(w, "kind", machine_gpu_kind_name(g->kind));
+        json_member_z(w, "name", g->name);
+        json_member_or_null(w, "driver", g->driver);
+        json_member_or_null(w, "capability", capability);
+        json_member_uint(w, "memory_total", g->memory_total);
+        json_member_uint(w, "memory_free", g->memory_free);
         json_key(w, "unified");
         json_put_bool(w, g->unified);
-        put_int(w, "link_generation", g->link_generation);
-        put_int(w, "link_width", g->link_width);
+        json_member_int(w, "link_generation", g->link_generation);
+        json_member_int(w, "link_width", g->link_width);
         json_key(w, "usable");
         json_put_bool(w, g->usable);
-        put_text(w, "why", g->why);
+        json_member_z(w, "why", g->why);
         json_close(w, '}');
     }
     json_close(w, ']');

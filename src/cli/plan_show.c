@@ -8,16 +8,6 @@
 /* ---- as data -----------------------------------------------------------------------------------
  */
 
-static void put_uint(struct json_writer *w, const char *key, uint64_t v) {
-    json_key(w, key);
-    json_put_uint(w, v);
-}
-
-static void put_z(struct json_writer *w, const char *key, const char *z) {
-    json_key(w, key);
-    json_put_z(w, z[0] ? z : NULL);
-}
-
 static void put_range(struct json_writer *w, const char *key, const double range[2]) {
     json_key(w, key);
     if (range[1] <= 0) {
@@ -32,13 +22,13 @@ static void put_range(struct json_writer *w, const char *key, const double range
 
 /* The members of a row, into an object that is open. */
 static void put_row(struct json_writer *w, const struct plan_row *r) {
-    put_z(w, "quantization", plan_quant_name(r->quant));
-    put_uint(w, "context", (uint64_t)r->context);
-    put_uint(w, "weights_bytes", r->weights);
-    put_uint(w, "kv_bytes", r->kv);
-    put_uint(w, "scratch_bytes", r->scratch);
-    put_uint(w, "program_bytes", r->program);
-    put_uint(w, "total_bytes", r->total);
+    json_member_or_null(w, "quantization", plan_quant_name(r->quant));
+    json_member_uint(w, "context", (uint64_t)r->context);
+    json_member_uint(w, "weights_bytes", r->weights);
+    json_member_uint(w, "kv_bytes", r->kv);
+    json_member_uint(w, "scratch_bytes", r->scratch);
+    json_member_uint(w, "program_bytes", r->program);
+    json_member_uint(w, "total_bytes", r->total);
     json_key(w, "fits");
     json_put_bool(w, r->fits);
     put_range(w, "estimated_tokens_per_second", r->tokens_per_s);
@@ -51,7 +41,7 @@ static void put_rows(struct json_writer *w, const struct plan_choice *p) {
     for (int i = 0; i < p->n_row; i++) {
         json_open(w, '{');
         put_row(w, &p->table[i]);
-        put_z(w, "why", p->table[i].why);
+        json_member_or_null(w, "why", p->table[i].why);
         json_close(w, '}');
     }
     json_close(w, ']');
@@ -60,8 +50,8 @@ static void put_rows(struct json_writer *w, const struct plan_choice *p) {
 void plan_put(struct json_writer *w, const struct plan_choice *p) {
     json_key(w, "plan");
     json_open(w, '{');
-    put_z(w, "device", p->device);
-    put_z(w, "precision", p->precision);
+    json_member_or_null(w, "device", p->device);
+    json_member_or_null(w, "precision", p->precision);
     put_row(w, &p->row);
     json_key(w, "available_bytes");
     if (p->available == UINT64_MAX) {
@@ -69,11 +59,11 @@ void plan_put(struct json_writer *w, const struct plan_choice *p) {
     } else {
         json_put_uint(w, p->available);
     }
-    put_z(w, "limited_by", p->limited_by);
-    put_uint(w, "threads", (uint64_t)p->threads);
-    put_uint(w, "batch", (uint64_t)p->batch);
-    put_z(w, "why", p->why);
-    put_z(w, "gpu", p->gpu);
+    json_member_or_null(w, "limited_by", p->limited_by);
+    json_member_uint(w, "threads", (uint64_t)p->threads);
+    json_member_uint(w, "batch", (uint64_t)p->batch);
+    json_member_or_null(w, "why", p->why);
+    json_member_or_null(w, "gpu", p->gpu);
     json_key(w, "nearest");
     if (p->nearest.total > 0) {
         json_open(w, '{');

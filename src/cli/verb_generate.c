@@ -156,11 +156,6 @@ static void put_logprobs(struct job *j, struct json_writer *w) {
     json_close(w, ']');
 }
 
-static void put_real(struct json_writer *w, const char *key, double v) {
-    json_key(w, key);
-    json_put_real(w, v);
-}
-
 /* The members that --json and --output-file share. */
 static void put_result(struct job *j, struct json_writer *w) {
     const struct answer *a = &j->answer;
@@ -187,11 +182,11 @@ static void put_result(struct job *j, struct json_writer *w) {
     json_put_int(w, t->drafted_tokens);
     json_key(w, "accepted_tokens");
     json_put_int(w, t->accepted_tokens);
-    put_real(w, "load_seconds", info.load_seconds);
-    put_real(w, "prefill_seconds", t->prefill_seconds);
-    put_real(w, "decode_seconds", t->decode_seconds);
-    put_real(w, "prefill_tokens_per_second", answer_prefill_speed(t));
-    put_real(w, "decode_tokens_per_second", answer_decode_speed(t));
+    json_member_real(w, "load_seconds", info.load_seconds);
+    json_member_real(w, "prefill_seconds", t->prefill_seconds);
+    json_member_real(w, "decode_seconds", t->decode_seconds);
+    json_member_real(w, "prefill_tokens_per_second", answer_prefill_speed(t));
+    json_member_real(w, "decode_tokens_per_second", answer_decode_speed(t));
     json_key(w, "seed");
     json_put_uint(w, j->sampling.seed);
     json_key(w, "device");
@@ -212,10 +207,10 @@ static void put_metadata(struct job *j, struct json_writer *w) {
     os_strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S%z", os_wall_time());
     json_key(w, "metadata");
     json_open(w, '{');
-    put_real(w, "inference_time", seconds);
+    json_member_real(w, "inference_time", seconds);
     json_key(w, "tokens_generated");
     json_put_int(w, t->new_tokens);
-    put_real(w, "tokens_per_second", seconds > 0 ? t->new_tokens / seconds : 0);
+    json_member_real(w, "tokens_per_second", seconds > 0 ? t->new_tokens / seconds : 0);
     json_key(w, "gpu_config");
     json_open(w, '{');
     json_key(w, "device");

@@ -90,32 +90,22 @@ static void status_fini(struct status *s) {
 
 /* ---- as data ---------------------------------------------------------------------------- */
 
-static void put_uint(struct json_writer *w, const char *key, uint64_t v) {
-    json_key(w, key);
-    json_put_uint(w, v);
-}
-
-static void put_text(struct json_writer *w, const char *key, const char *z) {
-    json_key(w, key);
-    json_put_z(w, z[0] ? z : NULL);
-}
-
 static void put_models(const struct status *s, struct json_writer *w) {
     size_t n;
     const struct checkup_model *m = checkup_models(&s->up, &n);
-    put_text(w, "store", s->up.store_path ? s->up.store_path : "");
+    json_member_or_null(w, "store", s->up.store_path ? s->up.store_path : "");
     json_key(w, "models");
     json_open(w, '[');
     for (size_t i = 0; i < n; i++) {
         json_open(w, '{');
-        put_text(w, "name", m[i].name);
+        json_member_or_null(w, "name", m[i].name);
         json_key(w, "ok");
         json_put_bool(w, m[i].ok);
-        put_uint(w, "bytes", m[i].bytes);
-        put_text(w, "architecture", m[i].architecture);
-        put_uint(w, "parameters", m[i].parameters);
-        put_uint(w, "context", m[i].context);
-        put_text(w, "sha256", m[i].sha256);
+        json_member_uint(w, "bytes", m[i].bytes);
+        json_member_or_null(w, "architecture", m[i].architecture);
+        json_member_uint(w, "parameters", m[i].parameters);
+        json_member_uint(w, "context", m[i].context);
+        json_member_or_null(w, "sha256", m[i].sha256);
         json_close(w, '}');
     }
     json_close(w, ']');
@@ -128,13 +118,13 @@ static void put_devices(const struct status *s, struct json_writer *w) {
     json_key(w, "devices");
     json_open(w, '[');
     json_open(w, '{');
-    put_text(w, "device", "cpu");
-    put_text(w, "kind", "cpu");
-    put_text(w, "name", m->cpu.name);
-    put_text(w, "level", level ? level : "");
-    put_uint(w, "threads", (uint64_t)m->cpu.budget);
-    put_uint(w, "memory_total", m->memory.total);
-    put_uint(w, "memory_free", m->memory.usable);
+    json_member_or_null(w, "device", "cpu");
+    json_member_or_null(w, "kind", "cpu");
+    json_member_or_null(w, "name", m->cpu.name);
+    json_member_or_null(w, "level", level ? level : "");
+    json_member_uint(w, "threads", (uint64_t)m->cpu.budget);
+    json_member_uint(w, "memory_total", m->memory.total);
+    json_member_uint(w, "memory_free", m->memory.usable);
     json_key(w, "usable");
     json_put_bool(w, true);
     json_close(w, '}');
@@ -143,14 +133,14 @@ static void put_devices(const struct status *s, struct json_writer *w) {
         char device[24];
         snprintf(device, sizeof device, "%s:%d", machine_gpu_kind_name(g->kind), g->index);
         json_open(w, '{');
-        put_text(w, "device", device);
-        put_text(w, "kind", machine_gpu_kind_name(g->kind));
-        put_text(w, "name", g->name);
-        put_uint(w, "memory_total", g->memory_total);
-        put_uint(w, "memory_free", g->memory_free);
+        json_member_or_null(w, "device", device);
+        json_member_or_null(w, "kind", machine_gpu_kind_name(g->kind));
+        json_member_or_null(w, "name", g->name);
+        json_member_uint(w, "memory_total", g->memory_total);
+        json_member_uint(w, "memory_free", g->memory_free);
         json_key(w, "usable");
         json_put_bool(w, g->usable);
-        put_text(w, "why", g->why);
+        json_member_or_null(w, "why", g->why);
         json_close(w, '}');
     }
     json_close(w, ']');
@@ -164,13 +154,13 @@ static void put_running(const struct status *s, struct json_writer *w) {
         const struct instance_info *r = &s->running[i];
         server = !server && serves(r) ? r : server;
         json_open(w, '{');
-        put_uint(w, "process", r->process);
+        json_member_uint(w, "process", r->process);
         json_key(w, "started");
         json_put_int(w, r->started);
-        put_text(w, "verb", r->verb);
-        put_text(w, "model", r->model);
-        put_text(w, "device", r->device);
-        put_uint(w, "memory", r->memory);
+        json_member_or_null(w, "verb", r->verb);
+        json_member_or_null(w, "model", r->model);
+        json_member_or_null(w, "device", r->device);
+        json_member_uint(w, "memory", r->memory);
         json_close(w, '}');
     }
     json_close(w, ']');
@@ -179,8 +169,8 @@ static void put_running(const struct status *s, struct json_writer *w) {
     json_key(w, "running");
     json_put_bool(w, server != NULL);
     if (server) {
-        put_uint(w, "process", server->process);
-        put_text(w, "model", server->model);
+        json_member_uint(w, "process", server->process);
+        json_member_or_null(w, "model", server->model);
     }
     json_close(w, '}');
 }
@@ -190,7 +180,7 @@ static int put_json(const struct status *s) {
     struct err e = {0};
     cli_json_begin(s->c, &w);
     checkup_put(&s->up, &w);
-    put_text(&w, "platform", s->up.machine.platform);
+    json_member_or_null(&w, "platform", s->up.machine.platform);
     put_models(s, &w);
     put_devices(s, &w);
     put_running(s, &w);
