@@ -55,6 +55,9 @@ start() {
     wait_for '^>' 'no prompt'
 }
 
+# A session that stays keeps the server up: between two chats it would otherwise be on its way out.
+mux new-session -d -s keep 'sleep 600' || exit 1
+
 start --max-tokens 4
 # Editing: words, ends, wide characters, deletion. Q is byte 81, token 84.
 keys 'wrold' Left Left Left BSpace Right 'r' Home 'hello ' End '!' Enter
