@@ -50,7 +50,7 @@ static int64_t any(int64_t low, int64_t high) {
 /* ---- guarded memory ---------------------------------------------------------------------------
  */
 
-enum { GUARD_MAX = 64 };
+enum { GUARD_MAX = 96 };
 
 static struct {
     void *page;
@@ -195,7 +195,7 @@ struct mat_case {
     int n_row, n_tok;
     size_t row_bytes;
     uint8_t *w;
-    const void *x[MICRO_TOKS]; /* prepared rows */
+    const void *x[MICRO_SMALL]; /* prepared rows */
 };
 
 static void case_init(struct mat_case *m, enum dtype type, int round) {
@@ -205,7 +205,7 @@ static void case_init(struct mat_case *m, enum dtype type, int round) {
     m->type = type;
     m->n_col = block * any(1, block == 1 ? 600 : block == 32 ? 40 : 6);
     m->n_row = (int)any(1, MICRO_ROWS);
-    m->n_tok = (int)any(1, MICRO_TOKS);
+    m->n_tok = (int)any(1, MICRO_SMALL);
     m->wkind = block == 1 ? BLOCKS_RANDOM : (enum blocks_kind)(round % 5);
     m->xkind = (enum act_kind)(round / 5 % ACT_KINDS);
     m->row_bytes = blocks_size(type, 1, m->n_col);
@@ -246,11 +246,34 @@ static bool gemv_is_close(const struct mat_case *m, const float *y) {
     return ok;
 }
 
+/* A small batch equals its rows one by one. */
+static void check_small(const struct mat_case *m, const struct micro *level, bool isa,
+                        float yc[MICRO_SMALL][MICRO_ROWS]) {
+    const struct micro_format *f = &level->fmt[m->type];
+    const void *x[MICRO_SMALL];
+    for (int t = 0; t < m->n_tok; t++) {
+        x[t] = m->x[t];
+        if (f->act == MICRO_ACT_Q8) {
+            void *to = guard((size_t)micro_groups(m->n_col) * level->small_group);
+            level->arrange(m->x[t], m->n_col, to);
+            x[t] = to;
+        }
+    }
+    float *out = guard_floats(m->n_tok * m->n_row);
+    f->gemm_small(m->w, m->row_bytes, m->n_row, x, m->n_tok, m->n_col, out);
+    bool ok = true;
+    for (int t = 0; t < m->n_tok; t++) {
+        ok = ok && same_floats(yc[t], out + t * m->n_row, m->n_row);
+    }
+    check(ok, isa ? "gemm_small" : "gemm_small of C", dtype_info(m->type)->name,
+          "differs from matrix-vector");
+}
+
 static void check_matrix(enum dtype type) {
     const char *name = dtype_info(type)->name;
     for (int round = 0; round < 5 * ACT_KINDS; round++) {
         struct mat_case m;
-        float yc[MICRO_TOKS][MICRO_ROWS];
+        float yc[MICRO_SMALL][MICRO_ROWS];
         case_init(&m, type, round);
         const struct micro_format *both[2] = {&run.c.fmt[type], &run.isa.fmt[type]};
         float *y = guard_floats(m.n_row);
@@ -262,6 +285,8 @@ static void check_matrix(enum dtype type) {
         if (m.xkind != ACT_BROKEN && m.wkind != BLOCKS_WILD) {
             check(gemv_is_close(&m, yc[0]), "gemv", name, "C is further from the truth than f32");
         }
+        check_small(&m, &run.c, false, yc);
+        check_small(&m, &run.isa, true, yc);
         const uint8_t *row[MICRO_ROWS];
         for (int r = 0; r < MICRO_ROWS; r++) {
             row[r] = m.w + (size_t)(r < m.n_row ? r : m.n_row - 1) * m.row_bytes;

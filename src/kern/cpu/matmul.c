@@ -1,11 +1,10 @@
 /* matmul.c: matrices times rows of activations: how the work is cut, not how it is computed.
  *
- * Owns the split into items, the choice between matrix-vector and panel kernels, and the scratch
- * for prepared activations. A run is a set of matrices whose items go to the pool together: q, k
- * and v of one input; gate and up; the experts of a step. Each item unpacks panels of rows
- * once, in cache, and multiplies them by all tiles of activations.
- * Invariant: the kernels give the same bits either way, so every choice made here is only one
- * of speed.
+ * Owns the split into items, the choice between matrix-vector, small-batch and panel kernels, and
+ * the scratch for prepared activations. A run is a set of matrices whose items go to the pool
+ * together: q, k and v of one input; gate and up; the experts of a step. Each item unpacks panels
+ * of rows once, in cache, and multiplies them by all tiles of activations. Invariant: the kernels
+ * give the same bits either way, so every choice made here is only one of speed.
  */
 #include <assert.h>
 #include <string.h>
@@ -30,8 +29,8 @@ struct mat {
     int n;                 /* rows of activations */
     const int32_t *choice; /* experts: row i comes from choice[i] / div and goes to choice[i] */
     int div;
-    int act0, tile0;     /* its first row and tile in the device's scratch */
-    int item0, per_item; /* its first item; panels in an item */
+    int act0, tile0, small0; /* its first row, tile and arranged row in the device's scratch */
+    int item0, per_item;     /* its first item; panels in an item */
 };
 
 struct mat_run {
@@ -53,15 +52,17 @@ void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_m
     size_t group = (size_t)micro_groups(n_col);
     size_t act = round64(micro_act_bytes(f->act, n_col));
     size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
+    size_t small = f->act == MICRO_ACT_Q8 ? round64(group * d->micro.small_group) : 0;
     size_t share = round64(tile / (size_t)f->toks + 1);
     d->act_bytes = act > d->act_bytes ? act : d->act_bytes;
     d->tile_bytes = tile > d->tile_bytes ? tile : d->tile_bytes;
     d->tile_share = share > d->tile_share ? share : d->tile_share;
     d->panel_bytes = panel > d->panel_bytes ? panel : d->panel_bytes;
+    d->small_bytes = small > d->small_bytes ? small : d->small_bytes;
     d->host.most_mat = n_mat > d->host.most_mat ? n_mat : d->host.most_mat;
 }
 
-enum { N_PART = 5 };
+enum { N_PART = 6 };
 
 /* The one list of scratch, for telling and for taking. */
 static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
@@ -70,9 +71,13 @@ static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
     size_t n_exp = (size_t)h->most_mat;
     /* whole tiles, and one that is not for each matrix of a run */
     size_t tiles = (size_t)d->max_row * d->tile_share + MAT_MAX * d->tile_bytes;
+    /* more rows than this go by panels: of one input, or of each expert in a run */
+    int small = (d->micro.gemm_min - 1) * (h->most_mat > 1 ? MAT_MAX : 1);
+    small = small < d->max_row ? small : d->max_row;
     const struct cpu_part list[N_PART] = {
         {(void **)&d->act, round64((size_t)d->max_row * d->act_bytes)},
         {(void **)&d->tile, tiles},
+        {(void **)&d->small, (size_t)small * d->small_bytes},
         {(void **)&d->panel, (size_t)h->n_thread * 2 * d->panel_bytes},
         {(void **)&d->exp_start, (n_exp + 1) * sizeof *d->exp_start},
         {(void **)&d->exp_row, (size_t)d->max_row * n_exp * sizeof *d->exp_row},
@@ -102,6 +107,10 @@ static bool wants_panels(const struct cpu_dev *d, const struct mat *m) {
     return m->n >= d->micro.gemm_min;
 }
 
+static bool wants_small(const struct cpu_dev *d, const struct mat *m) {
+    return m->n >= d->micro.small_min && m->n < d->micro.gemm_min;
+}
+
 static int tiles_of(const struct mat *m) {
     return (m->n + m->f->toks - 1) / m->f->toks;
 }
@@ -112,6 +121,12 @@ static uint8_t *tile_at(const struct cpu_dev *d, const struct mat *m, int i) {
     return d->tile + (size_t)(m->tile0 + i) * bytes;
 }
 
+/* Row i as the kernels of small batches read it. */
+static const uint8_t *small_at(const struct cpu_dev *d, const struct mat *m, int i) {
+    return m->f->act == MICRO_ACT_Q8 ? d->small + (size_t)(m->small0 + i) * d->small_bytes
+                                     : d->act + (size_t)(m->act0 + i) * d->act_bytes;
+}
+
 static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i) {
     int64_t n_col = m->w->n_col;
     int from = m->choice != NULL ? m->choice[i] / m->div : i;
@@ -119,6 +134,10 @@ static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i) {
     uint8_t *to = d->act + (size_t)(m->act0 + i) * d->act_bytes;
     if (m->f->act == MICRO_ACT_Q8) {
         d->micro.quantize(x, n_col, (struct act_group *)to);
+        if (wants_small(d, m)) {
+            d->micro.arrange((struct act_group *)to, n_col,
+                             d->small + (size_t)(m->small0 + i) * d->small_bytes);
+        }
     } else {
         memcpy(to, x, (size_t)n_col * sizeof *x);
         memset((float *)to + n_col, 0, (size_t)(micro_pad8(n_col) - n_col) * sizeof *x);
@@ -231,6 +250,26 @@ static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row
     }
 }
 
+/* The same, a small batch of activations at once: weights are decoded once for all. */
+static void small_run(const struct mat_run *r, const struct mat *m, int64_t row, int n) {
+    const struct cpu_dev *d = r->d;
+    const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
+    const void *x[MICRO_SMALL];
+    float v[MICRO_SMALL * MICRO_ROWS], u[MICRO_SMALL * MICRO_ROWS];
+    for (int i = 0; i < m->n; i++) {
+        x[i] = small_at(d, m, i);
+    }
+    m->f->gemm_small(w, m->w->row_bytes, n, x, m->n, m->w->n_col, v);
+    if (r->glu) {
+        const uint8_t *w1 = m[1].rows + (size_t)row * m[1].w->row_bytes;
+        m[1].f->gemm_small(w1, m[1].w->row_bytes, n, x, m->n, m->w->n_col, u);
+        d->micro.act_mul(v, u, m->n * n, r->act);
+    }
+    for (int i = 0; i < m->n; i++) {
+        put(d, m, i, row, n, v + i * n);
+    }
+}
+
 static void mat_item(void *arg, int item, int thread) {
     const struct mat_run *r = arg;
     const struct cpu_dev *d = r->d;
@@ -246,6 +285,8 @@ static void mat_item(void *arg, int item, int thread) {
         int n = end - row < m->f->rows ? (int)(end - row) : m->f->rows;
         if (wants_panels(d, m)) {
             panel_run(r, m, row, n, panel);
+        } else if (wants_small(d, m)) {
+            small_run(r, m, row, n);
         } else {
             vector_run(r, m, row, n);
         }
@@ -376,22 +417,24 @@ void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w,
         .div = per_choice ? 1 : n_used};
     group_experts(d, c, n, n_exp);
     struct mat_run r = {.d = d};
-    int rows = 0, tiles = 0;
+    int rows = 0, tiles = 0, small = 0;
     for (int e = 0; e < n_exp; e++) {
         m.n = d->exp_start[e + 1] - d->exp_start[e];
         if (r.n_mat == MAT_MAX || rows + m.n > d->max_row) {
             run_mats(&r);
             r = (struct mat_run){.d = d};
-            rows = tiles = 0;
+            rows = tiles = small = 0;
         }
         if (m.n > 0) {
             m.rows = weight->mat[e];
             m.choice = d->exp_row + d->exp_start[e];
             m.act0 = rows;
             m.tile0 = tiles;
+            m.small0 = small;
             r.mat[r.n_mat++] = m;
             rows += m.n;
             tiles += tiles_of(&m);
+            small += wants_small(d, &m) ? m.n : 0;
         }
     }
     if (r.n_mat > 0) {

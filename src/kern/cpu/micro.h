@@ -33,6 +33,7 @@
 #define MICRO_GROUP 8  /* blocks in an act_group: 256 columns */
 #define MICRO_ROWS  32 /* weight rows in a panel, at most */
 #define MICRO_TOKS  12 /* activation rows in a tile, at most */
+#define MICRO_SMALL 16 /* activation rows in a small batch, at most */
 
 /* ---- activations ----------------------------------------------------------------------- */
 
@@ -99,6 +100,11 @@ struct micro_format {
     /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` says */
     void (*gemv)(const uint8_t *w, size_t row_bytes, int n_row, const void *x, int64_t n_col,
                  float *y);
+    /* The same for a small batch: y[t * n_row + r] = row r . x[t], n_row <= MICRO_ROWS, n_tok <=
+     * MICRO_SMALL; what is decoded of a row serves all of x. x[t] as micro.arrange left it, or
+     * floats as `act` says. */
+    void (*gemm_small)(const uint8_t *w, size_t row_bytes, int n_row, const void *const *x,
+                       int n_tok, int64_t n_col, float *y);
     void (*unpack)(const uint8_t *const *row, int64_t n_col, void *panel);
     void (*pack)(const void *const *x, int n_tok, int64_t n_col, void *tile);
     /* y [n_tok][rows] */
@@ -110,9 +116,14 @@ struct micro_format {
 
 struct micro {
     const char *name;
-    int gemm_min; /* activation rows from which panels pay */
+    int small_min; /* activation rows from which gemm_small pays */
+    int gemm_min;  /* activation rows from which panels pay; at most MICRO_SMALL + 1 */
     struct micro_format fmt[DT_MAX];
 
+    /* A quantized row as gemm_small reads it: small_group bytes for each act_group, in the
+     * level's own order; n_col is rounded up to whole groups. */
+    size_t small_group;
+    void (*arrange)(const struct act_group *x, int64_t n_col, void *to);
     void (*quantize)(const float *x, int64_t n, struct act_group *out);
     /* y = x / sqrt(mean(x^2) + eps) * w */
     void (*rmsnorm)(const float *x, const float *w, int n, float eps, float *y);

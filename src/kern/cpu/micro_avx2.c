@@ -1133,8 +1133,8 @@ static void mix_avx2(float *y, int y_step, int n_q, const float *keep, const flo
 
 #define ENTRY_Q(name, type, packing)                                                               \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_Q8, ROWS_AVX2, TOKS_AVX2, gemv_##name, unpack_##name, pack_##packing,            \
-            tile_##name, (size_t)(8 * panel_block(type)),                                          \
+        MICRO_ACT_Q8, ROWS_AVX2, TOKS_AVX2, gemv_##name, m->fmt[type].gemm_small, unpack_##name,   \
+            pack_##packing, tile_##name, (size_t)(8 * panel_block(type)),                          \
             (size_t)(TILE_HEAD + 8 * tile_block(type))                                             \
     }
 

@@ -112,6 +112,31 @@ static void gemv_q(enum dtype type, const uint8_t *w, size_t row_bytes, int n_ro
     }
 }
 
+/* Small batches read rows as they are. */
+static void arrange_c(const struct act_group *x, int64_t n_col, void *to) {
+    memcpy(to, x, micro_act_bytes(MICRO_ACT_Q8, n_col));
+}
+
+static void gemm_small_q(enum dtype type, const uint8_t *w, size_t row_bytes, int n_row,
+                         const void *const *x, int n_tok, int64_t n_col, float *y) {
+    enum micro_kind kind;
+    micro_block_fn block = micro_block(type, &kind);
+    for (int r = 0; r < n_row; r++, w += row_bytes) {
+        float lane[MICRO_SMALL][8] = {{0}};
+        for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++) {
+            struct micro_block o;
+            block(w, b, &o);
+            for (int t = 0; t < n_tok; t++) {
+                const struct act_group *g = (const struct act_group *)x[t] + b / 8;
+                lane_add(lane[t], &o, kind, (int)(b % 8), g);
+            }
+        }
+        for (int t = 0; t < n_tok; t++) {
+            y[t * n_row + r] = ((const struct act_group *)x[t])->d * micro_sum8(lane[t]);
+        }
+    }
+}
+
 #define ROWS_C 16 /* rows in a panel */
 #define TOKS_C 6  /* rows in a tile */
 
@@ -153,6 +178,10 @@ static void tile_q(enum dtype type, const struct micro_block *panel, const struc
     static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
                             int64_t n_col, float *y) {                                             \
         gemv_q(type, w, row_bytes, n_row, x, n_col, y);                                            \
+    }                                                                                              \
+    static void gemm_small_##name(const uint8_t *w, size_t row_bytes, int n_row,                   \
+                                  const void *const *x, int n_tok, int64_t n_col, float *y) {      \
+        gemm_small_q(type, w, row_bytes, n_row, x, n_tok, n_col, y);                               \
     }                                                                                              \
     static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
         unpack_q(type, row, n_col, panel);                                                         \
@@ -220,6 +249,13 @@ static void gemv_f(load_fn load, size_t size, const uint8_t *w, size_t row_bytes
     }
 }
 
+static void gemm_small_f(load_fn load, size_t size, const uint8_t *w, size_t row_bytes, int n_row,
+                         const void *const *x, int n_tok, int64_t n_col, float *y) {
+    for (int t = 0; t < n_tok; t++) {
+        gemv_f(load, size, w, row_bytes, n_row, x[t], n_col, y + t * n_row);
+    }
+}
+
 /* A panel of floats: [row][micro_pad8(n_col)]; a tile likewise. */
 static void unpack_f(load_fn load, const uint8_t *const *row, int64_t n_col, float *panel) {
     int64_t step = micro_pad8(n_col);
@@ -250,6 +286,10 @@ static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col
     static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
                             int64_t n_col, float *y) {                                             \
         gemv_f(load_##name, size, w, row_bytes, n_row, x, n_col, y);                               \
+    }                                                                                              \
+    static void gemm_small_##name(const uint8_t *w, size_t row_bytes, int n_row,                   \
+                                  const void *const *x, int n_tok, int64_t n_col, float *y) {      \
+        gemm_small_f(load_##name, size, w, row_bytes, n_row, x, n_tok, n_col, y);                  \
     }                                                                                              \
     static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
         unpack_f(load_##name, row, n_col, panel);                                                  \
@@ -402,19 +442,22 @@ static void mix_c(float *y, int y_step, int n_q, const float *keep, const float 
 #define GROUP_ACTS   (TOKS_C * sizeof(struct act_group))
 #define ENTRY_Q(name)                                                                              \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_Q8, ROWS_C, TOKS_C, gemv_##name, unpack_##name, pack_q, tile_##name,             \
-            GROUP_BLOCKS, GROUP_ACTS                                                               \
+        MICRO_ACT_Q8, ROWS_C, TOKS_C, gemv_##name, gemm_small_##name, unpack_##name, pack_q,       \
+            tile_##name, GROUP_BLOCKS, GROUP_ACTS                                                  \
     }
 #define ENTRY_F(name)                                                                              \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_F32, ROWS_C, TOKS_C, gemv_##name, unpack_##name, pack_f, tile_f,                 \
-            256 * ROWS_C * sizeof(float), 256 * TOKS_C * sizeof(float)                             \
+        MICRO_ACT_F32, ROWS_C, TOKS_C, gemv_##name, gemm_small_##name, unpack_##name, pack_f,      \
+            tile_f, 256 * ROWS_C * sizeof(float), 256 * TOKS_C * sizeof(float)                     \
     }
 
 void micro_init_c(struct micro *m) {
     *m = (struct micro){
         .name = "c",
+        .small_min = 2,
         .gemm_min = 4,
+        .small_group = sizeof(struct act_group),
+        .arrange = arrange_c,
         .quantize = quantize_c,
         .rmsnorm = rmsnorm_c,
         .act_mul = act_mul_c,
