@@ -13,6 +13,7 @@
 #include "cli/open_model.h"
 #include "cli/progress.h"
 #include "model/config.h"
+#include "model/source.h"
 #include "observe/digest.h"
 
 enum { PIECE = 4 << 20, SIDECAR_MAX = 4096 };
@@ -91,7 +92,7 @@ static enum err_code model_look(const char *path, struct checkup_model *m, struc
     struct gguf *g = NULL;
     struct config cfg = {0};
     struct str arch = {0};
-    enum err_code rc = gguf_open(&g, path, false, e);
+    enum err_code rc = source_open(&g, path, false, e);
     if (!rc && !gguf_get_str(g, "general.architecture", &arch, NULL)) {
         snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)(arch.n < 63 ? arch.n : 63),
                  arch.p);

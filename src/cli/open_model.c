@@ -14,6 +14,7 @@
 #include "cli/look.h"
 #include "config/folders.h"
 #include "model/config.h"
+#include "model/source.h"
 #include "model/vocab_load.h"
 #include "observe/instance.h"
 #include "store/store.h"
@@ -48,7 +49,7 @@ int text_model_open(struct cli *c, struct text_model *t) {
     if (model_path_find(c, knobs_str(c->k, "model"), &path, &e)) {
         return cli_fail(c, &e);
     }
-    if (gguf_open(&t->file, path, knobs_bool(c->k, "no-mmap"), &e) ||
+    if (source_open(&t->file, path, knobs_bool(c->k, "no-mmap"), &e) ||
         vocab_load(&t->vocab, t->file, &e) || tokenizer_create(&t->tok, t->vocab, &e)) {
         text_model_close(t);
         mem_free(path);
@@ -84,7 +85,7 @@ static int check_context(struct cli *c, const char *path) {
     struct config cfg = {0};
     int64_t asked = knobs_int(c->k, "context");
     int code = EXIT_DONE;
-    if (gguf_open(&g, path, false, &e) || (g->n_tensor > 0 && config_read(&cfg, g, &e))) {
+    if (source_open(&g, path, false, &e) || (g->n_tensor > 0 && config_read(&cfg, g, &e))) {
         code = cli_fail_data(c, &e);
     } else if (g->n_tensor > 0 && asked > cfg.n_ctx) {
         if (asked > CONTEXT_FREE) {

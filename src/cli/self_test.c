@@ -27,7 +27,11 @@ static bool is_zero(const uint8_t *p, size_t n) {
 enum err_code self_test_weights(const struct gguf *g, struct err *e) {
     for (size_t i = 0; i < g->n_tensor; i++) {
         const struct gguf_tensor *t = &g->tensor[i];
-        if (t->n_dim > 1 && is_zero(t->data, t->bytes)) {
+        bool zero = t->n_dim > 1;
+        for (uint64_t m = 0; zero && m < t->dim[2]; m++) {
+            zero = is_zero(gguf_matrix(t, m), gguf_matrix_bytes(t));
+        }
+        if (zero) {
             enum err_code rc = err_set(e, ERR_FORMAT, "the matrix '%.*s' holds nothing but zeros",
                                        (int)t->name.n, t->name.p);
             err_where(e, "%s, offset %llu", g->path, (unsigned long long)t->offset);

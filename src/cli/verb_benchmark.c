@@ -15,6 +15,7 @@
 #include "cli/verbs.h"
 #include "device/plan.h"
 #include "model/config.h"
+#include "model/source.h"
 #include "observe/instance.h"
 
 enum { AGAINST_MAX = 1 << 20 };
@@ -133,7 +134,7 @@ static int look_at_model(struct benchmark *b) {
     if (model_path_find(b->c, knobs_str(b->c->k, "model"), &path, &e)) {
         return cli_fail(b->c, &e);
     }
-    if (gguf_open(&g, path, false, &e)) {
+    if (source_open(&g, path, false, &e)) {
         code = cli_fail_data(b->c, &e);
     } else if (g->n_tensor == 0) {
         err_set(&e, ERR_UNSUPPORTED, "the file has a vocabulary but no weights");

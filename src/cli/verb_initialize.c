@@ -20,6 +20,7 @@
 #include "kern/ceiling.h"
 #include "model/config.h"
 #include "model/need.h"
+#include "model/source.h"
 #include "observe/instance.h"
 
 /* What the predecessor took where no model was named. */
@@ -146,7 +147,7 @@ static enum err_code find_model(struct job *j, struct err *e) {
         }
         return dry ? ERR_OK : not_here(j, name, e);
     }
-    if (rc || (rc = gguf_open(&j->g, j->path, false, e)) || (rc = config_read(&cfg, j->g, e))) {
+    if (rc || (rc = source_open(&j->g, j->path, false, e)) || (rc = config_read(&cfg, j->g, e))) {
         return rc;
     }
     return need_of_file(&j->need, j->g, &cfg, &o, e);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cli/open_model.h"
 #include "cli/verbs.h"
+#include "model/source.h"
 
 enum { FEW = 8 }; /* elements of a long array that are shown without --metadata */
 
@@ -319,7 +320,7 @@ static int run(struct cli *c) {
     }
     if (model_path_find(c, name, &path, &e)) {
         code = cli_fail(c, &e);
-    } else if (gguf_open(&g, path, knobs_bool(c->k, "no-mmap"), &e)) {
+    } else if (source_open(&g, path, knobs_bool(c->k, "no-mmap"), &e)) {
         code = cli_fail_data(c, &e);
     } else if (c->json) {
         put_json(c, g);

@@ -63,7 +63,8 @@ static uint64_t model_identity(const struct model *m) {
         h = hash_bytes(h, t->name.p, t->name.n);
         h = hash_word(h, t->type);
         h = hash_word(h, t->bytes);
-        h = hash_bytes(h, t->data, t->bytes < TENSOR_SAMPLE ? t->bytes : TENSOR_SAMPLE);
+        size_t n = gguf_matrix_bytes(t);
+        h = hash_bytes(h, gguf_matrix(t, 0), n < TENSOR_SAMPLE ? n : TENSOR_SAMPLE);
     }
     return h;
 }

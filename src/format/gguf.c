@@ -283,6 +283,7 @@ void gguf_close(struct gguf *g) {
     mem_free(g->tensor);
     mem_free(g->kv);
     mem_free(g->path);
+    arena_fini(&g->own);
     mem_free(g);
 }
 

@@ -4,6 +4,8 @@
  * into the mapping. Every count, length, offset and size is checked against the bytes that are
  * there before anything is allocated or touched. Refuses meaning: what a key says about a model
  * is model/config.h's, what it says about a vocabulary is model/load.c's.
+ * The directory is also what other kinds of model files are read into (gguf_build.h): its keys and
+ * names are the one vocabulary that the program has for models.
  * Invariant: after gguf_open succeeds, every view lies inside its mapping and no two tensors share
  * a byte. Source: the GGUF specification (docs/gguf.md of the ggml project).
  */
@@ -16,6 +18,7 @@
 #include "base/buf.h"
 #include "base/dtype.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/os.h"
 
 /* clang-format off */
@@ -33,6 +36,7 @@ struct gguf_kv {
     const uint8_t *data; /* little-endian, unaligned; strings: u64 length, bytes, ... */
     uint64_t bytes;      /* bytes at data */
     uint64_t offset;     /* of the pair in its file, for messages */
+    const char *from;    /* what the file calls it, where that is something else; else NULL */
 };
 
 struct gguf_tensor {
@@ -40,16 +44,28 @@ struct gguf_tensor {
     uint32_t type;       /* enum dtype, readable */
     uint32_t n_dim;      /* 1..4 */
     uint64_t dim[4];     /* as in the file: dim[0] is the row length; unused ones are 1 */
-    const uint8_t *data; /* [bytes], aligned to the file's alignment */
-    size_t bytes;
+    const uint8_t *data; /* [bytes], aligned to the file's alignment; see gguf_matrix */
+    const uint8_t *const
+        *mat;        /* [dim[2]] where its matrices lie apart; NULL: one after the other */
+    size_t bytes;    /* of all of them */
     uint64_t offset; /* of the data, from the start of its file */
     uint64_t entry;  /* of its line in the directory, for messages */
     unsigned part;   /* which file of a split set */
+    struct str from; /* its name in the file, where that is another; else empty */
 };
 
+/* Matrix i of dim[2], and the bytes of one: where not all of `data` is wanted at once. */
+static inline const uint8_t *gguf_matrix(const struct gguf_tensor *t, uint64_t i) {
+    return t->mat ? t->mat[i] : t->data + (size_t)i * (t->bytes / (size_t)t->dim[2]);
+}
+static inline size_t gguf_matrix_bytes(const struct gguf_tensor *t) {
+    return t->bytes / (size_t)t->dim[2];
+}
+
 struct gguf {
-    char *path; /* of the first part */
-    uint32_t version;
+    char *path;       /* of the first part, or of the folder */
+    uint32_t version; /* 0: not a GGUF file, the directory was built from something else */
+    bool rope_halves; /* rows of Q and K lie as their model computes, not as GGUF files have them */
     uint32_t alignment;
     size_t n_kv, n_tensor, n_part;
     struct gguf_kv *kv; /* of the first part, in file order */
@@ -57,6 +73,7 @@ struct gguf {
     struct os_map *part; /* [n_part] */
     uint32_t *by_key;    /* [n_kv] sorted by key, for gguf_find */
     uint32_t *by_name;   /* [n_tensor] sorted by name */
+    struct arena own;    /* what a built directory holds beside its parts; else empty */
 };
 
 /* Opens a file or, given the first file of a split set ("...-00001-of-0000N.gguf"), all of it.

@@ -117,7 +117,8 @@ enum err_code config_read(struct config *c, const struct gguf *g, struct err *e)
     if (rc) {
         return rc;
     }
-    *c = (struct config){.arch = a->name, .act = a->act, .rope_halves = a->rope_halves};
+    *c = (struct config){
+        .arch = a->name, .act = a->act, .rope_halves = a->rope_halves || g->rope_halves};
     struct hparam h = {.g = g, .arch = a->name, .e = e};
     double eps;
     if ((rc = hparam_int(&h, "block_count", HPARAM_REQUIRED, 1, MAX_LAYER, &c->n_layer))) {

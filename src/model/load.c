@@ -13,6 +13,7 @@
 #include "model/config.h"
 #include "model/model.h"
 #include "model/need.h"
+#include "model/source.h"
 #include "model/vocab_load.h"
 #include "model/weights.h"
 
@@ -130,7 +131,7 @@ static enum err_code open_config(struct model *m, struct err *e) {
 
 /* Reading the whole file into memory is decided on its directory: the mapping comes first. */
 static enum err_code open_file(struct model *m, const char *path, bool copy, struct err *e) {
-    enum err_code rc = gguf_open(&m->file, path, false, e);
+    enum err_code rc = source_open(&m->file, path, false, e);
     if (rc || !copy) {
         return rc;
     }
@@ -147,7 +148,7 @@ static enum err_code open_file(struct model *m, const char *path, bool copy, str
     }
     gguf_close(m->file);
     m->file = NULL;
-    return gguf_open(&m->file, path, true, e);
+    return source_open(&m->file, path, true, e);
 }
 
 enum err_code model_open(struct model **out, const char *path, const struct model_opts *o,

@@ -85,9 +85,8 @@ static enum err_code get(struct binder *b, const char *name, struct shape s, ker
     if (!mat) {
         return err_set(b->e, ERR_NOMEM, "no memory for the weights' table");
     }
-    size_t bytes = t->bytes / (size_t)s.n_mat;
     for (int i = 0; i < s.n_mat; i++) {
-        mat[i] = t->data + (size_t)i * bytes;
+        mat[i] = gguf_matrix(t, (uint64_t)i);
     }
     return load(b, t, name, s, mat, w);
 }
