@@ -75,10 +75,10 @@ enum err_code os_remove_file(const char *path, struct err *e);
 enum err_code os_list(const char *path, char ***names, size_t *n, struct err *e);
 
 /* A lock that other processes see, on a file that is made if need be (mode 0600) and stays. The
- * system gives it back when the process ends, however it ends. `wait`: until it is free; else
- * ERR_CANCELLED where somebody has it. Two locks of one process exclude each other too. */
+ * system gives it back when the process ends, however it ends. Waits up to `seconds` (0: not at
+ * all) for one who has it, then ERR_CANCELLED. Two locks of one process exclude each other too. */
 struct os_lock;
-enum err_code os_lock_take(struct os_lock **l, const char *path, bool wait, struct err *e);
+enum err_code os_lock_take(struct os_lock **l, const char *path, double seconds, struct err *e);
 void os_lock_drop(struct os_lock *l); /* NULL is fine */
 
 /* Puts something into the places of those standard streams that are closed, so that no file which
@@ -172,6 +172,9 @@ struct os_child {
     enum os_child_end end;
     int code;
 };
+/* Entry i of the environment, "NAME=value"; NULL past the last. Borrowed. */
+const char *os_env_entry(size_t i);
+
 /* Runs argv (ended by NULL; argv[0] is a path) with this environment, no standard input, standard
  * error thrown away, in a process group of its own; what it prints is appended to `out`, whatever
  * its end. A signal counted in *stop (may be NULL) kills it, too: ERR_CANCELLED. Nothing is left

@@ -116,11 +116,13 @@ enum err_code os_remove_file(const char *path, struct err *e) {
     return unlink(path) != 0 && errno != ENOENT ? os_fail(e, "remove", path) : ERR_OK;
 }
 
+#define LOCK_LOOK 1e-3 /* seconds between two looks at a lock that is taken */
+
 struct os_lock {
     int fd;
 };
 
-enum err_code os_lock_take(struct os_lock **out, const char *path, bool wait, struct err *e) {
+enum err_code os_lock_take(struct os_lock **out, const char *path, double seconds, struct err *e) {
     enum err_code code = ERR_OK;
     struct os_lock *l = mem_alloc(1, sizeof *l);
     *out = NULL;
@@ -132,10 +134,12 @@ enum err_code os_lock_take(struct os_lock **out, const char *path, bool wait, st
         code = os_fail(e, "lock", path);
         goto fail;
     }
+    double until = os_now() + seconds;
     int rc;
-    do {
-        rc = flock(l->fd, LOCK_EX | (wait ? 0 : LOCK_NB));
-    } while (rc != 0 && errno == EINTR);
+    while ((rc = flock(l->fd, LOCK_EX | LOCK_NB)) != 0 &&
+           (errno == EINTR || (errno == EWOULDBLOCK && os_now() < until))) {
+        os_sleep(LOCK_LOOK);
+    }
     if (rc != 0) {
         code = errno == EWOULDBLOCK ? err_set(e, ERR_CANCELLED, "somebody else has the lock")
                                     : os_fail(e, "lock", path);
@@ -306,6 +310,10 @@ static int spawn(pid_t *pid, const char *const *argv, int out_fd) {
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&files);
     return rc;
+}
+
+const char *os_env_entry(size_t i) {
+    return environ ? environ[i] : NULL;
 }
 
 /* Whether the child has ended. Its status stays to be asked for, and its number its own. */

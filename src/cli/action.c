@@ -55,6 +55,12 @@ int action_options(struct cli *c) {
     struct err e = {0};
     const char *key = knobs_str(c->k, "audit-key-file");
     a->log.path = knobs_str(c->k, "audit");
+    const char *log = knobs_str(c->k, "log-file");
+    if (a->log.path && log && strcmp(a->log.path, log) == 0) {
+        err_set(&e, ERR_USAGE, "--audit and --log-file name the same file, %s", log);
+        err_hint(&e, "give the audit log a file of its own");
+        return cli_fail(c, &e);
+    }
     return key && key_read(key, a, &e) ? cli_fail(c, &e) : EXIT_DONE;
 }
 

@@ -310,6 +310,13 @@ static void check_configuration(struct checkup *u) {
     for (const struct settings_file *f = s->files; f; f = f->next) {
         n += f->state == SETTINGS_READ;
     }
+    char stray[KNOB_ENV_MAX], near[KNOB_ENV_MAX];
+    if (knobs_env_stray(stray, near)) {
+        struct check *k = checkup_add(u, CHECK_WARNING, "configuration",
+                                      "%s is set, but there is no such setting", stray);
+        check_fix(k, near[0] ? "did you mean %s?" : "'ign config show' lists all settings", near);
+        return;
+    }
     checkup_add(u, CHECK_OK, "configuration", "%d file%s read", n, n == 1 ? "" : "s");
 }
 

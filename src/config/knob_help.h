@@ -8,8 +8,6 @@
 
 #include "config/knobs.h"
 
-#define KNOB_ENV_MAX 64
-
 /* Groups in the order of help, a NULL title at the end. */
 struct knob_heading {
     unsigned group;

@@ -7,7 +7,6 @@
 #include "config/knobs.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,15 +117,6 @@ static enum err_code knobs_read_words(struct knobs *k, int argc, char *const *ar
         }
     }
     return ERR_OK;
-}
-
-/* "top-p" -> "IGN_TOP_P". */
-void knob_env_name(const struct knob *knob, char out[KNOB_ENV_MAX]) {
-    size_t n = (size_t)snprintf(out, KNOB_ENV_MAX, "IGN_%s", knob->name);
-    assert(n < KNOB_ENV_MAX);
-    for (size_t i = 4; i < n; i++) {
-        out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
-    }
 }
 
 static bool value_read_env(struct value *v) {

@@ -149,6 +149,13 @@ const char *knobs_nearest(const char *word, const char *const *words, size_t n);
  * empty. */
 const char *knobs_env(const char *name);
 
+#define KNOB_ENV_MAX 64 /* bytes of a variable's name, its end included */
+
+/* Whether a variable is set whose name begins as a setting's does but which is none, such as
+ * IGN_TEMPRATURE: its name, and the nearest that is one ("" if none is near). IGN_TEST_... is left
+ * to the tests. */
+bool knobs_env_stray(char stray[KNOB_ENV_MAX], char near[KNOB_ENV_MAX]);
+
 /* The table, in the order of help. */
 const struct knob *knobs_table(size_t *n);
 

@@ -201,7 +201,14 @@ static enum err_code begin(const struct audit_opts *o, struct os_lock **lock,
     *found = (struct audit_head){0};
     enum err_code rc = audit_path(o, ".lock", &path, e);
     if (!rc) {
-        rc = os_lock_take(lock, path, true, e);
+        rc = os_lock_take(lock, path, AUDIT_WAIT, e);
+        if (rc == ERR_CANCELLED) {
+            err_clear(e);
+            rc = err_set(e, ERR_IO, "another program has held the audit log's lock for %g seconds",
+                         AUDIT_WAIT);
+            err_where(e, "%s", path);
+            err_hint(e, "see who has that file open, and end it");
+        }
     }
     mem_free(path);
     if (!rc) {

@@ -9,6 +9,9 @@
 
 #include "observe/audit.h"
 
+#define AUDIT_WAIT                                                                                 \
+    30.0 /* seconds for another writer of the log to end: a line takes milliseconds */
+
 struct audit_head {
     bool there;
     bool keyed;

@@ -192,7 +192,7 @@ enum err_code audit_verify(const struct audit_opts *o, struct audit_report *r, s
         return rc;
     }
     if (os_file_exists(o->path)) {
-        os_lock_take(&lock, path, true, NULL);
+        os_lock_take(&lock, path, AUDIT_WAIT, NULL);
     }
     rc = report(o, r, e);
     os_lock_drop(lock);

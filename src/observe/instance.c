@@ -40,7 +40,7 @@ static enum err_code folder_lock(struct os_lock **l, const char *folder, struct 
     enum err_code rc = path_make(&path, folder, "lock", e);
     for (int i = 0; !rc; i++) {
         struct err why = {0};
-        rc = os_lock_take(l, path.p, false, &why);
+        rc = os_lock_take(l, path.p, 0, &why);
         if (rc != ERR_CANCELLED || i == TRIES) {
             *e = why;
             break;
@@ -89,13 +89,13 @@ static enum err_code entry_write(const char *path, const struct instance_info *i
 static enum err_code entry_take(struct instance *i, const struct instance_info *info,
                                 struct err *e) {
     struct os_lock *stale = NULL;
-    enum err_code rc = os_lock_take(&stale, i->path, false, e);
+    enum err_code rc = os_lock_take(&stale, i->path, 0, e);
     if (!rc) {
         rc = os_remove_file(i->path, e);
     }
     os_lock_drop(stale);
     if (!rc) {
-        rc = os_lock_take(&i->lock, i->path, false, e);
+        rc = os_lock_take(&i->lock, i->path, 0, e);
     }
     return rc ? rc : entry_write(i->path, info, e);
 }
@@ -190,7 +190,7 @@ static void entry_read(const char *path, struct instance_info *info) {
  * for another reason (a folder, another user's file) is nobody's, and is left alone. */
 static bool entry_lives(const char *path) {
     struct os_lock *l = NULL;
-    enum err_code rc = os_lock_take(&l, path, false, NULL);
+    enum err_code rc = os_lock_take(&l, path, 0, NULL);
     if (!rc) {
         os_remove_file(path, NULL);
         os_lock_drop(l);

@@ -113,7 +113,7 @@ static int try_lock(const char *path) {
     if (pid == 0) {
         struct os_lock *l;
         struct err e = {0};
-        enum err_code rc = os_lock_take(&l, path, false, &e);
+        enum err_code rc = os_lock_take(&l, path, 0, &e);
         _exit(rc == ERR_OK ? 0 : rc == ERR_CANCELLED && !l ? 1 : 2);
     }
     return wait_for(pid);
@@ -124,18 +124,22 @@ static void test_lock(void **state) {
     struct os_lock *l, *second;
     struct err e = {0};
     const char *path = in_dir("lock");
-    assert_int_equal(os_lock_take(&l, path, false, &e), ERR_OK);
+    assert_int_equal(os_lock_take(&l, path, 0, &e), ERR_OK);
     assert_int_equal(try_lock(path), 1);
-    assert_int_equal(os_lock_take(&second, path, false, &e), ERR_CANCELLED);
+    assert_int_equal(os_lock_take(&second, path, 0, &e), ERR_CANCELLED);
     assert_null(second);
+    double before = os_now();
+    err_clear(&e);
+    assert_int_equal(os_lock_take(&second, path, 0.05, &e), ERR_CANCELLED);
+    assert_true(os_now() - before >= 0.05);
     os_lock_drop(l);
     os_lock_drop(NULL);
     assert_int_equal(try_lock(path), 0);
     assert_true(os_file_exists(path));
     err_clear(&e);
-    assert_int_equal(os_lock_take(&l, in_dir("no/such"), true, &e), ERR_NOTFOUND);
+    assert_int_equal(os_lock_take(&l, in_dir("no/such"), 60, &e), ERR_NOTFOUND);
     err_clear(&e);
-    assert_int_equal(os_lock_take(&l, dir, true, &e), ERR_IO);
+    assert_int_equal(os_lock_take(&l, dir, 60, &e), ERR_IO);
     assert_int_equal(mem_live(), 0);
 }
 
@@ -152,7 +156,7 @@ static void test_lock_waits(void **state) {
     assert_int_equal(pipe(fd), 0);
     pid_t holder = fork();
     if (holder == 0) {
-        if (os_lock_take(&l, path, true, &e) || write(fd[1], "x", 1) != 1) {
+        if (os_lock_take(&l, path, 60, &e) || write(fd[1], "x", 1) != 1) {
             _exit(1);
         }
         for (;;) {
@@ -166,7 +170,7 @@ static void test_lock_waits(void **state) {
         usleep(20000);
         _exit(kill(holder, SIGKILL));
     }
-    assert_int_equal(os_lock_take(&l, path, true, &e), ERR_OK);
+    assert_int_equal(os_lock_take(&l, path, 60, &e), ERR_OK);
     assert_int_equal(wait_for(holder), -1);
     assert_int_equal(wait_for(killer), 0);
     os_lock_drop(l);
@@ -178,7 +182,7 @@ static void test_lock_waits(void **state) {
         for (int i = 0; pid[k] == 0 && i < EACH; i++) {
             char *text, next[16];
             size_t n;
-            if (os_lock_take(&l, path, true, &e) || os_read_file(number, 16, &text, &n, &e)) {
+            if (os_lock_take(&l, path, 60, &e) || os_read_file(number, 16, &text, &n, &e)) {
                 _exit(1);
             }
             snprintf(next, sizeof next, "%d", atoi(text) + 1);

@@ -276,6 +276,9 @@ class Log(Case):
             self.assertEqual(p.returncode, 0)
         self.fails(4, *self.RUN, "--log-file", "/no/such/folder/log")
         self.fails(1, *self.RUN, "--log-file", "/")
+        both = path("both.log")
+        r = self.fails(2, *self.RUN, "--log-file", both, "--audit", both)
+        self.assertIn(b"same file", r.err)
 
 
 if __name__ == "__main__":

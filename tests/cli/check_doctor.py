@@ -164,6 +164,13 @@ class Doctor(Rig):
             self.assertIn("bad.toml", detail)
         self.doctor(0, "--config", write("good.toml", "top-p = 0.5\n"))
 
+    def test_misspelled_variable(self):
+        for name, near in (("IGN_TEMPRATURE", "IGN_TEMPERATURE"), ("IGN_ZZZZZZZZ", "config show")):
+            check = self.doctor(0, environ=env(**{name: "1"}))["configuration"]
+            self.assertEqual(check["verdict"], "warning")
+            self.assertIn(name, check["detail"])
+            self.assertIn(near, check["fix"])
+
     def test_clock(self):
         later = time.time() + 40 * 86400
         os.utime(self.model, (later, later))

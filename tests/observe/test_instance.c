@@ -281,7 +281,7 @@ static void test_hostile(void **state) {
             snprintf(text + at, sizeof text - (size_t)at, "\"}");
         }
         put(path, text);
-        assert_int_equal(os_lock_take(&l, path, false, &e), ERR_OK);
+        assert_int_equal(os_lock_take(&l, path, 0, &e), ERR_OK);
         assert_int_equal(instance_list(folder, &list, &n, &e), ERR_OK);
         assert_int_equal(n, 1);
         assert_int_equal(list[0].process, getpid());
