@@ -1,8 +1,8 @@
 /* os.h: everything that the program asks of the operating system.
  *
- * Owns the list; os_posix.c, os_process.c and os_terminal.c alone know the platform, and twins for
- * another system replace them whole. Refuses policy: what to map, where the store is and which
- * signals mean what is decided by the callers.
+ * Owns the list; os_posix.c, os_output.c, os_process.c and os_terminal.c alone know the platform,
+ * and twins for another system replace them whole. Refuses policy: what to map, where the store is
+ * and which signals mean what is decided by the callers.
  */
 #ifndef IGN_BASE_OS_H
 #define IGN_BASE_OS_H
@@ -47,6 +47,17 @@ enum err_code os_read_file(const char *path, size_t max, char **out, size_t *n, 
 enum err_code os_read_head(const char *path, char *out, size_t n, size_t *got, struct err *e);
 /* Writes a temporary file beside `path`, flushes it to disk and renames it: whole or not at all. */
 enum err_code os_write_file(const char *path, const void *p, size_t n, struct err *e);
+/* The same for a file that is written piece by piece: *out (os_out_commit or os_out_drop) on a
+ * temporary file beside `path`. ERR_FORMAT if something else than a file is there; ERR_NOTFOUND,
+ * ERR_IO, ERR_NOMEM. */
+struct os_out;
+enum err_code os_out_open(struct os_out **out, const char *path, struct err *e);
+enum err_code os_out_write(struct os_out *o, const void *p, size_t n, struct err *e);
+/* Flushes to disk and renames; `o` is gone afterwards in any case, and after a failure `path` is
+ * what it was. */
+enum err_code os_out_commit(struct os_out *o, struct err *e);
+/* Gives up: nothing is left of it. NULL is fine. */
+void os_out_drop(struct os_out *o);
 bool os_file_exists(const char *path);
 enum err_code os_mkdirs(const char *path, struct err *e);
 /* Writes p[0..n) behind what the file holds and flushes it to disk; a file that is not there is

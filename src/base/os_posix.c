@@ -137,7 +137,7 @@ static const char *os_kind(mode_t mode) {
                             : "something else";
 }
 
-static enum err_code os_not_file(struct err *e, mode_t mode, const char *path) {
+enum err_code os_not_file(struct err *e, mode_t mode, const char *path) {
     err_set(e, ERR_FORMAT, "it is %s, not a file", os_kind(mode));
     err_where(e, "%s", path);
     err_hint(e, "name a regular file");
@@ -363,86 +363,6 @@ enum err_code os_read_head(const char *path, char *out, size_t n, size_t *got, s
     out[*got] = '\0';
     close(fd);
     return code;
-}
-
-/* A new file beside `real`, its name in tmp [n]. In a container every program has the same number,
- * so that the number alone would meet what a killed one left behind. */
-static enum err_code os_temporary(const char *real, char *tmp, size_t n, int *fd, struct err *e) {
-    enum { TRIES = 16 };
-    for (int i = 0; i < TRIES; i++) {
-        int len =
-            snprintf(tmp, n, "%s.%08x.%d.tmp", real, (unsigned)os_random_seed(), (int)getpid());
-        if (len < 0 || (size_t)len >= n) {
-            errno = ENAMETOOLONG;
-            return os_fail(e, "write", real);
-        }
-        do {
-            *fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-        } while (*fd < 0 && errno == EINTR);
-        if (*fd >= 0) {
-            return ERR_OK;
-        }
-        if (errno != EEXIST) {
-            break;
-        }
-    }
-    return os_fail(e, "write", tmp);
-}
-
-/* Writes, flushes and renames; `real` is the path without symbolic links. */
-static enum err_code os_replace(const char *real, const struct stat *old, const void *p, size_t n,
-                                struct err *e) {
-    char tmp[PATH_MAX + 32];
-    int fd;
-    enum err_code code = os_temporary(real, tmp, sizeof tmp, &fd, e);
-    if (code) {
-        return code;
-    }
-    code = os_write_fd(fd, p, n, e);
-    if (code) {
-        err_where(e, "%s", tmp);
-    } else if ((old && fchmod(fd, old->st_mode & 07777) != 0) || fsync(fd) != 0) {
-        code = os_fail(e, "write", tmp);
-    }
-    if (close(fd) != 0 && !code) {
-        code = os_fail(e, "write", tmp);
-    }
-    if (!code && rename(tmp, real) != 0) {
-        code = os_fail(e, "rename to", real);
-    }
-    if (code) {
-        unlink(tmp);
-        return code;
-    }
-    /* The name is in the folder: it is on disk when the folder is. */
-    char *slash = strrchr(tmp, '/');
-    if (slash) {
-        slash[slash == tmp] = '\0';
-    }
-    fd = open(slash ? tmp : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd); /* some file systems cannot, and then there is nothing to be done */
-        close(fd);
-    }
-    return ERR_OK;
-}
-
-enum err_code os_write_file(const char *path, const void *p, size_t n, struct err *e) {
-    char real[PATH_MAX];
-    struct stat st;
-    if (stat(path, &st) == 0) {
-        if (!S_ISREG(st.st_mode)) {
-            return os_not_file(e, st.st_mode, path);
-        }
-        if (!realpath(path, real)) { /* a link stays a link: what it names is replaced */
-            return os_fail(e, "write", path);
-        }
-        return os_replace(real, &st, p, n, e);
-    }
-    if (errno != ENOENT) {
-        return os_fail(e, "write", path);
-    }
-    return os_replace(path, NULL, p, n, e);
 }
 
 bool os_file_exists(const char *path) {

@@ -268,6 +268,35 @@ static void test_write_file(void **state) {
     assert_int_equal(count_files(), files);
 }
 
+/* Piece by piece: nothing is seen before the commit, nothing is left after a drop. */
+static void test_out(void **state) {
+    (void)state;
+    struct err e = {0};
+    struct os_out *o;
+    const char *path = in_dir("out");
+    char *text;
+    size_t n, before = count_files();
+    assert_int_equal(os_out_open(&o, path, &e), ERR_OK);
+    assert_int_equal(os_out_write(o, "one", 3, &e), ERR_OK);
+    assert_false(os_file_exists(path));
+    os_out_drop(o);
+    os_out_drop(NULL);
+    assert_int_equal(count_files(), before);
+    assert_int_equal(os_out_open(&o, path, &e), ERR_OK);
+    assert_int_equal(os_out_write(o, "two", 3, &e), ERR_OK);
+    assert_int_equal(os_out_write(o, " three", 6, &e), ERR_OK);
+    assert_int_equal(os_out_commit(o, &e), ERR_OK);
+    assert_int_equal(os_read_file(path, 100, &text, &n, &e), ERR_OK);
+    assert_string_equal(text, "two three");
+    mem_free(text);
+    assert_int_equal(os_out_open(&o, in_dir("no/such"), &e), ERR_NOTFOUND);
+    assert_null(o);
+    err_clear(&e);
+    assert_int_equal(os_out_open(&o, dir, &e), ERR_FORMAT);
+    assert_null(o);
+    assert_int_equal(mem_live(), 0);
+}
+
 /* A disk that is full while the file is written: the old one stays, no temporary file does. */
 static void test_write_file_fails(void **state) {
     (void)state;
@@ -467,6 +496,7 @@ int main(void) {
         cmocka_unit_test(test_not_a_file),
         cmocka_unit_test(test_read_file),
         cmocka_unit_test(test_write_file),
+        cmocka_unit_test(test_out),
         cmocka_unit_test(test_write_file_fails),
         cmocka_unit_test(test_folders),
         cmocka_unit_test(test_streams),
