@@ -137,7 +137,7 @@ static const char *os_kind(mode_t mode) {
                             : "something else";
 }
 
-enum err_code os_not_file(struct err *e, mode_t mode, const char *path) {
+enum err_code os_not_file(struct err *e, unsigned mode, const char *path) {
     err_set(e, ERR_FORMAT, "it is %s, not a file", os_kind(mode));
     err_where(e, "%s", path);
     err_hint(e, "name a regular file");
