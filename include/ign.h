@@ -201,6 +201,23 @@ IGN_API void ign_session_cancel(ign_session *s);
  * (device or file lost), after all its sessions have had their events. [owner] */
 IGN_API ign_status ign_step(ign_model *m, int *n_busy, ign_error *e);
 
+/* Where the time of steps goes, of one phase: a step is prefill if it works on any prompt. */
+enum { IGN_STAGES = 14 };
+typedef struct ign_profile {
+    const char *stage[IGN_STAGES]; /* "ffn", "sampling", ...: the same in every profile */
+    double
+        seconds[IGN_STAGES]; /* inside of ign_step, without callbacks; together all of that time */
+    uint64_t steps, tokens;
+} ign_profile;
+
+/* From now on each stage of each step is timed, from zero; not between steps that belong together.
+ * Costs a step about a percent, and nothing before the first call. IGN_NOMEM, IGN_USAGE (no
+ * weights). [owner] */
+IGN_API ign_status ign_profile_begin(ign_model *m, ign_error *e);
+/* What has come since; names live for ever. Returns IGN_STAGES, or 0, with nothing in them, where
+ * no profile was begun. [owner] */
+IGN_API size_t ign_profile_get(const ign_model *m, ign_profile *prefill, ign_profile *decode);
+
 /* The tokens that have been computed or generated, in order, the end token included; valid until
  * the session's next step, truncate or load. [owner] */
 IGN_API const int32_t *ign_session_tokens(const ign_session *s, size_t *n);

@@ -28,6 +28,11 @@ struct worker {
     int index;
 };
 
+/* What a thread was busy with in the loop that is open, seconds; by that thread. */
+struct busy {
+    _Alignas(LINE) double seconds;
+};
+
 struct pool {
     _Alignas(LINE) _Atomic uint64_t state;
     _Alignas(LINE) atomic_int done;     /* items finished */
@@ -44,6 +49,9 @@ struct pool {
     struct os_mutex *lock;
     struct os_cond *wake, *finish;
     struct worker *workers; /* [n_thread - 1] */
+    struct busy *busy;      /* [n_thread] */
+    bool counts;            /* changes between loops only */
+    double waited;          /* mean over the threads, seconds */
 };
 
 /* Takes the next item of the loop that is now open; -1 if there is none. */
@@ -66,12 +74,35 @@ static int pool_take(struct pool *p, pool_fn *fn, void **arg) {
 static int pool_work(struct pool *p, int thread) {
     pool_fn fn;
     void *arg;
-    int n = 0;
-    for (int item; (item = pool_take(p, &fn, &arg)) >= 0; n++) {
+    int n = 0, item = pool_take(p, &fn, &arg);
+    if (item < 0) {
+        return 0;
+    }
+    /* Who has an item has a loop open, in which `counts` stays. */
+    double start = p->counts ? os_now() : 0;
+    for (; item >= 0; item = pool_take(p, &fn, &arg), n++) {
         duty_pause(p->duty, thread);
         fn(arg, item, thread);
     }
+    if (start > 0) {
+        p->busy[thread].seconds = os_now() - start;
+    }
     return n;
+}
+
+/* All have come to the loop's end. */
+static void pool_count(struct pool *p, double start) {
+    double busy = 0;
+    for (int i = 0; i < p->n_thread; i++) {
+        busy += p->busy[i].seconds;
+        p->busy[i].seconds = 0;
+    }
+    p->waited += os_now() - start - busy / p->n_thread;
+}
+
+double pool_waited(struct pool *p) {
+    p->counts = true;
+    return p->waited;
 }
 
 /* Spins until `state` has items, at most SPIN_SECONDS. */
@@ -156,6 +187,7 @@ void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
         }
         return;
     }
+    double start = p->counts ? os_now() : 0;
     atomic_store_explicit(&p->fn, fn, memory_order_relaxed);
     atomic_store_explicit(&p->arg, arg, memory_order_relaxed);
     atomic_store_explicit(&p->n_item, n_item, memory_order_relaxed);
@@ -171,6 +203,9 @@ void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
     int n = pool_work(p, 0);
     if (atomic_fetch_add_explicit(&p->done, n, memory_order_acq_rel) + n != n_item) {
         pool_wait_done(p, n_item);
+    }
+    if (p->counts) {
+        pool_count(p, start);
     }
 }
 
@@ -201,9 +236,13 @@ enum err_code pool_create(struct pool **out, int n_thread, struct err *e) {
     p->wake = os_cond_create();
     p->finish = os_cond_create();
     p->workers = mem_zalloc((size_t)n_thread, sizeof *p->workers);
-    if (!p->lock || !p->wake || !p->finish || !p->workers) {
+    p->busy = mem_aligned((size_t)n_thread * sizeof *p->busy);
+    if (!p->lock || !p->wake || !p->finish || !p->workers || !p->busy) {
         code = err_set(e, ERR_NOMEM, "out of memory for %d threads", n_thread);
         goto fail;
+    }
+    for (int i = 0; i < n_thread; i++) {
+        p->busy[i].seconds = 0;
     }
     for (int i = 0; i < n_thread - 1; i++) {
         struct worker *w = &p->workers[i];
@@ -234,6 +273,7 @@ void pool_free(struct pool *p) {
         os_thread_join(p->workers[i].thread);
     }
     mem_free(p->workers);
+    mem_free(p->busy);
     duty_free(p->duty);
     os_cond_free(p->finish);
     os_cond_free(p->wake);

@@ -23,6 +23,10 @@ int pool_threads(const struct pool *p);
 enum err_code pool_limit(struct pool *p, int percent, struct err *e);
 /* A limited pool's pauses end when *stop is not 0; NULL: they do not. Between loops. */
 void pool_watch(struct pool *p, const volatile int *stop);
+/* Seconds that threads have waited in loops for others, the mean over all of them: a loop's time
+ * less that of the items in it. Counted from the first call on, which gives 0; by the caller of
+ * pool_run, between loops. */
+double pool_waited(struct pool *p);
 /* One caller at a time. Waiting threads spin for a few microseconds, then sleep. */
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item);
 

@@ -1,10 +1,11 @@
 /* benchmark.h: what `ign benchmark` measures, as data, and the parts that it is made of.
  *
- * Owns the structs that the files benchmark_*.c share: run (requests side by side), noise (whether
- * the machine was quiet), report (figures for people and for programs), compare (against an earlier
- * result). verb_benchmark.c calls them in order. Refuses to measure what was not checked: a request
- * whose tokens are not what they must be counts as failed, and is in no speed.
- * Invariant: seconds, bytes and tokens everywhere; percentages and other units in the output alone.
+ * Owns the structs that the files benchmark_*.c share: run (requests side by side), profile (time
+ * by stage), noise (whether the machine was quiet), report (figures for people and for programs),
+ * compare (against an earlier result). verb_benchmark.c calls them in order. Refuses to measure
+ * what was not checked: a request whose tokens are not what they must be counts as failed, and is
+ * in no speed. Invariant: seconds, bytes and tokens everywhere; percentages and other units in the
+ * output alone.
  */
 #ifndef IGN_CLI_BENCHMARK_H
 #define IGN_CLI_BENCHMARK_H
@@ -41,6 +42,7 @@ struct benchmark_plan {
     double seconds;      /* no request is begun after this time; 0: n_request says it */
     int n_session;       /* requests side by side */
     int threads, context, batch, duty;
+    bool profile;
 };
 
 /* What the requests gave. */
@@ -65,6 +67,16 @@ struct benchmark_noise {
     int n_reason;
 };
 
+/* Of --profile. Sums over all requests, seconds; [2]: prefill, decode. */
+struct benchmark_profile {
+    ign_profile phase[2]; /* as of the last step */
+    double whole[2], tokenizing, templating;
+    double at;  /* os_now where the last part of a whole ended */
+    char *text; /* [n_text] of a prompt; ign_free */
+    size_t n_text;
+    struct buf message; /* the same as messages of a chat */
+};
+
 /* Lifetime: the verb's. */
 struct benchmark {
     struct cli *c;
@@ -75,6 +87,7 @@ struct benchmark {
     ign_model_info info;
     struct benchmark_result result;
     struct benchmark_noise noise;
+    struct benchmark_profile profile;
     char *against; /* an earlier result's text for --compare; NULL: none */
     size_t n_against;
 };
@@ -86,6 +99,18 @@ struct benchmark {
  * requests in b->result; else the model itself failed. Ctrl-C ends it: result.interrupted. */
 ign_status benchmark_run(struct benchmark *b, ign_error *e);
 void benchmark_result_fini(struct benchmark_result *r);
+
+/* ---- benchmark_profile.c ------------------------------------------------------------------ */
+
+/* After the warm-up: the prompt that will be asked, n ids. */
+ign_status benchmark_profile_begin(struct benchmark *b, const int32_t *ids, int n, ign_error *e);
+/* Before a request is submitted: its prompt's text through tokenizer and template. */
+ign_status benchmark_profile_prompt(struct benchmark *b, ign_error *e);
+/* After each step. */
+void benchmark_profile_step(struct benchmark *b);
+void benchmark_profile_put_json(const struct benchmark *b, struct json_writer *w);
+void benchmark_profile_put_text(const struct benchmark *b);
+void benchmark_profile_fini(struct benchmark_profile *p);
 
 /* ---- benchmark_noise.c -------------------------------------------------------------------- */
 

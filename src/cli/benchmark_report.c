@@ -205,6 +205,9 @@ void benchmark_put_json(struct benchmark *b, struct json_writer *w) {
     json_member_real(w, "load_seconds", b->info.load_seconds);
     put_phases(b, w);
     put_requests(b, w);
+    if (b->plan.profile) {
+        benchmark_profile_put_json(b, w);
+    }
     json_key(w, "peak_rss_bytes");
     json_put_uint(w, b->result.peak_rss);
     put_noise(b, w);
@@ -318,6 +321,9 @@ void benchmark_put_text(struct benchmark *b) {
     text_requests(b);
     cli_printf(b->c, "memory     %s at its peak\n",
                cli_bytes(b->result.peak_rss, peak, sizeof peak));
+    if (b->plan.profile) {
+        benchmark_profile_put_text(b);
+    }
     text_noise(b);
     if (b->c->out_terminal) {
         text_chart(b);

@@ -276,7 +276,8 @@ static ign_status run_all(struct round *r, ign_error *e) {
     do {
         for (int i = 0; i < p->n_session && !rc; i++) {
             if (!r->seat[i].busy && more_wanted(r)) {
-                rc = seat_begin(r, &r->seat[i], p->n_prompt, p->n_new, e);
+                rc = p->profile ? benchmark_profile_prompt(r->b, e) : IGN_OK;
+                rc = rc ? rc : seat_begin(r, &r->seat[i], p->n_prompt, p->n_new, e);
                 r->n_begun++;
             }
         }
@@ -285,6 +286,9 @@ static ign_status run_all(struct round *r, ign_error *e) {
         }
         draw(r);
         rc = ign_step(r->b->model, &busy, e);
+        if (p->profile) {
+            benchmark_profile_step(r->b);
+        }
         for (int i = 0; i < p->n_session; i++) {
             if (r->seat[i].busy && r->seat[i].ended) {
                 seat_end(r, &r->seat[i]);
@@ -363,6 +367,9 @@ ign_status benchmark_run(struct benchmark *b, ign_error *e) {
         interrupt_cancels_all(intr, r.session, (size_t)b->plan.n_session);
         progress_begin(&r.bar, b->c, b->plan.n_request > 0 ? "tokens" : "seconds");
         rc = warm_up(&r, e);
+        if (!rc && b->plan.profile) {
+            rc = benchmark_profile_begin(b, r.prompt, b->plan.n_prompt, e);
+        }
         rc = rc || interrupt_seen(intr) ? rc : run_all(&r, e);
         progress_end(&r.bar);
         interrupt_waits(intr);

@@ -59,6 +59,9 @@ static const struct knob own[] = {
      .min = 1,
      .max = 256,
      .help = "requests side by side, for --duration"},
+    {.name = "profile",
+     .type = KNOB_BOOL,
+     .help = "time each stage of the steps, and show where the time goes"},
     {.name = "compare",
      .type = KNOB_STR,
      .unit = "FILE",
@@ -89,6 +92,7 @@ static enum err_code read_plan(struct benchmark *b, struct err *e) {
         .n_session = (int)knobs_int(k, "concurrent-requests"),
         .batch = (int)knobs_int(k, "batch"),
         .duty = (int)knobs_int(k, "duty"),
+        .profile = knobs_bool(k, "profile"),
     };
     if (timed && knobs_given(k, "repeat")) {
         err_set(e, ERR_USAGE, "--repeat does not go with --duration and --concurrent-requests");
@@ -292,6 +296,7 @@ static int run(struct cli *c) {
         code = report(&b);
     }
     benchmark_result_fini(&b.result);
+    benchmark_profile_fini(&b.profile);
     ign_model_close(b.model);
     mem_free(b.against);
     return code;

@@ -161,7 +161,46 @@ void ign_model_close(ign_model *m) {
     mem_free(m->session);
     mem_free(m->name);
     model_close(m->m);
+    mem_free(m->profile);
     mem_free(m);
+}
+
+ign_status ign_profile_begin(ign_model *m, ign_error *e) {
+    struct err err = {0};
+    if (!m->loaded) {
+        err_set(&err, ERR_USAGE, "a model without weights has no steps to profile");
+        return engine_fail(e, &err);
+    }
+    if (!m->profile) {
+        struct profile *p = mem_zalloc(1, sizeof *p);
+        if (!p) {
+            err_set(&err, ERR_NOMEM, "out of memory for a profile");
+            return engine_fail(e, &err);
+        }
+        p->now = m->now;
+        if (profile_wrap(p, &m->m->kern, &m->m->dev, &err)) {
+            mem_free(p);
+            return engine_fail(e, &err);
+        }
+        m->profile = p;
+    }
+    profile_begin(m->profile);
+    return IGN_OK;
+}
+
+size_t ign_profile_get(const ign_model *m, ign_profile *prefill, ign_profile *decode) {
+    ign_profile *const to[PHASE_N] = {[PHASE_PREFILL] = prefill, [PHASE_DECODE] = decode};
+    _Static_assert((int)STAGE_CALLER == IGN_STAGES, "all stages but the caller's own have a place");
+    for (int phase = 0; phase < PHASE_N; phase++) {
+        *to[phase] = (ign_profile){0};
+        for (int s = 0; m->profile && s < IGN_STAGES; s++) {
+            to[phase]->stage[s] = profile_stage_name((enum profile_stage)s);
+            to[phase]->seconds[s] = m->profile->seconds[phase][s];
+        }
+        to[phase]->steps = m->profile ? m->profile->n_step[phase] : 0;
+        to[phase]->tokens = m->profile ? m->profile->n_tok[phase] : 0;
+    }
+    return m->profile ? IGN_STAGES : 0;
 }
 
 void ign_model_get_info(const ign_model *m, ign_model_info *info) {

@@ -20,6 +20,7 @@
 #include "engine/lookup.h"
 #include "engine/stop.h"
 #include "ign.h"
+#include "kern/profile.h"
 #include "model/model.h"
 #include "sample/sampler.h"
 
@@ -102,8 +103,9 @@ struct ign_model {
     struct costs costs;
     double (*now)(void); /* os_now; a test has its own */
     struct plan plan;
-    _Atomic int live;     /* sessions of the step in progress that still want it */
-    volatile int give_up; /* struct step's cancel */
+    struct profile *profile; /* NULL: nobody asked for one */
+    _Atomic int live;        /* sessions of the step in progress that still want it */
+    volatile int give_up;    /* struct step's cancel */
 };
 
 /* engine.c: turns an error of the library into one of the interface; returns its status. */

@@ -44,9 +44,11 @@ static void emit(ign_session *s, int32_t id, ign_stop_reason stop, const struct 
     if (why) {
         engine_fail(&ev.error, why);
     }
+    profile_lap(s->model->profile, STAGE_SAMPLE);
     if (r->on_event) {
         r->on_event(r->arg, &ev);
     }
+    profile_lap(s->model->profile, STAGE_CALLER);
     buf_reset(&s->text);
 }
 
@@ -123,6 +125,7 @@ void request_advance(ign_session *s) {
         request_end(s, IGN_STOP_CONTEXT, NULL);
         return;
     }
+    profile_lap(s->model->profile, STAGE_SCHEDULE);
     if (sampler_pick(&s->sampler, s->logits, NULL, &id, &err)) {
         request_end(s, IGN_STOP_ERROR, &err);
         return;
@@ -133,7 +136,10 @@ void request_advance(ign_session *s) {
     r->n_accepted += id == r->draft;
     r->t_last = os_now();
     r->t_first = r->t_first > 0 ? r->t_first : r->t_last;
-    if (take_token(s, id, &stop, &err)) {
+    profile_lap(s->model->profile, STAGE_SAMPLE);
+    enum err_code c = take_token(s, id, &stop, &err);
+    profile_lap(s->model->profile, STAGE_DETOKENIZE);
+    if (c) {
         finish(s, id, IGN_STOP_ERROR, &err);
     } else if (stop != IGN_STOP_NONE) {
         finish(s, id, stop, NULL);

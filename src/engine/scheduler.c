@@ -261,6 +261,16 @@ static void end_all(ign_model *m, const struct err *why) {
     }
 }
 
+/* Of a step that works on any prompt the time is the prompt's. */
+static enum profile_phase plan_phase(const struct plan *p) {
+    for (int i = 0; i < p->n_part; i++) {
+        if (p->part[i].s->r.n_new == 0) {
+            return PHASE_PREFILL;
+        }
+    }
+    return PHASE_DECODE;
+}
+
 static enum err_code plan_run(ign_model *m, struct err *e) {
     const struct plan *p = &m->plan;
     struct step step = {.n_tok = p->n_tok,
@@ -274,6 +284,9 @@ static enum err_code plan_run(ign_model *m, struct err *e) {
                         .page_start = p->page_start,
                         .cancel = &m->give_up};
     double start = m->now();
+    if (m->profile) {
+        profile_step(m->profile, plan_phase(p), p->n_tok);
+    }
     arm(m);
     enum err_code c = model_forward(m->m, &step, e);
     disarm(m);
@@ -295,6 +308,7 @@ static enum err_code plan_run(ign_model *m, struct err *e) {
 ign_status ign_step(ign_model *m, int *n_busy, ign_error *e) {
     struct err err = {0};
     *n_busy = 0;
+    profile_lap(m->profile, STAGE_CALLER);
     for (int i = 0; i < m->n_session; i++) {
         ign_session *s = m->session[i];
         if (atomic_load(&s->state) == SESSION_QUEUED) {
@@ -310,6 +324,10 @@ ign_status ign_step(ign_model *m, int *n_busy, ign_error *e) {
     for (int i = 0; i < m->n_session; i++) {
         int state = atomic_load(&m->session[i]->state);
         *n_busy += state == SESSION_QUEUED || state == SESSION_RUNNING;
+    }
+    if (m->profile) {
+        profile_take(m->profile, STAGE_SCHEDULE);
+        profile_step_end(m->profile);
     }
     return c ? engine_fail(e, &err) : IGN_OK;
 }

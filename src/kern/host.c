@@ -241,3 +241,7 @@ enum err_code host_end(struct kern_dev *d, struct err *e) {
     }
     return ERR_OK;
 }
+
+double host_waited(struct kern_dev *d) {
+    return pool_waited(d->pool);
+}

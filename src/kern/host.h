@@ -62,6 +62,7 @@ void host_kv_write_page(struct kern_dev *d, int page, const void *src);
 
 void host_begin(struct kern_dev *d, const struct step *s);
 enum err_code host_end(struct kern_dev *d, struct err *e);
+double host_waited(struct kern_dev *d);
 
 /* ---- for the operations ---------------------------------------------------------------- */
 

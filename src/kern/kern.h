@@ -191,6 +191,9 @@ struct kern {
     void (*qkv)(struct kern_dev *d, const struct kern_qkv *a);
     void (*ffn)(struct kern_dev *d, const struct kern_ffn *a);
     void (*moe)(struct kern_dev *d, const struct kern_moe *a);
+    /* Seconds for which threads of the device have waited for others inside of an operation, the
+     * mean over its threads; counted from the first call on. Outside and inside of a step. */
+    double (*waited)(struct kern_dev *d);
 };
 
 /* ---- kern.c ---------------------------------------------------------------------------- */

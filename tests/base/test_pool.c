@@ -103,6 +103,31 @@ static void test_stress(void **state) {
     pool_free(p);
 }
 
+static void sleep_first(void *arg, int item, int thread) {
+    (void)arg;
+    (void)thread;
+    if (item == 0) {
+        os_sleep(0.05);
+    }
+}
+
+/* One of two threads has nothing to do while the other sleeps: half of the time is waited, at
+ * least, and never more than all of it. */
+static void test_waited(void **state) {
+    (void)state;
+    for (int n = 1; n <= 2; n++) {
+        struct pool *p;
+        assert_int_equal(pool_create(&p, n, NULL), ERR_OK);
+        pool_run(p, sleep_first, NULL, 2);
+        assert_true(pool_waited(p) == 0);
+        double start = os_now();
+        pool_run(p, sleep_first, NULL, 2);
+        double all = os_now() - start, waited = pool_waited(p);
+        assert_true(n == 1 ? waited == 0 : waited > 0.02 && waited <= all);
+        pool_free(p);
+    }
+}
+
 static void test_bounds(void **state) {
     (void)state;
     struct pool *p;
@@ -171,6 +196,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_item_once),
         cmocka_unit_test(test_stress),
+        cmocka_unit_test(test_waited),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);

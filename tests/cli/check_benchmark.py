@@ -93,6 +93,47 @@ class Benchmark(Case):
         # What is kept is what was said.
         self.assertEqual(json.loads(read(STATE)), d)
 
+    def stages_add_up(self, d):
+        wholes = 0
+        for phase in ("prefill", "decode"):
+            p = d["profile"][phase]
+            wholes += p["seconds"]
+            self.near(sum(p["stages"].values()), p["seconds"])
+            self.assertGreaterEqual(min(p["stages"].values()), -1e-9, p)
+            for stage in ("norms", "qkv", "rope", "kv store", "attention", "projection", "ffn",
+                          "scheduling"):
+                self.assertGreater(p["stages"][stage], 0, (phase, stage))
+            # What no stage has is the program between two steps, which is short.
+            self.assertLess(p["stages"]["other"], p["seconds"] / 4, p)
+        # Both are timed by themselves, and so are the requests.
+        self.assertLessEqual(wholes, 1.0001 * d["requests"]["seconds"])
+        self.assertGreater(wholes, 0.7 * d["requests"]["seconds"])
+
+    def test_profile(self):
+        d = self.document("--repeat", "3", "--profile", "--threads", "1")
+        self.check(d, 1)
+        self.stages_add_up(d)
+        prefill, decode = d["profile"]["prefill"], d["profile"]["decode"]
+        self.assertEqual((prefill["steps"], prefill["tokens"]), (3, 3 * 24))
+        self.assertEqual((decode["steps"], decode["tokens"]), (3 * 8, 3 * 8))
+        for stages in (prefill["stages"], decode["stages"]):
+            self.assertGreater(stages["sampling"], 0)
+            self.assertEqual(stages["synchronization"], 0)
+        self.assertGreater(prefill["stages"]["tokenizing"], 0)
+        self.assertEqual(decode["stages"]["tokenizing"], 0)
+        self.assertNotIn("profile", self.earlier())
+
+    def test_profile_side_by_side(self):
+        d = self.document("--duration", "0.2", "--concurrent-requests", "3", "--profile")
+        self.check(d, 3)
+        self.stages_add_up(d)
+
+    def test_profile_text(self):
+        r = self.ok(*runs("--repeat", "2", "--threads", "1", "--profile"))
+        self.assertRegex(r.text, r"(?m)^profile +prefill 48 tokens in .* decode 16 tokens in ")
+        for stage in ("tokenizing", "norms", "synchronization", "other"):
+            self.assertRegex(r.text, rf"(?m)^  {stage} +[\d.]+ +[\d.]+ % +[\d.]+ +[\d.]+ %$")
+
     def test_defaults(self):
         d = self.ok("benchmark", "--model", tiny(context=2048), "--json").json()
         self.assertEqual((d["prompt_tokens"], d["new_tokens"], d["repeat"]), (512, 64, 3))

@@ -126,4 +126,5 @@ const struct kern kern_cpu = {
     .mix_exp = cpu_mix_exp,
     .qkv = cpu_qkv,
     .ffn = cpu_ffn,
+    .waited = host_waited,
 };
