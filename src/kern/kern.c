@@ -39,7 +39,7 @@ void kern_ffn(const struct kern *k, struct kern_dev *d, const struct kern_ffn *a
     k->matmul(d, a->gate, a->x, a->w_gate, 0, ROWS_TOK, false);
     k->matmul(d, a->up, a->x, a->w_up, 0, ROWS_TOK, false);
     k->act_mul(d, a->gate, a->up, a->d_ff, a->act);
-    k->matmul(d, a->y, a->gate, a->w_down, 0, ROWS_TOK, true);
+    k->matmul(d, a->y, a->gate, a->w_down, 0, ROWS_TOK, a->add);
 }
 
 /* Shazeer et al. 2017 as in Jiang et al. 2024: a gated FFN per choice, mixed by the router. */

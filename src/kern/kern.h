@@ -76,6 +76,7 @@ struct kern_attend {
     int n_head, n_kv, d_head; /* n_head / n_kv query heads share a KV head */
     float scale;              /* of q.k, usually 1 / sqrt(d_head) */
     int window;               /* attends to the last `window` positions, itself included; 0: all */
+    float cap;                /* scores become cap * tanh(score / cap) (Gemma 2); 0: as they are */
 };
 
 struct kern_qkv {
@@ -86,11 +87,12 @@ struct kern_qkv {
 };
 
 struct kern_ffn {
-    kern_ref x, y;     /* [n_tok, d_model]; y += W_down(act(W_gate x) * W_up x) */
+    kern_ref x, y;     /* [n_tok, d_model]; y = W_down(act(W_gate x) * W_up x) */
     kern_ref gate, up; /* scratch, [n_tok, d_ff] */
     kern_weight w_gate, w_up, w_down;
     int d_ff;
     enum kern_act act;
+    bool add; /* y +=; without it y may be x */
 };
 
 struct kern_moe {
@@ -154,13 +156,14 @@ struct kern {
      * ERR_DEVICE: the step is void; KV rows of its positions hold anything. */
     enum err_code (*end)(struct kern_dev *d, struct err *e);
 
-    /* x [n_tok, n_col] = rows tok[] of the table */
-    void (*embed)(struct kern_dev *d, kern_ref x, kern_weight table);
+    /* x [n_tok, n_col] = rows tok[] of the table, times `scale` */
+    void (*embed)(struct kern_dev *d, kern_ref x, kern_weight table, float scale);
     /* y [n_out, dim] = rows out[] of x */
     void (*gather)(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
-    /* y = x / sqrt(mean(x^2) + eps) * w; y may be x */
+    /* y = x / sqrt(mean(x^2) + eps) * w over each of the n vectors of dim that a row holds: the
+     * row itself (n = 1), or every head of it. x, y [rows, n, dim], w [dim]; y may be x */
     void (*rmsnorm)(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,
-                    int dim, float eps);
+                    int n, int dim, float eps);
     /* y [rows, n_row] = W x + b, or y += where `add`; b may be 0; y and x distinct */
     void (*matmul)(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
                    enum kern_rows rows, bool add);
@@ -174,6 +177,8 @@ struct kern {
     void (*act_mul)(struct kern_dev *d, kern_ref gate, kern_ref up, int dim, enum kern_act act);
     /* y [n_tok, dim] += x */
     void (*add)(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
+    /* x [rows, dim] = cap * tanh(x / cap), in place (Gemma Team 2024) */
+    void (*softcap)(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap);
 
     /* Mixture of experts (Jiang et al. 2024): sel [n_tok, n_used] = the n_used largest of
      * logit [n_tok, n_exp] with the softmax over the chosen ones as weights. The content of `sel`

@@ -21,7 +21,7 @@ static void attention(const struct model *m, int i) {
                              .freq = m->w.rope_freq,
                              .scale = c->rope_scale};
 
-    k->rmsnorm(m->dev, b->h, b->x, l->attn_norm, ROWS_TOK, c->d_model, c->norm_eps);
+    k->rmsnorm(m->dev, b->h, b->x, l->attn_norm, ROWS_TOK, 1, c->d_model, c->norm_eps);
     kern_qkv(k, m->dev,
              &(struct kern_qkv){.x = b->h,
                                 .q = b->q,
@@ -53,7 +53,7 @@ static void feed_forward(const struct model *m, int i) {
     const struct buffers *b = &m->b;
     const struct kern *k = m->kern;
 
-    k->rmsnorm(m->dev, b->h, b->x, l->ffn_norm, ROWS_TOK, c->d_model, c->norm_eps);
+    k->rmsnorm(m->dev, b->h, b->x, l->ffn_norm, ROWS_TOK, 1, c->d_model, c->norm_eps);
     if (c->n_exp) {
         kern_moe(k, m->dev,
                  &(struct kern_moe){.x = b->h,
@@ -82,7 +82,8 @@ static void feed_forward(const struct model *m, int i) {
                                     .w_up = l->w_up,
                                     .w_down = l->w_down,
                                     .d_ff = c->d_ff,
-                                    .act = c->act});
+                                    .act = c->act,
+                                    .add = true});
     }
 }
 
@@ -99,14 +100,14 @@ enum err_code model_forward(struct model *m, const struct step *s, struct err *e
     }
 
     k->begin(m->dev, s);
-    k->embed(m->dev, b->x, m->w.embed);
+    k->embed(m->dev, b->x, m->w.embed, 1);
     for (int i = 0; i < c->n_layer; i++) {
         attention(m, i);
         feed_forward(m, i);
     }
     if (s->n_out > 0) {
         k->gather(m->dev, b->xo, b->x, c->d_model);
-        k->rmsnorm(m->dev, b->xo, b->xo, m->w.out_norm, ROWS_OUT, c->d_model, c->norm_eps);
+        k->rmsnorm(m->dev, b->xo, b->xo, m->w.out_norm, ROWS_OUT, 1, c->d_model, c->norm_eps);
         k->matmul(m->dev, b->logits, b->xo, m->w.out, 0, ROWS_OUT, false);
     }
     enum err_code rc = k->end(m->dev, e);

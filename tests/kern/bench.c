@@ -126,6 +126,47 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     mem_free(c.y);
 }
 
+/* Operations on rows, in cache: a billion elements a second. */
+struct row_case {
+    const struct micro *m;
+    const char *name;
+    float *x, *u;
+    int n;
+};
+
+static double rate_row(void *arg) {
+    const struct row_case *c = arg;
+    int n = c->n, rounds = 20;
+    double start = os_now();
+    for (int i = 0; i < rounds; i++) {
+        if (strcmp(c->name, "rmsnorm") == 0) {
+            c->m->rmsnorm(c->u, c->x, n, 1e-5f, c->u);
+        } else if (strcmp(c->name, "rmsnorm of heads") == 0) {
+            for (int h = 0; h < n; h += 128) {
+                c->m->rmsnorm(c->u + h, c->x, 128, 1e-5f, c->u + h);
+            }
+        } else if (strcmp(c->name, "softcap") == 0) {
+            c->m->softcap(c->u, n, 30);
+        } else {
+            c->m->act_mul(c->u, c->x, n, strcmp(c->name, "silu") == 0 ? ACT_SILU : ACT_GELU);
+        }
+    }
+    return (double)n * rounds / (os_now() - start) * 1e-9;
+}
+
+static void bench_rows(const struct micro *m) {
+    static const char *const names[] = {"rmsnorm", "rmsnorm of heads", "silu", "gelu", "softcap"};
+    static float x[COLS], u[COLS];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (int k = 0; k < COLS; k++) {
+            x[k] = 1;
+            u[k] = (float)(k % 17) - 8;
+        }
+        struct row_case c = {m, names[i], x, u, COLS};
+        printf("%-6s %-16s %6.2f Gelem/s\n", m->name, names[i], best_of(rate_row, &c));
+    }
+}
+
 void bench_all(const char *function) {
     static const char *const levels[] = {"c", "avx2", "avx512"};
     uint8_t *big = mem_aligned(BIG);
@@ -153,6 +194,11 @@ void bench_all(const char *function) {
             printf(" %s %.1f", ceiling_name(i), ceiling_rate(&top, i));
         }
         printf("; spread %.0f %%\n", 100 * top.spread);
+        char rows[32];
+        snprintf(rows, sizeof rows, "elementwise_%s", m.name);
+        if (function == NULL || strstr(rows, function) != NULL) {
+            bench_rows(&m);
+        }
         for (int i = 0; i < BLOCKS_TYPES; i++) {
             char row[64];
             snprintf(row, sizeof row, "matrix_%s_%s", dtype_info(blocks_types[i])->name, m.name);

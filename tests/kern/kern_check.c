@@ -387,6 +387,17 @@ static void check_elementwise(void) {
             check(ok, "act_mul", act == ACT_SILU ? "silu" : "gelu", "C is inexact");
         }
         float *a = copy(x, n), *b = copy(x, n);
+        run.c.softcap(a, n, 30);
+        run.isa.softcap(b, n, 30);
+        check(same_floats(a, b, n), "softcap", "f32", "differs from C");
+        bool ok = true;
+        for (int i = 0; i < n; i++) {
+            double want = 30 * tanh((double)x[i] / 30);
+            ok = ok && (isnan(x[i]) ? isnan(a[i]) : fabs(want - (double)a[i]) <= 30 * 4e-7);
+        }
+        check(ok, "softcap", "f32", "C is inexact");
+        a = copy(x, n);
+        b = copy(x, n);
         run.c.add(a, u, n);
         run.isa.add(b, u, n);
         check(same_floats(a, b, n), "add", "f32", "differs from C");

@@ -324,24 +324,35 @@ static void layer_run(struct layer *l, const struct step *s, int window, bool ha
     struct kern_rope rope = {HEADS, DH, DH - 4, halves, l->freq, 1.25f};
     size_t allocations = mem_count();
     k->begin(d, s);
-    k->embed(d, l->x, l->emb);
-    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, D, 1e-5f);
+    bool gemma = window > 0; /* with all that its kind of layer has more */
+    k->embed(d, l->x, l->emb, gemma ? 1.5f : 1.0f);
+    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, 1, D, 1e-5f);
     kern_qkv(k, d, &(struct kern_qkv){l->h, l->q, l->k, l->v, l->wq, l->wk, l->wv, l->bq, 0, 0});
+    if (gemma) {
+        k->rmsnorm(d, l->q, l->q, l->norm, ROWS_TOK, HEADS, DH, 1e-5f);
+    }
     k->rope(d, l->q, &rope);
     rope.n_head = KV;
     k->rope(d, l->k, &rope);
     k->kv_store(d, 0, l->k, l->v);
-    k->attend(d, l->a, l->q, &(struct kern_attend){0, HEADS, KV, DH, 0.25f, window});
+    k->attend(d, l->a, l->q,
+              &(struct kern_attend){0, HEADS, KV, DH, 0.25f, window, gemma ? 2.0f : 0.0f});
     k->matmul(d, l->x, l->a, l->wo, 0, ROWS_TOK, true);
-    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, D, 1e-5f);
+    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, 1, D, 1e-5f);
     kern_ffn(k, d,
-             &(struct kern_ffn){l->h, l->x, l->g, l->u, l->gate, l->up, l->down, FF,
-                                window > 0 ? ACT_GELU : ACT_SILU});
-    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, D, 1e-5f);
+             &(struct kern_ffn){l->h, gemma ? l->h : l->x, l->g, l->u, l->gate, l->up, l->down, FF,
+                                gemma ? ACT_GELU : ACT_SILU, !gemma});
+    if (gemma) {
+        k->add(d, l->x, l->h, D);
+    }
+    k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, 1, D, 1e-5f);
     kern_moe(k, d,
              &(struct kern_moe){l->h, l->x, l->logit, l->sel, l->eg, l->eu, l->ed, l->route,
                                 l->egate, l->eup, l->edown, EXPERTS, USED, D, FF, ACT_SILU});
     k->add(d, l->x, l->h, D);
+    if (gemma) {
+        k->softcap(d, l->x, ROWS_TOK, D, 30);
+    }
     k->gather(d, l->y, l->x, D);
     run_end(&l->r);
     assert_int_equal(mem_count(), allocations); /* a step takes no memory */

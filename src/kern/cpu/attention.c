@@ -293,6 +293,9 @@ static void attend_item(void *arg, int item, int thread) {
         int n = end - p < ATT_TILE ? end - p : ATT_TILE;
         tile_fetch(j, &it, p, n, &s);
         m->scores(s.q, it.n_q, s.k, n, it.dim, j->a->scale, s.s, ATT_TILE);
+        for (int i = 0; j->a->cap > 0 && i < it.n_q; i++) {
+            m->softcap(s.s + i * ATT_TILE, n, j->a->cap);
+        }
         tile_softmax(j, &it, p, n, &s);
         m->mix(s.y, it.dim, it.n_q, s.keep, s.s, ATT_TILE, s.v, n, it.dim);
     }

@@ -121,6 +121,7 @@ const struct kern kern_cpu = {
     .attend = cpu_attend,
     .act_mul = cpu_act_mul,
     .add = cpu_add,
+    .softcap = cpu_softcap,
     .route = cpu_route,
     .matmul_exp = cpu_matmul_exp,
     .mix_exp = cpu_mix_exp,

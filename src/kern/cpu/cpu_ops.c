@@ -17,7 +17,8 @@ struct row_job {
     const float *x, *w;
     float *y;
     size_t dim;
-    float eps;
+    int n_vec; /* vectors of a row that are normalized each by itself */
+    float eps, scale, cap;
     enum kern_act act;
     const struct host_weight *table;
     const struct host_choice *sel;
@@ -45,11 +46,14 @@ static void run_rows(const struct row_job *j) {
 static void embed_row(const struct row_job *j, int t) {
     int32_t id = j->d->host.step->tok[t];
     assert(id >= 0 && id < j->table->n_row);
-    quant_decode(j->table->type, j->table->mat[0] + (size_t)id * j->table->row_bytes,
-                 j->y + (size_t)t * j->dim, j->dim);
+    float *y = j->y + (size_t)t * j->dim;
+    quant_decode(j->table->type, j->table->mat[0] + (size_t)id * j->table->row_bytes, y, j->dim);
+    for (size_t i = 0; j->scale != 1 && i < j->dim; i++) {
+        y[i] *= j->scale;
+    }
 }
 
-void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table) {
+void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale) {
     const struct host_weight *w = host_weight(d, table);
     size_t n = (size_t)d->step->n_tok, dim = (size_t)w->n_col;
     run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
@@ -57,6 +61,7 @@ void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table) {
                                .n = (int)n,
                                .y = host_at(d, x, n * dim),
                                .dim = dim,
+                               .scale = scale,
                                .table = w});
 }
 
@@ -71,20 +76,23 @@ void cpu_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
 }
 
 static void rmsnorm_row(const struct row_job *j, int t) {
-    size_t at = (size_t)t * j->dim;
-    j->d->micro.rmsnorm(j->x + at, j->w, (int)j->dim, j->eps, j->y + at);
+    size_t at = (size_t)t * j->dim, dim = j->dim / (size_t)j->n_vec;
+    for (int i = 0; i < j->n_vec; i++, at += dim) {
+        j->d->micro.rmsnorm(j->x + at, j->w, (int)dim, j->eps, j->y + at);
+    }
 }
 
 void cpu_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,
-                 int dim, float eps) {
-    size_t n = (size_t)host_rows(d, rows);
+                 int n, int dim, float eps) {
+    size_t n_row = (size_t)host_rows(d, rows), width = (size_t)n * (size_t)dim;
     run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
                                .fn = rmsnorm_row,
-                               .n = (int)n,
-                               .x = host_at(d, x, n * (size_t)dim),
+                               .n = (int)n_row,
+                               .x = host_at(d, x, n_row * width),
                                .w = host_vec(d, w),
-                               .y = host_at(d, y, n * (size_t)dim),
-                               .dim = (size_t)dim,
+                               .y = host_at(d, y, n_row * width),
+                               .dim = width,
+                               .n_vec = n,
                                .eps = eps});
 }
 
@@ -117,6 +125,20 @@ void cpu_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
                                .x = host_at(d, x, n),
                                .y = host_at(d, y, n),
                                .dim = (size_t)dim});
+}
+
+static void softcap_row(const struct row_job *j, int t) {
+    j->d->micro.softcap(j->y + (size_t)t * j->dim, (int)j->dim, j->cap);
+}
+
+void cpu_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap) {
+    size_t n = (size_t)host_rows(d, rows);
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = softcap_row,
+                               .n = (int)n,
+                               .y = host_at(d, x, n * (size_t)dim),
+                               .dim = (size_t)dim,
+                               .cap = cap});
 }
 
 /* ---- experts --------------------------------------------------------------------------- */

@@ -68,12 +68,13 @@ void cpu_kv_store(struct kern_dev *d, int layer, kern_ref k, kern_ref v);
 void cpu_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct kern_attend *a);
 
 /* cpu_ops.c */
-void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table);
+void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale);
 void cpu_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
 void cpu_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,
-                 int dim, float eps);
+                 int n, int dim, float eps);
 void cpu_act_mul(struct kern_dev *d, kern_ref gate, kern_ref up, int dim, enum kern_act act);
 void cpu_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
+void cpu_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap);
 void cpu_route(struct kern_dev *d, kern_ref sel, kern_ref logit, int n_exp, int n_used);
 void cpu_mix_exp(struct kern_dev *d, kern_ref y, kern_ref x, kern_ref sel, int n_used, int dim);
 

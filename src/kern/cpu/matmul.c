@@ -382,7 +382,7 @@ void cpu_ffn(struct kern_dev *dev, const struct kern_ffn *a) {
         run_shared(d, m, 2);
         cpu_act_mul(dev, a->gate, a->up, a->d_ff, a->act);
     }
-    cpu_matmul(dev, a->y, a->gate, a->w_down, 0, ROWS_TOK, true);
+    cpu_matmul(dev, a->y, a->gate, a->w_down, 0, ROWS_TOK, a->add);
 }
 
 /* Sorts the choices by expert: d->exp_row, from d->exp_start[e] on. */

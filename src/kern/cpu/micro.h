@@ -130,6 +130,8 @@ struct micro {
     /* gate = act(gate) * up */
     void (*act_mul)(float *gate, const float *up, int n, enum kern_act act);
     void (*add)(float *y, const float *x, int n);
+    /* x = cap * tanh(x / cap) */
+    void (*softcap)(float *x, int n, float cap);
     /* y += a x */
     void (*axpy)(float *y, float a, const float *x, int n);
     /* (head[i], head[i + half]) rotated by cos[i], sin[i] */

@@ -931,6 +931,23 @@ static void act_mul_avx2(float *gate, const float *up, int n, enum kern_act act)
     }
 }
 
+INLINE __m256 cap8(__m256 x, float cap) {
+    const __m256 one = _mm256_set1_ps(1.0f), two = _mm256_set1_ps(2.0f);
+    __m256 e = _mm256_add_ps(exp8(_mm256_mul_ps(_mm256_set1_ps(2.0f / cap), x)), one);
+    return _mm256_mul_ps(_mm256_set1_ps(cap), _mm256_sub_ps(one, _mm256_div_ps(two, e)));
+}
+
+static void softcap_avx2(float *x, int n, float cap) {
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(x + i, cap8(_mm256_loadu_ps(x + i), cap));
+    }
+    if (i < n) {
+        __m256i m = first_lanes(n - i);
+        _mm256_maskstore_ps(x + i, m, cap8(_mm256_maskload_ps(x + i, m), cap));
+    }
+}
+
 static void add_avx2(float *y, const float *x, int n) {
     int i = 0;
     for (; i + 8 <= n; i += 8) {
@@ -1167,6 +1184,7 @@ void micro_init_avx2(struct micro *m) {
     m->rmsnorm = rmsnorm_avx2;
     m->act_mul = act_mul_avx2;
     m->add = add_avx2;
+    m->softcap = softcap_avx2;
     m->axpy = axpy_avx2;
     m->rotate = rotate_avx2;
     m->rotate_pairs = rotate_pairs_avx2;

@@ -353,6 +353,13 @@ static void act_mul_c(float *gate, const float *up, int n, enum kern_act act) {
     }
 }
 
+static void softcap_c(float *x, int n, float cap) {
+    float k = 2.0f / cap;
+    for (int i = 0; i < n; i++) {
+        x[i] = cap * (1.0f - 2.0f / (micro_exp(k * x[i]) + 1.0f));
+    }
+}
+
 static void add_c(float *y, const float *x, int n) {
     for (int i = 0; i < n; i++) {
         y[i] += x[i];
@@ -462,6 +469,7 @@ void micro_init_c(struct micro *m) {
         .rmsnorm = rmsnorm_c,
         .act_mul = act_mul_c,
         .add = add_c,
+        .softcap = softcap_c,
         .axpy = axpy_c,
         .rotate = rotate_c,
         .rotate_pairs = rotate_pairs_c,

@@ -145,6 +145,17 @@ INLINE __m512 activate(__m512 x, enum kern_act act) {
     return _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(0.5f), x), _mm512_add_ps(one, t));
 }
 
+static void softcap_avx512(float *x, int n, float cap) {
+    const __m512 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f);
+    const __m512 k = _mm512_set1_ps(2.0f / cap), c = _mm512_set1_ps(cap);
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 m = first(n - i);
+        __m512 e = _mm512_add_ps(exp16(_mm512_mul_ps(k, _mm512_maskz_loadu_ps(m, x + i))), one);
+        __m512 t = _mm512_sub_ps(one, _mm512_div_ps(two, e));
+        _mm512_mask_storeu_ps(x + i, m, _mm512_mul_ps(c, t));
+    }
+}
+
 static void act_mul_avx512(float *gate, const float *up, int n, enum kern_act act) {
     for (int i = 0; i < n; i += 16) {
         __mmask16 m = first(n - i);
@@ -414,6 +425,7 @@ void micro_rows_init_avx512(struct micro *m) {
     ENTRY_F(DT_BF16, bf16);
     m->quantize = quantize_avx512;
     m->act_mul = act_mul_avx512;
+    m->softcap = softcap_avx512;
     m->f32_to_f16 = f32_to_f16_avx512;
     m->f16_to_f32 = f16_to_f32_avx512;
     m->scores = scores_avx512;

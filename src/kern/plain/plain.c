@@ -106,6 +106,7 @@ const struct kern kern_plain = {
     .attend = plain_attend,
     .act_mul = plain_act_mul,
     .add = plain_add,
+    .softcap = plain_softcap,
     .route = plain_route,
     .matmul_exp = plain_matmul_exp,
     .mix_exp = plain_mix_exp,

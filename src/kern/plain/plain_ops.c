@@ -36,15 +36,17 @@ static float dot(const float *a, const float *b, int64_t n) {
 
 /* ---- rows ------------------------------------------------------------------------------ */
 
-void plain_embed(struct kern_dev *d, kern_ref x, kern_weight table) {
+void plain_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale) {
     const struct step *s = d->step;
     const struct host_weight *w = host_weight(d, table);
     size_t dim = (size_t)w->n_col;
     float *out = host_at(d, x, (size_t)s->n_tok * dim);
-    for (int t = 0; t < s->n_tok; t++) {
+    for (int t = 0; t < s->n_tok; t++, out += dim) {
         assert(s->tok[t] >= 0 && s->tok[t] < w->n_row);
-        quant_decode(w->type, w->mat[0] + (size_t)s->tok[t] * w->row_bytes, out + (size_t)t * dim,
-                     dim);
+        quant_decode(w->type, w->mat[0] + (size_t)s->tok[t] * w->row_bytes, out, dim);
+        for (size_t i = 0; i < dim; i++) {
+            out[i] *= scale;
+        }
     }
 }
 
@@ -60,12 +62,12 @@ void plain_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
 
 /* Zhang and Sennrich 2019 */
 void plain_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,
-                   int dim, float eps) {
-    size_t n = (size_t)host_rows(d, rows);
+                   int n, int dim, float eps) {
+    size_t n_vec = (size_t)host_rows(d, rows) * (size_t)n;
     const float *weight = host_vec(d, w);
-    const float *in = host_at(d, x, n * (size_t)dim);
-    float *out = host_at(d, y, n * (size_t)dim);
-    for (size_t t = 0; t < n; t++, in += dim, out += dim) {
+    const float *in = host_at(d, x, n_vec * (size_t)dim);
+    float *out = host_at(d, y, n_vec * (size_t)dim);
+    for (size_t t = 0; t < n_vec; t++, in += dim, out += dim) {
         double sum = 0;
         for (int i = 0; i < dim; i++) {
             sum += (double)in[i] * in[i];
@@ -83,6 +85,18 @@ void plain_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
     const float *in = host_at(d, x, n);
     for (size_t i = 0; i < n; i++) {
         out[i] += in[i];
+    }
+}
+
+static float softcap(float x, float cap) {
+    return cap * tanhf(x / cap);
+}
+
+void plain_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap) {
+    size_t n = (size_t)host_rows(d, rows) * (size_t)dim;
+    float *v = host_at(d, x, n);
+    for (size_t i = 0; i < n; i++) {
+        v[i] = softcap(v[i], cap);
     }
 }
 
@@ -226,6 +240,7 @@ static void attend_head(void *arg, int item, int thread) {
             sum += (double)q[i] * kv_get(d, k, at + (size_t)i);
         }
         score[p] = (float)sum * a->scale;
+        score[p] = a->cap > 0 ? softcap(score[p], a->cap) : score[p];
         top = score[p] > top ? score[p] : top;
     }
     double total = 0;

@@ -13,10 +13,10 @@ struct plain_dev {
     size_t n_score;       /* positions that the KV cache can hold */
 };
 
-void plain_embed(struct kern_dev *d, kern_ref x, kern_weight table);
+void plain_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale);
 void plain_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
 void plain_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,
-                   int dim, float eps);
+                   int n, int dim, float eps);
 void plain_matmul(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
                   enum kern_rows rows, bool add);
 void plain_rope(struct kern_dev *d, kern_ref x, const struct kern_rope *r);
@@ -24,6 +24,7 @@ void plain_kv_store(struct kern_dev *d, int layer, kern_ref k, kern_ref v);
 void plain_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct kern_attend *a);
 void plain_act_mul(struct kern_dev *d, kern_ref gate, kern_ref up, int dim, enum kern_act act);
 void plain_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
+void plain_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap);
 void plain_route(struct kern_dev *d, kern_ref sel, kern_ref logit, int n_exp, int n_used);
 void plain_matmul_exp(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
                       int n_used, bool per_choice);
