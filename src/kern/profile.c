@@ -146,9 +146,9 @@ static enum err_code time_end(struct kern_dev *d, struct err *e) {
     return inside(d)->k->end(inside(d)->d, e);
 }
 
-static void time_embed(struct kern_dev *d, kern_ref x, kern_weight table) {
+static void time_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale) {
     const struct profile_dev *t = enter(d);
-    t->k->embed(t->d, x, table);
+    t->k->embed(t->d, x, table, scale);
     profile_take(t->p, STAGE_EMBED);
 }
 
@@ -159,9 +159,9 @@ static void time_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
 }
 
 static void time_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w,
-                         enum kern_rows rows, int dim, float eps) {
+                         enum kern_rows rows, int n, int dim, float eps) {
     const struct profile_dev *t = enter(d);
-    t->k->rmsnorm(t->d, y, x, w, rows, dim, eps);
+    t->k->rmsnorm(t->d, y, x, w, rows, n, dim, eps);
     profile_take(t->p, STAGE_NORM);
 }
 
@@ -202,6 +202,12 @@ static void time_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
     const struct profile_dev *t = enter(d);
     t->k->add(t->d, y, x, dim);
     profile_take(t->p, STAGE_PROJECT);
+}
+
+static void time_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap) {
+    const struct profile_dev *t = enter(d);
+    t->k->softcap(t->d, x, rows, dim, cap);
+    profile_take(t->p, STAGE_LOGITS);
 }
 
 static void time_route(struct kern_dev *d, kern_ref sel, kern_ref logit, int n_exp, int n_used) {
@@ -272,6 +278,7 @@ static const struct kern timed = {
     .attend = time_attend,
     .act_mul = time_act_mul,
     .add = time_add,
+    .softcap = time_softcap,
     .route = time_route,
     .matmul_exp = time_matmul_exp,
     .mix_exp = time_mix_exp,
@@ -280,7 +287,7 @@ static const struct kern timed = {
     .moe = time_moe,
     .waited = time_waited,
 };
-_Static_assert(sizeof(struct kern) == 32 * sizeof(void *), "a new entry is timed here as well");
+_Static_assert(sizeof(struct kern) == 33 * sizeof(void *), "a new entry is timed here as well");
 
 enum err_code profile_wrap(struct profile *p, const struct kern **k, struct kern_dev **d,
                            struct err *e) {
