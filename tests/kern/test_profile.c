@@ -51,8 +51,8 @@ static void fake_read(struct kern_dev *d, kern_ref src, float *dst, size_t n) {
     assert_true(src == 1 && !dst && n == 3);
     spend(d);
 }
-static void fake_embed(struct kern_dev *d, kern_ref x, kern_weight table) {
-    assert_true(x == 1 && table == 2);
+static void fake_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale) {
+    assert_true(x == 1 && table == 2 && scale == 3.0f);
     spend(d);
 }
 static void fake_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
@@ -60,8 +60,9 @@ static void fake_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
     spend(d);
 }
 static void fake_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w,
-                         enum kern_rows rows, int dim, float eps) {
-    assert_true(y == 1 && x == 2 && w == 3 && rows == ROWS_OUT && dim == 5 && eps == 6.0f);
+                         enum kern_rows rows, int n, int dim, float eps) {
+    assert_true(y == 1 && x == 2 && w == 3 && rows == ROWS_OUT && n == 4 && dim == 5 &&
+                eps == 6.0f);
     spend(d);
 }
 static void fake_matmul(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
@@ -83,6 +84,10 @@ static void fake_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct
 }
 static void fake_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
     assert_true(y == 1 && x == 2 && dim == 3);
+    spend(d);
+}
+static void fake_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap) {
+    assert_true(x == 1 && rows == ROWS_OUT && dim == 3 && cap == 4.0f);
     spend(d);
 }
 static void fake_qkv(struct kern_dev *d, const struct kern_qkv *a) {
@@ -111,6 +116,7 @@ static const struct kern fake = {
     .kv_store = fake_kv_store,
     .attend = fake_attend,
     .add = fake_add,
+    .softcap = fake_softcap,
     .qkv = fake_qkv,
     .ffn = fake_ffn,
     .moe = fake_moe,
@@ -126,8 +132,8 @@ static void run_all(const struct kern *k, struct kern_dev *d) {
     struct kern_moe moe = {0};
     struct err e = {0};
     k->begin(d, NULL);
-    test.now += 1, k->embed(d, 1, 2);
-    test.now += 1, k->rmsnorm(d, 1, 2, 3, ROWS_OUT, 5, 6.0f);
+    test.now += 1, k->embed(d, 1, 2, 3.0f);
+    test.now += 1, k->rmsnorm(d, 1, 2, 3, ROWS_OUT, 4, 5, 6.0f);
     test.now += 1, k->qkv(d, &qkv);
     test.now += 1, k->rope(d, 1, &rope);
     test.now += 1, k->kv_store(d, 1, 2, 3);
@@ -137,6 +143,7 @@ static void run_all(const struct kern *k, struct kern_dev *d) {
     test.now += 1, k->moe(d, &moe);
     test.now += 1, k->gather(d, 1, 2, 3);
     test.now += 1, k->matmul(d, 1, 2, 3, 4, ROWS_OUT, false);
+    test.now += 1, k->softcap(d, 1, ROWS_OUT, 3, 4.0f);
     assert_int_equal(k->end(d, &e), ERR_IO);
     assert_string_equal(e.what, "the end's own");
     k->read(d, 1, NULL, 3);
@@ -174,10 +181,10 @@ static void test_stages(void **state) {
     }
     double all = test.now;
     for (int phase = 0; phase < PHASE_N; phase++) {
-        double once[STAGE_N] = {[STAGE_LOGITS] = 1.5, [STAGE_DETOKENIZE] = 2, [STAGE_CALLER] = 7};
+        double once[STAGE_N] = {[STAGE_LOGITS] = 2.25, [STAGE_DETOKENIZE] = 2, [STAGE_CALLER] = 7};
         /* begin and end are the scheduler's, and threads waited in both. */
-        once[STAGE_SCHEDULE] = 3 + 11 + 2 * 0.75;
-        once[STAGE_SYNC] = 14 * 0.25;
+        once[STAGE_SCHEDULE] = 3 + 12 + 2 * 0.75;
+        once[STAGE_SYNC] = 15 * 0.25;
         for (int s = 0; s < STAGE_N; s++) {
             double want = once[s] > 0 ? once[s] : 0.75;
             if (p.seconds[phase][s] != want) {
