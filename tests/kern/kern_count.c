@@ -1,0 +1,163 @@
+/* kern_count.c: each AVX2 kernel once, in a function by which a tool finds and counts it.
+ *
+ * Owns the list of what is counted and the sizes: some rows of 2,048 columns, a tile of a head's
+ * attention. Refuses to count: tools/count_instructions.py does, with callgrind, and expects on
+ * standard output the compiler's version and then a line for each call of `counted`.
+ * Ends with status 77 where the processor has no AVX2.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "blocks.h"
+#include "kern/cpu/micro.h"
+
+enum { COLS = 2048, ROWS = 64, QUERIES = 4, POSITIONS = 256, HEAD = 64 };
+
+static struct {
+    struct micro m;
+    const struct micro_format *f;
+    size_t row_bytes;
+    uint8_t *w;
+    const uint8_t *row[MICRO_ROWS];
+    struct act_group *act;
+    const void *x[MICRO_SMALL];
+    uint8_t *arranged, *panel, *tile;
+    float *in, *out; /* [ROWS * COLS] each, which is more than any kernel takes here */
+    f16_t *half;
+} s;
+
+/* The tool counts what happens from here to the return; never merged into its callers. */
+void counted(void (*fn)(void));
+__attribute__((noinline)) void counted(void (*fn)(void)) {
+    fn();
+    __asm__ volatile("" ::: "memory");
+}
+
+static void count(const char *kernel, const char *format, void (*fn)(void)) {
+    printf("%s%s%s\n", kernel, format ? " " : "", format ? format : "");
+    counted(fn);
+}
+
+static void *room(size_t n) {
+    void *p = mem_aligned(n);
+    if (!p) {
+        exit(1);
+    }
+    memset(p, 0, n);
+    return p;
+}
+
+static void do_gemv(void) {
+    s.f->gemv(s.w, s.row_bytes, ROWS, s.x[0], COLS, s.out);
+}
+static void do_small(void) {
+    s.f->gemm_small(s.w, s.row_bytes, s.f->rows, s.x, 4, COLS, s.out);
+}
+static void do_unpack(void) {
+    s.f->unpack(s.row, COLS, s.panel);
+}
+static void do_pack(void) {
+    s.f->pack(s.x, s.f->toks, COLS, s.tile);
+}
+static void do_tile(void) {
+    s.f->tile(s.panel, s.tile, s.f->toks, COLS, s.out);
+}
+static void do_quantize(void) {
+    s.m.quantize(s.in, COLS, s.act);
+}
+static void do_arrange(void) {
+    s.m.arrange(s.act, COLS, s.arranged);
+}
+static void do_rmsnorm(void) {
+    s.m.rmsnorm(s.in, s.in + COLS, COLS, 1e-5f, s.out);
+}
+static void do_silu(void) {
+    s.m.act_mul(s.out, s.in, COLS, ACT_SILU);
+}
+static void do_gelu(void) {
+    s.m.act_mul(s.out, s.in, COLS, ACT_GELU);
+}
+static void do_rotate(void) {
+    s.m.rotate(s.out, s.in, s.in, HEAD / 2);
+}
+static void do_scores(void) {
+    s.m.scores(s.in, QUERIES, s.in, POSITIONS, HEAD, 0.125f, s.out, POSITIONS);
+}
+static void do_exp_sum(void) {
+    s.m.exp_sum(s.out, POSITIONS, 1.0f);
+}
+static void do_mix(void) {
+    s.m.mix(s.out, HEAD, QUERIES, s.in, s.in, POSITIONS, s.in, POSITIONS, HEAD);
+}
+static void do_widen(void) {
+    s.m.f16_to_f32(s.half, s.out, COLS);
+}
+static void do_narrow(void) {
+    s.m.f32_to_f16(s.in, s.half, COLS);
+}
+
+static void count_format(enum dtype type) {
+    const char *name = dtype_info(type)->name;
+    struct rng g;
+    s.f = &s.m.fmt[type];
+    s.row_bytes = blocks_size(type, 1, COLS);
+    s.w = room(ROWS * s.row_bytes);
+    rng_seed(&g, 1);
+    blocks_fill(&g, type, BLOCKS_RANDOM, ROWS, COLS, s.w);
+    for (int i = 0; i < MICRO_ROWS; i++) {
+        s.row[i] = s.w + (size_t)i * s.row_bytes;
+    }
+    s.panel = room((size_t)micro_groups(COLS) * s.f->panel_bytes);
+    s.tile = room((size_t)micro_groups(COLS) * s.f->tile_bytes);
+    bool q8 = s.f->act == MICRO_ACT_Q8;
+    for (int i = 0; i < MICRO_SMALL; i++) {
+        s.x[i] = q8 ? (const void *)s.act : s.in;
+    }
+    count("gemv", name, do_gemv);
+    count("unpack", name, do_unpack);
+    count("pack", name, do_pack);
+    count("tile", name, do_tile);
+    for (int i = 0; i < MICRO_SMALL && q8; i++) {
+        s.x[i] = s.arranged;
+    }
+    count("small", name, do_small);
+    mem_free(s.w);
+    mem_free(s.panel);
+    mem_free(s.tile);
+}
+
+int main(void) {
+    struct rng g;
+    if (micro_choose(&s.m, "avx2", NULL)) {
+        printf("this processor has no AVX2\n");
+        return 77;
+    }
+    printf("compiler %s\n", __VERSION__);
+    size_t floats = (size_t)ROWS * COLS;
+    s.act = room(micro_act_bytes(MICRO_ACT_Q8, COLS));
+    s.arranged = room((size_t)micro_groups(COLS) * s.m.small_group);
+    s.in = room(floats * sizeof *s.in);
+    s.out = room(floats * sizeof *s.out);
+    s.half = room(COLS * sizeof *s.half);
+    rng_seed(&g, 1);
+    for (size_t i = 0; i < floats; i++) {
+        s.in[i] = blocks_uniform(&g, -1, 1);
+    }
+    count("quantize", NULL, do_quantize);
+    count("arrange", NULL, do_arrange);
+    for (int i = 0; i < BLOCKS_TYPES; i++) {
+        count_format(blocks_types[i]);
+    }
+    count("rmsnorm", NULL, do_rmsnorm);
+    count("act_mul", "silu", do_silu);
+    count("act_mul", "gelu", do_gelu);
+    count("rotate", NULL, do_rotate);
+    count("scores", NULL, do_scores);
+    count("exp_sum", NULL, do_exp_sum);
+    count("mix", NULL, do_mix);
+    count("f16_to_f32", NULL, do_widen);
+    count("f32_to_f16", NULL, do_narrow);
+    return 0;
+}
