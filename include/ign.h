@@ -58,7 +58,7 @@ IGN_API const char *ign_version(void); /* [any] */
 
 typedef struct ign_model_options {
     const char *device;      /* "auto" (NULL), "cpu", "plain" */
-    const char *cpu_level;   /* NULL: the best that the CPU has; "c", "avx2", "avx512" */
+    const char *cpu_level;   /* NULL: the best that the CPU has; "c", "avx2", "neon", ... */
     int threads;             /* 0: as many as this process has physical cores for */
     int duty;                /* percent of their processors' time, 5..100, that they use; 0: 100 */
     int context;             /* positions of KV memory, shared by all sessions; 0: 4096 or less */

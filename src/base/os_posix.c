@@ -26,11 +26,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#elif defined(__aarch64__)
-#include <sys/auxv.h>
-#endif
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -793,69 +788,6 @@ void os_sleep(double seconds) {
 }
 
 /* ---- processor ------------------------------------------------------------------------- */
-
-struct isa_bit {
-    const char *name;
-    unsigned leaf, sub, reg, bit; /* reg: 0..3 = eax, ebx, ecx, edx */
-    unsigned state;               /* bits of XCR0 that the system must save */
-};
-
-#if defined(__x86_64__)
-
-static bool cpu_flag(const struct isa_bit *b) {
-    unsigned r[4] = {0}, lo = 0, hi = 0;
-    if (!__get_cpuid_count(b->leaf, b->sub, &r[0], &r[1], &r[2], &r[3]) ||
-        !(r[b->reg] >> b->bit & 1)) {
-        return false;
-    }
-    if (!b->state) {
-        return true;
-    }
-    unsigned a, bx, c, d;
-    if (!__get_cpuid(1, &a, &bx, &c, &d) || !(c >> 27 & 1)) {
-        return false; /* the system does not save wide registers at all */
-    }
-    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    (void)hi;
-    return (lo & b->state) == b->state;
-}
-
-bool os_cpu_has(const char *isa) {
-    static const struct isa_bit bits[] = {
-        {"ssse3", 1, 0, 2, 9, 0},         {"sse4.1", 1, 0, 2, 19, 0},
-        {"popcnt", 1, 0, 2, 23, 0},       {"avx", 1, 0, 2, 28, 0x06},
-        {"f16c", 1, 0, 2, 29, 0x06},      {"fma", 1, 0, 2, 12, 0x06},
-        {"bmi1", 7, 0, 1, 3, 0},          {"bmi2", 7, 0, 1, 8, 0},
-        {"avx2", 7, 0, 1, 5, 0x06},       {"avxvnni", 7, 1, 0, 4, 0x06},
-        {"avx512f", 7, 0, 1, 16, 0xe6},   {"avx512dq", 7, 0, 1, 17, 0xe6},
-        {"avx512bw", 7, 0, 1, 30, 0xe6},  {"avx512vl", 7, 0, 1, 31, 0xe6},
-        {"avx512vbmi", 7, 0, 2, 1, 0xe6}, {"avx512vnni", 7, 0, 2, 11, 0xe6},
-        {"avx512bf16", 7, 1, 0, 5, 0xe6},
-    };
-    for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
-        if (strcmp(bits[i].name, isa) == 0) {
-            return cpu_flag(&bits[i]);
-        }
-    }
-    return false;
-}
-
-#elif defined(__aarch64__)
-
-bool os_cpu_has(const char *isa) {
-    return strcmp(isa, "neon") == 0 ||
-           (strcmp(isa, "dotprod") == 0 && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)) ||
-           (strcmp(isa, "i8mm") == 0 && (getauxval(AT_HWCAP2) & HWCAP2_I8MM));
-}
-
-#else
-
-bool os_cpu_has(const char *isa) {
-    (void)isa;
-    return false;
-}
-
-#endif
 
 void os_cpu_name(char *out, size_t n) {
     if (!os_proc_line("/proc/cpuinfo", "model name", out, n)) {

@@ -36,6 +36,7 @@ static const struct {
     {"neon", "asimd"},
     {"dotprod", "asimddp"},
     {"i8mm", "i8mm"},
+    {"bf16", "bf16"},
 };
 _Static_assert(sizeof isa_sets / sizeof *isa_sets <= MACHINE_ISA_MAX, "isa[] holds every set");
 

@@ -168,7 +168,6 @@ static void bench_rows(const struct micro *m) {
 }
 
 void bench_all(const char *function) {
-    static const char *const levels[] = {"c", "avx2", "avx512"};
     uint8_t *big = mem_aligned(BIG);
     if (big == NULL) {
         printf("not enough memory to measure\n");
@@ -178,11 +177,11 @@ void bench_all(const char *function) {
     char name[96];
     os_cpu_name(name, sizeof name);
     printf("%s, one thread\n", name);
-    for (size_t l = 0; l < sizeof levels / sizeof levels[0]; l++) {
+    for (int l = 0; micro_level(l) != NULL; l++) {
         struct micro m;
         struct ceilings top;
         struct err e = {0};
-        if (micro_choose(&m, levels[l], &e) != ERR_OK) {
+        if (micro_choose(&m, micro_level(l), &e) != ERR_OK) {
             continue;
         }
         if (ceilings_measure(&top, m.name, 1, 2, NULL, &e) != ERR_OK) {

@@ -543,9 +543,9 @@ int main(int argc, char **argv) {
             return 2;
         }
     }
-    check_level("c");
-    check_level("avx2");
-    check_level("avx512");
+    for (int i = 0; micro_level(i) != NULL; i++) {
+        check_level(micro_level(i));
+    }
     printf("%ld checks passed, %ld failed (seed %" PRIu64 ")\n", run.passed, run.failed, run.seed);
     if (bench) {
         bench_all(run.function);

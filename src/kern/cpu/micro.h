@@ -162,12 +162,22 @@ void micro_init_avx2(struct micro *m);
 /* Overwrites what AVX-512 (F, BW, VL, DQ, VBMI) and VNNI do better, after micro_init_avx2. */
 void micro_init_avx512(struct micro *m);
 void micro_rows_init_avx512(struct micro *m);
+#elif defined(__aarch64__)
+/* Overwrites what NEON does better, on every processor of aarch64. */
+void micro_init_neon(struct micro *m);
+void micro_rows_init_neon(struct micro *m);
+/* Overwrites what SDOT does better, after micro_init_neon; SMMLA, after micro_init_dotprod. */
+void micro_init_dotprod(struct micro *m);
+void micro_init_i8mm(struct micro *m);
 #endif
 
 /* The definition of a format: NULL for F32, F16, BF16. */
 micro_block_fn micro_block(enum dtype type, enum micro_kind *kind);
 
-/* "c", "avx2", "avx512", or NULL for the best that the processor has. ERR_UNSUPPORTED names the
+/* The levels of this kind of processor from the least, "c", to the best; NULL behind the last. */
+const char *micro_level(int i);
+
+/* A level by its name, or NULL for the best that the processor has. ERR_UNSUPPORTED names the
  * levels. */
 enum err_code micro_choose(struct micro *m, const char *level, struct err *e);
 

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/os.h"
 #include "kern/cpu/micro.h"
 
 /* ---- activations ----------------------------------------------------------------------- */
@@ -496,55 +495,4 @@ void micro_init_c(struct micro *m) {
     m->fmt[DT_F32] = ENTRY_F(f32);
     m->fmt[DT_F16] = ENTRY_F(f16);
     m->fmt[DT_BF16] = ENTRY_F(bf16);
-}
-
-#if defined(__x86_64__)
-static bool has_all(const char *const *name) {
-    while (*name != NULL && os_cpu_has(*name)) {
-        name++;
-    }
-    return *name == NULL;
-}
-
-static bool has_avx2(void) {
-    return has_all((const char *const[]){"avx2", "fma", "f16c", NULL});
-}
-
-static bool has_avx512(void) {
-    return has_avx2() &&
-           has_all((const char *const[]){"avx512f", "avx512bw", "avx512vl", "avx512dq",
-                                         "avx512vbmi", "avx512vnni", NULL});
-}
-#endif
-
-enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
-    micro_init_c(m);
-    if (level != NULL && strcmp(level, "c") == 0) {
-        return ERR_OK;
-    }
-#if defined(__x86_64__)
-    bool any = level == NULL;
-    if (any || strcmp(level, "avx2") == 0 || strcmp(level, "avx512") == 0) {
-        bool wide = any || strcmp(level, "avx512") == 0;
-        if (has_avx2()) {
-            micro_init_avx2(m);
-        } else if (!any) {
-            return err_set(e, ERR_UNSUPPORTED, "this processor has no AVX2 with FMA and F16C");
-        }
-        if (wide && has_avx512()) {
-            micro_init_avx512(m);
-            micro_rows_init_avx512(m);
-        } else if (wide && !any) {
-            return err_set(e, ERR_UNSUPPORTED,
-                           "this processor has no AVX-512 with BW, VL, DQ, VBMI and VNNI");
-        }
-        return ERR_OK;
-    }
-#endif
-    if (level == NULL) {
-        return ERR_OK;
-    }
-    err_set(e, ERR_UNSUPPORTED, "no kernels for the instruction set \"%s\"", level);
-    err_hint(e, "the levels are \"c\" and, on x86-64, \"avx2\" and \"avx512\"");
-    return ERR_UNSUPPORTED;
 }

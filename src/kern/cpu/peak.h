@@ -36,6 +36,11 @@ void peak_init_c(struct peak *p);
 void peak_init_avx2(struct peak *p);
 /* `bf16`: the processor has AVX512_BF16, too. */
 void peak_init_avx512(struct peak *p, int bf16);
+#elif defined(__aarch64__)
+void peak_init_neon(struct peak *p);
+/* Overwrite the integer loops of peak_init_neon; `bf16`: the processor has BFMMLA, too. */
+void peak_init_dotprod(struct peak *p);
+void peak_init_i8mm(struct peak *p, int bf16);
 #endif
 
 /* The loops of a level by the name that micro_choose gives it. */

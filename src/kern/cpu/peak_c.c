@@ -72,6 +72,16 @@ void peak_choose(struct peak *p, const char *level) {
     } else if (strcmp(level, "avx512") == 0) {
         peak_init_avx512(p, os_cpu_has("avx512bf16"));
     }
+#elif defined(__aarch64__)
+    if (strcmp(level, "c") == 0) {
+        return;
+    }
+    peak_init_neon(p);
+    if (strcmp(level, "dotprod") == 0) {
+        peak_init_dotprod(p);
+    } else if (strcmp(level, "i8mm") == 0) {
+        peak_init_i8mm(p, os_cpu_has("bf16"));
+    }
 #else
     (void)level;
 #endif

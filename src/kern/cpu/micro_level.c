@@ -1,0 +1,70 @@
+/* micro_level.c: the levels of this kind of processor, and the choice among them.
+ *
+ * Owns what each level needs. Refuses to know what it does: its files do, and each level overwrites
+ * entries of those before it. Invariant: no level is filled in that the processor lacks.
+ */
+#include <string.h>
+
+#include "base/os.h"
+#include "kern/cpu/micro.h"
+
+struct level {
+    const char *name, *what; /* for the error where the processor lacks it */
+    const char *needs[8];
+    void (*init[2])(struct micro *m);
+};
+
+/* From the least to the best. */
+static const struct level levels[] = {
+    {"c", "", {NULL}, {micro_init_c}},
+#if defined(__x86_64__)
+    {"avx2", "AVX2 with FMA and F16C", {"avx2", "fma", "f16c"}, {micro_init_avx2}},
+    {"avx512",
+     "AVX-512 with BW, VL, DQ, VBMI and VNNI",
+     {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vnni"},
+     {micro_init_avx512, micro_rows_init_avx512}},
+#elif defined(__aarch64__)
+    {"neon", "NEON", {"neon"}, {micro_init_neon, micro_rows_init_neon}},
+    {"dotprod", "dot products of bytes", {"dotprod"}, {micro_init_dotprod}},
+    {"i8mm", "matrix products of bytes", {"i8mm"}, {micro_init_i8mm}},
+#endif
+};
+enum { N_LEVEL = sizeof levels / sizeof *levels };
+
+const char *micro_level(int i) {
+    return i < N_LEVEL ? levels[i].name : NULL;
+}
+
+static bool there(const struct level *l) {
+    size_t i = 0;
+    while (i < sizeof l->needs / sizeof *l->needs && l->needs[i] != NULL) {
+        if (!os_cpu_has(l->needs[i++])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
+    int last = 0;
+    while (last < N_LEVEL && (level == NULL || strcmp(levels[last].name, level) != 0)) {
+        last++;
+    }
+    if (last == N_LEVEL && level != NULL) {
+        err_set(e, ERR_UNSUPPORTED, "no kernels for the instruction set \"%s\"", level);
+        err_hint(e, "the levels are \"c\" and, on x86-64, \"avx2\" and \"avx512\"; on 64-bit ARM "
+                    "\"neon\", \"dotprod\" and \"i8mm\"");
+        return ERR_UNSUPPORTED;
+    }
+    for (int i = 0; i < N_LEVEL && i <= last; i++) {
+        const struct level *l = &levels[i];
+        if (!there(l)) {
+            return level == NULL ? ERR_OK
+                                 : err_set(e, ERR_UNSUPPORTED, "this processor has no %s", l->what);
+        }
+        for (size_t k = 0; k < sizeof l->init / sizeof *l->init && l->init[k] != NULL; k++) {
+            l->init[k](m);
+        }
+    }
+    return ERR_OK;
+}
