@@ -209,6 +209,15 @@ static void act_mul_neon(float *gate, const float *up, int n, enum kern_act act)
     }
 }
 
+static void softcap_neon(float *x, int n, float cap) {
+    const float32x4_t one = vdupq_n_f32(1.0f), two = vdupq_n_f32(2.0f);
+    for (int i = 0; i < n; i += 4) {
+        float32x4_t e = exp4(vmulq_n_f32(load_up_to(x + i, n - i), 2.0f / cap));
+        float32x4_t t = vsubq_f32(one, vdivq_f32(two, vaddq_f32(e, one)));
+        store_up_to(x + i, vmulq_n_f32(t, cap), n - i);
+    }
+}
+
 static float exp_sum_neon(float *x, int n, float top) {
     static const uint32_t place[4] = {0, 1, 2, 3};
     float32x4_t lane[2] = {vdupq_n_f32(0), vdupq_n_f32(0)};
@@ -543,6 +552,7 @@ void micro_rows_init_neon(struct micro *m) {
     m->quantize = quantize_neon;
     m->rmsnorm = rmsnorm_neon;
     m->act_mul = act_mul_neon;
+    m->softcap = softcap_neon;
     m->rotate = rotate_neon;
     m->rotate_pairs = rotate_pairs_neon;
     m->f32_to_f16 = f32_to_f16_neon;
