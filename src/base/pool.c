@@ -21,6 +21,7 @@
  * awake, short enough to be no burden to a neighbour. */
 #define SPIN_SECONDS 40e-6
 #define LINE         64
+#define SHARES       3 /* a thread takes one part in so many of its part of what is left */
 
 struct worker {
     struct pool *pool;
@@ -54,16 +55,20 @@ struct pool {
     double waited;          /* mean over the threads, seconds */
 };
 
-/* Takes the next item of the loop that is now open; -1 if there is none. */
-static int pool_take(struct pool *p, pool_fn *fn, void **arg) {
+/* Takes the next items of the loop that is now open, *n of them; -1 if there are none. A share of
+ * what is left: large while there is much, for a swap costs as much as a small item, and one at the
+ * end, so that all threads come to it together. */
+static int pool_take(struct pool *p, pool_fn *fn, void **arg, int *n) {
     uint64_t s = atomic_load_explicit(&p->state, memory_order_acquire);
     while ((uint32_t)s) {
         /* If these belong to a later loop, `state` has changed and the swap fails. */
         *fn = atomic_load_explicit(&p->fn, memory_order_relaxed);
         *arg = atomic_load_explicit(&p->arg, memory_order_relaxed);
-        int item = atomic_load_explicit(&p->n_item, memory_order_relaxed) - (int)(uint32_t)s;
-        if (atomic_compare_exchange_weak_explicit(&p->state, &s, s - 1, memory_order_acq_rel,
-                                                  memory_order_acquire)) {
+        int left = (int)(uint32_t)s, share = left / (SHARES * p->n_thread);
+        int item = atomic_load_explicit(&p->n_item, memory_order_relaxed) - left;
+        *n = share > 1 ? share : 1;
+        if (atomic_compare_exchange_weak_explicit(&p->state, &s, s - (uint32_t)*n,
+                                                  memory_order_acq_rel, memory_order_acquire)) {
             return item;
         }
     }
@@ -74,15 +79,17 @@ static int pool_take(struct pool *p, pool_fn *fn, void **arg) {
 static int pool_work(struct pool *p, int thread) {
     pool_fn fn;
     void *arg;
-    int n = 0, item = pool_take(p, &fn, &arg);
+    int n = 0, share, item = pool_take(p, &fn, &arg, &share);
     if (item < 0) {
         return 0;
     }
     /* Who has an item has a loop open, in which `counts` stays. */
     double start = p->counts ? os_now() : 0;
-    for (; item >= 0; item = pool_take(p, &fn, &arg), n++) {
-        duty_pause(p->duty, thread);
-        fn(arg, item, thread);
+    for (; item >= 0; item = pool_take(p, &fn, &arg, &share)) {
+        for (int end = item + share; item < end; item++, n++) {
+            duty_pause(p->duty, thread);
+            fn(arg, item, thread);
+        }
     }
     if (start > 0) {
         p->busy[thread].seconds = os_now() - start;

@@ -16,7 +16,7 @@
 /* Weights in an item of the matrix-vector path: long enough to stream, but every thread gets
  * several. */
 #define ITEM_BYTES (512 * 1024)
-#define ITEM_SHARE 4     /* items for each thread, at least, where there are rows for it */
+#define ITEM_SHARE 16    /* items for each thread, at least, where there are rows for it */
 #define SERIAL_ACT 16384 /* activations prepared before a second thread would be awake */
 
 struct mat {
