@@ -11,6 +11,11 @@ logits from transformers:
     tiny-linear       linear RoPE scaling; biases on all of attention; untied output
     tiny-yarn         YaRN on Qwen2's halves and biases
     tiny-yarn-attn    YaRN on Llama's neighbours, with betas and an attention factor of its own
+    tiny-qwen3        norms of query and key heads; heads wider than the stream
+    tiny-gemma2       sandwich norms, GELU, caps, a scaled embedding, every second layer local
+    tiny-gemma3       two bases of rotation, the global one scaled; five layers local, one not
+    tiny-phi3         fused matrices, a window, part of each head rotates
+    tiny-phi35        short and long factors: values for both (-long), by the context of the run
 
 The weights are quantized first and PyTorch computes with what the file says. Needs torch,
 transformers, gguf. The random numbers are fixed: running it again changes nothing.
@@ -21,9 +26,12 @@ import os
 import gguf
 import numpy as np
 import torch
+import transformers
 from gguf import GGMLQuantizationType as Q
-from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
-                          MixtralConfig, MixtralForCausalLM, Qwen2Config, Qwen2ForCausalLM)
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig,
+                          LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
+                          MixtralConfig, MixtralForCausalLM, Phi3Config, Phi3ForCausalLM,
+                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 import golden_file
 
@@ -46,13 +54,17 @@ def byte_pieces():
     return out
 
 
-def add_tokenizer(w):
-    """A byte for each id, and an end: any text encodes, and generation can stop."""
+def add_tokenizer(w, merges):
+    """A byte for each id, and an end: any text encodes, and generation can stop. With `merges` the
+    last byte, which no text has, makes room for a pair: llama.cpp reads no vocabulary without."""
+    pieces = byte_pieces()
+    if merges:
+        pieces[-1] = "ee"
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("gpt-2")
-    w.add_token_list(byte_pieces() + ["<|end|>"])
+    w.add_token_list(pieces + ["<|end|>"])
     w.add_token_types([gguf.TokenType.NORMAL] * 255 + [gguf.TokenType.CONTROL])
-    w.add_token_merges([])
+    w.add_token_merges(["e e"] if merges else [])
     w.add_eos_token_id(255)
     w.add_add_bos_token(False)
 
@@ -65,10 +77,16 @@ def add_config(w, c):
     w.add_head_count(c.num_attention_heads)
     w.add_head_count_kv(c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
-    w.add_rope_freq_base(c.rope_parameters["rope_theta"])
+    rope_of = c.rope_parameters
+    if "full_attention" in rope_of:  # Gemma: one for each kind of layer
+        local = rope_of["sliding_attention"]["rope_theta"]
+        rope_of = rope_of["full_attention"]
+        if local != 10000.0:
+            w.add_rope_freq_base_swa(local)
+    w.add_rope_freq_base(rope_of["rope_theta"])
     w.add_vocab_size(c.vocab_size)
     head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-    w.add_rope_dimension_count(head_dim)
+    w.add_rope_dimension_count(int(head_dim * rope_of.get("partial_rotary_factor", 1.0)))
     if head_dim * c.num_attention_heads != c.hidden_size:
         w.add_key_length(head_dim)
         w.add_value_length(head_dim)
@@ -77,7 +95,11 @@ def add_config(w, c):
     if getattr(c, "num_local_experts", 0):
         w.add_expert_count(c.num_local_experts)
         w.add_expert_used_count(c.num_experts_per_tok)
-    add_rope_scaling(w, c.rope_parameters, head_dim)
+    if getattr(c, "attn_logit_softcapping", None):
+        w.add_attn_logit_softcapping(c.attn_logit_softcapping)
+    if getattr(c, "final_logit_softcapping", None):
+        w.add_final_logit_softcapping(c.final_logit_softcapping)
+    add_rope_scaling(w, rope_of, head_dim)
 
 
 def add_rope_scaling(w, rope, head_dim):
@@ -95,6 +117,13 @@ def add_rope_scaling(w, rope, head_dim):
             w.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
         if "beta_slow" in rope:
             w.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
+    elif kind == "longrope":
+        n_orig = rope["original_max_position_embeddings"]
+        w.add_rope_scaling_orig_ctx_len(n_orig)
+        w.add_rope_scaling_attn_factors(
+            float(np.sqrt(1 + np.log(BASE["max_position_embeddings"] / n_orig) / np.log(n_orig))))
+        for x in ("long", "short"):
+            w.add_tensor("rope_factors_%s.weight" % x, np.array(rope[x + "_factor"], np.float32))
     elif kind == "llama3":
         w.add_tensor("rope_freqs.weight", llama3_factors(rope, head_dim))
 
@@ -113,7 +142,8 @@ def randomize(model, rng):
     for name, p in model.named_parameters():
         shape = tuple(p.shape)
         if name.endswith("norm.weight"):
-            v = 1 + 0.2 * rng.standard_normal(shape)
+            v = 0.2 * rng.standard_normal(shape)
+            v += 0 if model.config.model_type.startswith("gemma") else 1  # which adds it itself
         elif name.endswith(".bias"):
             v = 0.3 * rng.standard_normal(shape)
         elif "embed_tokens" in name or "lm_head" in name:
@@ -134,6 +164,7 @@ class Writer:
 
     def __init__(self, w, config, qtype, permute):
         self.w, self.c, self.qtype, self.permute = w, config, qtype, permute
+        self.gemma = config.model_type.startswith("gemma")
 
     def tensor(self, name, p, qtype=None, rows=None):
         """`p` becomes what the file will say; `rows` reorders for the file only."""
@@ -148,9 +179,17 @@ class Writer:
         assert np.array_equal(gguf.dequantize(data, qtype).reshape(v.shape), v), name
         self.w.add_tensor(name, data, raw_dtype=qtype)
 
-    def layer(self, i, layer, split_experts):
-        blk, attn = "blk.%d." % i, layer.self_attn
+    def norm(self, name, p):
+        self.tensor(name, p, rows=(lambda v: v + 1) if self.gemma else None)
+
+    def attention(self, blk, attn):
         heads = {"q": self.c.num_attention_heads, "k": self.c.num_key_value_heads}
+        for x in "qk":
+            if hasattr(attn, x + "_norm"):
+                self.norm(blk + "attn_%s_norm.weight" % x, getattr(attn, x + "_norm").weight)
+        if hasattr(attn, "qkv_proj"):
+            self.tensor(blk + "attn_qkv.weight", attn.qkv_proj.weight)
+            return
         for x in "qkv":
             proj = getattr(attn, x + "_proj")
             rows = None
@@ -159,11 +198,24 @@ class Writer:
             self.tensor(blk + "attn_%s.weight" % x, proj.weight, rows=rows)
             if proj.bias is not None:
                 self.tensor(blk + "attn_%s.bias" % x, proj.bias, rows=rows)
+
+    def layer(self, i, layer, split_experts):
+        blk, attn = "blk.%d." % i, layer.self_attn
+        self.attention(blk, attn)
         self.tensor(blk + "attn_output.weight", attn.o_proj.weight)
         if attn.o_proj.bias is not None:
             self.tensor(blk + "attn_output.bias", attn.o_proj.bias)
-        self.tensor(blk + "attn_norm.weight", layer.input_layernorm.weight)
-        self.tensor(blk + "ffn_norm.weight", layer.post_attention_layernorm.weight)
+        self.norm(blk + "attn_norm.weight", layer.input_layernorm.weight)
+        if self.gemma:
+            self.norm(blk + "post_attention_norm.weight", layer.post_attention_layernorm.weight)
+            self.norm(blk + "ffn_norm.weight", layer.pre_feedforward_layernorm.weight)
+            self.norm(blk + "post_ffw_norm.weight", layer.post_feedforward_layernorm.weight)
+        else:
+            self.norm(blk + "ffn_norm.weight", layer.post_attention_layernorm.weight)
+        if hasattr(layer.mlp, "gate_up_proj"):
+            self.tensor(blk + "ffn_up.weight", layer.mlp.gate_up_proj.weight)
+            self.tensor(blk + "ffn_down.weight", layer.mlp.down_proj.weight)
+            return
         if getattr(self.c, "num_local_experts", 0):
             self.experts(blk, layer.mlp, split_experts)
             return
@@ -188,11 +240,11 @@ class Writer:
 
 def write_gguf(path, model, arch, qtype, split_experts=False):
     w = gguf.GGUFWriter(path, arch)
-    add_tokenizer(w)
+    add_tokenizer(w, merges=arch not in ("llama", "qwen2"))
     add_config(w, model.config)
     out = Writer(w, model.config, qtype, permute=arch == "llama")
     out.tensor("token_embd.weight", model.model.embed_tokens.weight)
-    out.tensor("output_norm.weight", model.model.norm.weight)
+    out.norm("output_norm.weight", model.model.norm.weight)
     if not model.config.tie_word_embeddings:
         out.tensor("output.weight", model.lm_head.weight)
     for i, layer in enumerate(model.model.layers):
@@ -248,7 +300,61 @@ MODELS = {
                        LlamaConfig(**BASE, rope_parameters=rope(
                            "yarn", theta=100.0, factor=8.0, original_max_position_embeddings=64,
                            beta_fast=4.0, beta_slow=2.0, attention_factor=1.15))),
+    "tiny-qwen3": (Qwen3ForCausalLM, "qwen3", Q.Q8_0,
+                   Qwen3Config(**{**BASE, "num_attention_heads": 3, "num_key_value_heads": 1},
+                               head_dim=32, rope_parameters=rope("default", theta=1e6))),
+    "tiny-gemma2": (Gemma2ForCausalLM, "gemma2", Q.Q5_0,
+                    Gemma2Config(**BASE, head_dim=16, query_pre_attn_scalar=16, sliding_window=12,
+                                 attn_logit_softcapping=3.0, final_logit_softcapping=6.0,
+                                 rope_parameters=rope("default"))),
+    "tiny-gemma3": (Gemma3ForCausalLM, "gemma3", Q.Q4_1,
+                    Gemma3TextConfig(**{**BASE, "num_hidden_layers": 6}, head_dim=16,
+                                     query_pre_attn_scalar=16, sliding_window=12,
+                                     rope_parameters=dict(
+                                         full_attention=rope("linear", theta=1000.0, factor=2.0),
+                                         sliding_attention=rope("default", theta=100.0)))),
+    "tiny-phi3": (Phi3ForCausalLM, "phi3", Q.Q4_0,
+                  Phi3Config(**BASE, original_max_position_embeddings=512, sliding_window=12,
+                             pad_token_id=None, rope_parameters=rope(
+                                 "default", partial_rotary_factor=0.5))),
+    "tiny-phi35": (Phi3ForCausalLM, "phi3", Q.F16,
+                   Phi3Config(**{**BASE, "tie_word_embeddings": False}, pad_token_id=None,
+                              original_max_position_embeddings=256,
+                              rope_parameters=rope(
+                                  "longrope", short_factor=[1 + 0.02 * i for i in range(8)],
+                                  original_max_position_embeddings=256,
+                                  long_factor=[1 + i * i / 4 for i in range(8)]))),
 }
+
+
+class Long:
+    """transformers takes the factors by the length of the text; what it then computes with lies in
+    the module of the rotation, and comes from the long list inside of this."""
+
+    def __init__(self, model):
+        self.rope = model.model.rotary_emb
+
+    def __enter__(self):
+        c = self.rope.config.rope_parameters
+        self.short, c["short_factor"] = c["short_factor"], c["long_factor"]
+        self.reset()
+
+    def __exit__(self, *_):
+        self.rope.config.rope_parameters["short_factor"] = self.short
+        self.reset()
+
+    def reset(self):
+        freq, _ = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS["longrope"](
+            self.rope.config, None, seq_len=1)
+        self.rope.inv_freq = self.rope.original_inv_freq = freq
+
+
+def write_golden(path, model, ids):
+    logits = golden_file.logits_of(model, ids)
+    greedy, margins = golden_file.greedy_of(model, ids[:GREEDY_FROM], N_GREEDY)
+    golden_file.write(path, ids, logits, GREEDY_FROM, greedy, 0, np.arange(N_VOCAB))
+    print("%-24s logits %.2f +- %.2f, smallest greedy margin %.4f" %
+          (os.path.basename(path), logits.mean(), logits.std(), min(margins)))
 
 
 def main():
@@ -272,12 +378,10 @@ def main():
             ids = steady_ids(model, rng)
         else:
             ids = rng.integers(0, N_VOCAB - 1, N_TOK).tolist()
-        logits = golden_file.logits_of(model, ids)
-        greedy, margins = golden_file.greedy_of(model, ids[:GREEDY_FROM], N_GREEDY)
-        golden_file.write(path + ".golden", ids, logits, GREEDY_FROM, greedy, 0,
-                          np.arange(N_VOCAB))
-        print("%-16s logits %.2f +- %.2f, smallest greedy margin %.4f" %
-              (name, logits.mean(), logits.std(), min(margins)))
+        write_golden(path + ".golden", model, ids)
+        if config.rope_parameters.get("rope_type") == "longrope":
+            with Long(model):
+                write_golden(path + "-long.golden", model, ids)
 
 
 if __name__ == "__main__":

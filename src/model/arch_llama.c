@@ -1,4 +1,4 @@
-/* arch_llama.c: Llama 2, 3, 3.1, 3.2; Mistral; Mixtral.
+/* arch_llama.c: Llama 2, 3, 3.1, 3.2, 3.3; Mistral; Mixtral.
  *
  * One name in GGUF for a whole family: Mistral differs by a sliding window, Mixtral by experts.
  * The file's query and key rows are in the order that rotates neighbours.
@@ -14,7 +14,7 @@ enum { MAX_EXP = 1024, MAX_USED = 64 };
 static enum err_code llama_extra(struct config *c, const struct gguf *g, struct err *e) {
     struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};
     enum err_code rc;
-    if ((rc = hparam_int(&h, "attention.sliding_window", 0, 0, INT32_MAX, &c->window)) ||
+    if ((rc = config_window(c, g, 0, 0, e)) ||
         (rc = hparam_int(&h, "expert_count", 0, 0, MAX_EXP, &c->n_exp))) {
         return rc;
     }

@@ -12,7 +12,7 @@
 #include "model/hparam.h"
 
 enum {
-    MAX_LAYER = 1024,
+    MAX_LAYER = CONFIG_LAYER_MAX,
     MAX_HEAD = 4096,
     MAX_D_MODEL = 1 << 17,
     MAX_D_FF = 1 << 20,
@@ -20,7 +20,8 @@ enum {
     MAX_CTX = 1 << 24,         /* positions are exact as floats up to here */
 };
 
-static const struct arch *const arch_list[] = {&arch_llama, &arch_qwen2};
+static const struct arch *const arch_list[] = {&arch_llama,  &arch_qwen2,  &arch_qwen3,
+                                               &arch_gemma2, &arch_gemma3, &arch_phi3};
 
 static enum err_code find_arch(const struct arch **a, const struct gguf *g, struct err *e) {
     struct str name;
@@ -97,6 +98,39 @@ static enum err_code read_rope(struct config *c, const struct hparam *h) {
     return ERR_OK;
 }
 
+enum err_code config_window(struct config *c, const struct gguf *g, int def, int period,
+                            struct err *e) {
+    struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};
+    const char *pattern = "attention.sliding_window_pattern";
+    enum err_code rc = hparam_int(&h, "attention.sliding_window", def, 0, INT32_MAX, &c->window);
+    if (rc || c->window == 0) {
+        return rc;
+    }
+    if (hparam_is_array(&h, pattern)) {
+        return hparam_flags(&h, pattern, c->local);
+    }
+    if ((rc = hparam_int(&h, pattern, period, 1, CONFIG_LAYER_MAX, &period))) {
+        return rc;
+    }
+    for (int i = 0; i < c->n_layer; i++) {
+        c->local[i] = period == 0 || i % period != period - 1;
+    }
+    return ERR_OK;
+}
+
+enum err_code config_caps(struct config *c, const struct gguf *g, double attn, double logit,
+                          struct err *e) {
+    struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};
+    enum err_code rc;
+    if ((rc = hparam_real(&h, "attn_logit_softcapping", attn, 1e-3, 1e6, &attn)) ||
+        (rc = hparam_real(&h, "final_logit_softcapping", logit, 1e-3, 1e6, &logit))) {
+        return rc;
+    }
+    c->attn_cap = (float)attn;
+    c->logit_cap = (float)logit;
+    return ERR_OK;
+}
+
 /* The embedding table says how many tokens there are: not every file has the key. */
 static enum err_code read_vocab(struct config *c, const struct hparam *h) {
     const struct gguf_tensor *t = gguf_find_tensor(h->g, "token_embd.weight");
@@ -117,8 +151,13 @@ enum err_code config_read(struct config *c, const struct gguf *g, struct err *e)
     if (rc) {
         return rc;
     }
-    *c = (struct config){
-        .arch = a->name, .act = a->act, .rope_halves = a->rope_halves || g->rope_halves};
+    *c = (struct config){.arch = a->name,
+                         .act = a->act,
+                         .qk_norm = a->qk_norm,
+                         .post_norm = a->post_norm,
+                         .fused = a->fused,
+                         .embed_scale = 1,
+                         .rope_halves = a->rope_halves || g->rope_halves};
     struct hparam h = {.g = g, .arch = a->name, .e = e};
     double eps;
     if ((rc = hparam_int(&h, "block_count", HPARAM_REQUIRED, 1, MAX_LAYER, &c->n_layer))) {

@@ -16,21 +16,37 @@
 struct arch {
     const char *name; /* general.architecture, and the prefix of its keys */
     bool rope_halves;
-    bool qkv_bias; /* biases are required; else bound where the file has them */
+    bool qkv_bias;                  /* biases are required; else bound where the file has them */
+    bool qk_norm, post_norm, fused; /* as in struct config */
     enum kern_act act;
     /* What only this family has; may be NULL. Called after the common keys have been read. */
     enum err_code (*extra)(struct config *c, const struct gguf *g, struct err *e);
 };
 
-extern const struct arch arch_llama, arch_qwen2;
+extern const struct arch arch_llama, arch_qwen2, arch_qwen3, arch_gemma2, arch_gemma3, arch_phi3;
 
 /* ERR_UNSUPPORTED names an unknown architecture and lists the known ones; ERR_FORMAT names key,
  * value and bounds. */
 enum err_code config_read(struct config *c, const struct gguf *g, struct err *e);
 
-/* RoPE: angle per position of each rotated pair, with linear, Llama 3.1 (rope_freqs.weight) and
- * YaRN scaling included, freq [n_rot / 2]; sets c->rope_scale. ERR_FORMAT, ERR_UNSUPPORTED.
- * Sources: Su et al. 2021; Peng et al. 2023 (YaRN). */
-enum err_code rope_freqs(struct config *c, const struct gguf *g, float *freq, struct err *e);
+/* For descriptors: c->window from attention.sliding_window (`def` where the key is absent), and
+ * c->local: every `period`-th layer attends to all, the others are local; 0: all are local. What
+ * the file says in attention.sliding_window_pattern, a period or a flag for each layer, counts
+ * more. ERR_FORMAT. */
+enum err_code config_window(struct config *c, const struct gguf *g, int def, int period,
+                            struct err *e);
+/* For descriptors: attn_logit_softcapping and final_logit_softcapping, 0: none. ERR_FORMAT. */
+enum err_code config_caps(struct config *c, const struct gguf *g, double attn, double logit,
+                          struct err *e);
+
+/* RoPE: angle per position of each rotated pair, all scaling included: linear, Llama 3.1
+ * (rope_freqs.weight), YaRN, long factors (rope_factors_short.weight up to the context that the
+ * model was trained for at first, rope_factors_long.weight where n_ctx, the positions that there
+ * is room for, is more). freq [n_rot / 2]; sets c->rope_scale. ERR_FORMAT, ERR_UNSUPPORTED.
+ * Sources: Su et al. 2021; Peng et al. 2023 (YaRN); Ding et al. 2024 (LongRoPE). */
+enum err_code rope_freqs(struct config *c, const struct gguf *g, int n_ctx, float *freq,
+                         struct err *e);
+/* The same for local layers, whose angles are those of c->rope_base_local, which is not 0. */
+void rope_freqs_local(const struct config *c, float *freq);
 
 #endif

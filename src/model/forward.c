@@ -9,17 +9,26 @@
 
 #include "model/model.h"
 
+/* x += norm(h) */
+static void add_normalized(const struct model *m, kern_weight norm) {
+    const struct config *c = &m->cfg;
+    const struct buffers *b = &m->b;
+    m->kern->rmsnorm(m->dev, b->h, b->h, norm, ROWS_TOK, 1, c->d_model, c->norm_eps);
+    m->kern->add(m->dev, b->x, b->h, c->d_model);
+}
+
 static void attention(const struct model *m, int i) {
     const struct config *c = &m->cfg;
     const struct layer *l = &m->w.layer[i];
     const struct buffers *b = &m->b;
     const struct kern *k = m->kern;
+    const struct rotation *turn = &m->w.rope[c->local[i]];
     struct kern_rope rope = {.n_head = c->n_head,
                              .d_head = c->d_head,
                              .n_rot = c->n_rot,
                              .halves = c->rope_halves,
-                             .freq = m->w.rope_freq,
-                             .scale = c->rope_scale};
+                             .freq = turn->freq,
+                             .scale = turn->scale};
 
     k->rmsnorm(m->dev, b->h, b->x, l->attn_norm, ROWS_TOK, 1, c->d_model, c->norm_eps);
     kern_qkv(k, m->dev,
@@ -33,6 +42,10 @@ static void attention(const struct model *m, int i) {
                                 .bq = l->bq,
                                 .bk = l->bk,
                                 .bv = l->bv});
+    if (c->qk_norm) {
+        k->rmsnorm(m->dev, b->q, b->q, l->q_norm, ROWS_TOK, c->n_head, c->d_head, c->norm_eps);
+        k->rmsnorm(m->dev, b->k, b->k, l->k_norm, ROWS_TOK, c->n_kv, c->d_head, c->norm_eps);
+    }
     k->rope(m->dev, b->q, &rope);
     rope.n_head = c->n_kv;
     k->rope(m->dev, b->k, &rope);
@@ -43,8 +56,14 @@ static void attention(const struct model *m, int i) {
                                     .n_kv = c->n_kv,
                                     .d_head = c->d_head,
                                     .scale = c->attn_scale,
-                                    .window = c->window});
-    k->matmul(m->dev, b->x, b->att, l->wo, l->bo, ROWS_TOK, true);
+                                    .window = c->local[i] ? c->window : 0,
+                                    .cap = c->attn_cap});
+    if (c->post_norm) {
+        k->matmul(m->dev, b->h, b->att, l->wo, l->bo, ROWS_TOK, false);
+        add_normalized(m, l->attn_post);
+    } else {
+        k->matmul(m->dev, b->x, b->att, l->wo, l->bo, ROWS_TOK, true);
+    }
 }
 
 static void feed_forward(const struct model *m, int i) {
@@ -75,7 +94,7 @@ static void feed_forward(const struct model *m, int i) {
     } else {
         kern_ffn(k, m->dev,
                  &(struct kern_ffn){.x = b->h,
-                                    .y = b->x,
+                                    .y = c->post_norm ? b->h : b->x,
                                     .gate = b->gate,
                                     .up = b->up,
                                     .w_gate = l->w_gate,
@@ -83,7 +102,10 @@ static void feed_forward(const struct model *m, int i) {
                                     .w_down = l->w_down,
                                     .d_ff = c->d_ff,
                                     .act = c->act,
-                                    .add = true});
+                                    .add = !c->post_norm});
+    }
+    if (c->post_norm) {
+        add_normalized(m, l->ffn_post);
     }
 }
 
@@ -100,7 +122,7 @@ enum err_code model_forward(struct model *m, const struct step *s, struct err *e
     }
 
     k->begin(m->dev, s);
-    k->embed(m->dev, b->x, m->w.embed, 1);
+    k->embed(m->dev, b->x, m->w.embed, c->embed_scale);
     for (int i = 0; i < c->n_layer; i++) {
         attention(m, i);
         feed_forward(m, i);
@@ -109,6 +131,9 @@ enum err_code model_forward(struct model *m, const struct step *s, struct err *e
         k->gather(m->dev, b->xo, b->x, c->d_model);
         k->rmsnorm(m->dev, b->xo, b->xo, m->w.out_norm, ROWS_OUT, 1, c->d_model, c->norm_eps);
         k->matmul(m->dev, b->logits, b->xo, m->w.out, 0, ROWS_OUT, false);
+        if (c->logit_cap > 0) {
+            k->softcap(m->dev, b->logits, ROWS_OUT, c->n_vocab, c->logit_cap);
+        }
     }
     enum err_code rc = k->end(m->dev, e);
     /* The device watches one part of the file for each weight; experts may lie in several. */

@@ -93,6 +93,33 @@ enum err_code hparam_int(const struct hparam *h, const char *name, int def, int 
     return ERR_OK;
 }
 
+bool hparam_is_array(const struct hparam *h, const char *name) {
+    const struct gguf_kv *kv = gguf_find(h->g, key_of(h, name).s);
+    return kv && kv->type == GGUF_ARRAY;
+}
+
+enum err_code hparam_flags(const struct hparam *h, const char *name, bool *out) {
+    struct key key = key_of(h, name);
+    const struct gguf_kv *kv = gguf_find(h->g, key.s), *a;
+    bool flags = kv && kv->type == GGUF_ARRAY && kv->elem == GGUF_BOOL;
+    enum err_code rc = gguf_get_array(h->g, key.s, flags ? GGUF_BOOL : GGUF_I32, &a, h->e);
+    if (rc) {
+        return broken(h, rc);
+    }
+    if (!a) {
+        return missing(h, key.s);
+    }
+    if (a->n != (uint64_t)h->n_layer) {
+        return at_pair(h, a,
+                       err_set(h->e, ERR_FORMAT, "'%s' has %llu elements for %d layers", key.s,
+                               (unsigned long long)a->n, h->n_layer));
+    }
+    for (int i = 0; i < h->n_layer; i++) {
+        out[i] = gguf_int_at(a, (uint64_t)i) != 0;
+    }
+    return ERR_OK;
+}
+
 enum err_code hparam_real(const struct hparam *h, const char *name, double def, double min,
                           double max, double *out) {
     struct key key = key_of(h, name);

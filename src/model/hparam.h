@@ -26,6 +26,10 @@ enum err_code hparam_int(const struct hparam *h, const char *name, int def, int 
 /* As hparam_int for a finite real in min..max; NaN never is. */
 enum err_code hparam_real(const struct hparam *h, const char *name, double def, double min,
                           double max, double *out);
+/* Whether the key is there and a list. */
+bool hparam_is_array(const struct hparam *h, const char *name);
+/* A list of booleans or integers, one for each layer: out [n_layer]. ERR_FORMAT. */
+enum err_code hparam_flags(const struct hparam *h, const char *name, bool *out);
 /* The text of a key; empty if absent. */
 enum err_code hparam_str(const struct hparam *h, const char *name, struct str *out);
 

@@ -22,6 +22,8 @@
 
 /* ---- numbers ------------------------------------------------------------------------------ */
 
+enum { CONFIG_LAYER_MAX = 1024 };
+
 struct config {
     const char *arch; /* descriptor's name, for messages only */
     int n_layer;
@@ -32,41 +34,55 @@ struct config {
     int n_vocab;
     int n_ctx;         /* longest context that the model was trained for */
     int n_exp, n_used; /* experts, and how many of them a token uses; 0, 0: dense */
-    int window;        /* sliding window, 0: none */
+    int window; /* positions that a local layer attends to, itself included; 0: no such layer */
+    bool local[CONFIG_LAYER_MAX]; /* [n_layer] layer i is local; else it attends to all positions */
     float norm_eps;
-    float attn_scale; /* 1 / sqrt(d_head) */
+    float attn_scale; /* of q.k; mostly 1 / sqrt(d_head) */
     enum kern_act act;
-    bool qkv_bias, out_bias; /* attention's linear layers have biases */
-    bool tied;               /* output.weight is the embedding table */
+    bool qkv_bias, out_bias;   /* attention's linear layers have biases */
+    bool tied;                 /* output.weight is the embedding table */
+    bool qk_norm;              /* heads of q and k are normalized before they rotate */
+    bool post_norm;            /* what attention and feed-forward give is normalized, then added */
+    bool fused;                /* one matrix holds the rows of q, k, v; another those of gate, up */
+    float embed_scale;         /* on a token's row of the embedding table; 1 */
+    float attn_cap, logit_cap; /* cap * tanh(x / cap) on scores, on logits; 0: as they are */
 
     int n_rot;        /* rotated dimensions of each head */
     bool rope_halves; /* pairs (i, i + n_rot/2); else neighbours */
     float rope_base;
-    float rope_scale; /* YaRN's factor on sine and cosine; else 1 */
+    float rope_base_local; /* of local layers, whose angles are never scaled; 0: as in all others */
+    float rope_scale;      /* on sine and cosine (YaRN, long factors); else 1 */
 };
 
 /* ---- weights: handles in the device; the bytes stay where the file is mapped ---------------- */
 
 struct layer {
-    kern_weight attn_norm;    /* [d_model] */
-    kern_weight wq;           /* [n_head * d_head, d_model] */
-    kern_weight wk, wv;       /* [n_kv * d_head, d_model] */
-    kern_weight bq, bk, bv;   /* [rows of wq, wk, wv]; 0 where there is none */
-    kern_weight wo;           /* [d_model, n_head * d_head] */
-    kern_weight bo;           /* [d_model]; 0 where there is none */
-    kern_weight ffn_norm;     /* [d_model] */
-    kern_weight w_route;      /* [n_exp, d_model]; 0 in a dense model */
-    kern_weight w_gate, w_up; /* [d_ff, d_model], times n_exp */
-    kern_weight w_down;       /* [d_model, d_ff], times n_exp */
+    kern_weight attn_norm;           /* [d_model] */
+    kern_weight wq;                  /* [n_head * d_head, d_model] */
+    kern_weight wk, wv;              /* [n_kv * d_head, d_model] */
+    kern_weight bq, bk, bv;          /* [rows of wq, wk, wv]; 0 where there is none */
+    kern_weight q_norm, k_norm;      /* [d_head]; 0 where there is none */
+    kern_weight wo;                  /* [d_model, n_head * d_head] */
+    kern_weight bo;                  /* [d_model]; 0 where there is none */
+    kern_weight ffn_norm;            /* [d_model] */
+    kern_weight attn_post, ffn_post; /* [d_model]; 0 where there is none */
+    kern_weight w_route;             /* [n_exp, d_model]; 0 in a dense model */
+    kern_weight w_gate, w_up;        /* [d_ff, d_model], times n_exp */
+    kern_weight w_down;              /* [d_model, d_ff], times n_exp */
+};
+
+struct rotation {
+    kern_weight freq; /* f32 [n_rot / 2]: angle per position of each pair */
+    float scale;      /* on sine and cosine */
 };
 
 struct weights {
-    kern_weight embed;     /* [n_vocab, d_model] */
-    kern_weight out_norm;  /* [d_model] */
-    kern_weight out;       /* [n_vocab, d_model]; may be `embed` */
-    kern_weight rope_freq; /* f32 [n_rot / 2] */
-    struct layer *layer;   /* [n_layer] */
-    uint64_t bytes;        /* of all tensors, as mapped */
+    kern_weight embed;       /* [n_vocab, d_model] */
+    kern_weight out_norm;    /* [d_model] */
+    kern_weight out;         /* [n_vocab, d_model]; may be `embed` */
+    struct rotation rope[2]; /* of layers that attend to all; of local ones */
+    struct layer *layer;     /* [n_layer] */
+    uint64_t bytes;          /* of all tensors, as mapped */
     uint64_t n_param;
 };
 

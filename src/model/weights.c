@@ -91,6 +91,25 @@ static enum err_code get(struct binder *b, const char *name, struct shape s, ker
     return load(b, t, name, s, mat, w);
 }
 
+/* Rows `row` to row + n_row of a matrix that holds more than one: `all` is the shape of the whole.
+ */
+static enum err_code get_rows(struct binder *b, int layer, const char *part, struct shape all,
+                              int row, int n_row, kern_weight *w) {
+    struct name name = name_in(layer, part);
+    const struct gguf_tensor *t = gguf_find_tensor(b->g, name.s);
+    enum err_code rc = t ? check_shape(b, t, name.s, all) : missing(b, name.s);
+    if (rc) {
+        return rc;
+    }
+    b->used[t - b->g->tensor] = true;
+    const void **mat = arena_alloc(&b->m->mem, 1, sizeof *mat);
+    if (!mat) {
+        return err_set(b->e, ERR_NOMEM, "no memory for the weights' table");
+    }
+    *mat = t->data + t->bytes / (size_t)all.n_row * (size_t)row;
+    return load(b, t, name.s, (struct shape){1, n_row, all.n_col}, mat, w);
+}
+
 static enum err_code get_in(struct binder *b, int layer, const char *part, int n_row, int n_col,
                             kern_weight *w) {
     return get(b, name_in(layer, part).s, (struct shape){1, n_row, n_col}, w);
@@ -148,27 +167,57 @@ static enum err_code bind_ffn(struct binder *b, int i, struct layer *l) {
         }
         return get_experts(b, i, "ffn_down", out, &l->w_down);
     }
-    if ((rc = get_in(b, i, "ffn_gate.weight", c->d_ff, c->d_model, &l->w_gate)) ||
-        (rc = get_in(b, i, "ffn_up.weight", c->d_ff, c->d_model, &l->w_up))) {
+    if (c->fused) {
+        struct shape all = {1, 2 * c->d_ff, c->d_model};
+        if ((rc = get_rows(b, i, "ffn_up.weight", all, 0, c->d_ff, &l->w_gate)) ||
+            (rc = get_rows(b, i, "ffn_up.weight", all, c->d_ff, c->d_ff, &l->w_up))) {
+            return rc;
+        }
+    } else if ((rc = get_in(b, i, "ffn_gate.weight", c->d_ff, c->d_model, &l->w_gate)) ||
+               (rc = get_in(b, i, "ffn_up.weight", c->d_ff, c->d_model, &l->w_up))) {
         return rc;
     }
     return get_in(b, i, "ffn_down.weight", c->d_model, c->d_ff, &l->w_down);
 }
 
-static enum err_code bind_layer(struct binder *b, int i, struct layer *l) {
+static enum err_code bind_qkv(struct binder *b, int i, struct layer *l) {
     const struct config *c = &b->m->cfg;
     int q = c->n_head * c->d_head, kv = c->n_kv * c->d_head;
     enum err_code rc;
-    if ((rc = get_in(b, i, "attn_norm.weight", 1, c->d_model, &l->attn_norm)) ||
-        (rc = get_in(b, i, "attn_q.weight", q, c->d_model, &l->wq)) ||
-        (rc = get_in(b, i, "attn_k.weight", kv, c->d_model, &l->wk)) ||
-        (rc = get_in(b, i, "attn_v.weight", kv, c->d_model, &l->wv)) ||
-        (rc = get_in(b, i, "attn_output.weight", c->d_model, q, &l->wo))) {
+    if (c->fused) {
+        struct shape all = {1, q + 2 * kv, c->d_model};
+        if ((rc = get_rows(b, i, "attn_qkv.weight", all, 0, q, &l->wq)) ||
+            (rc = get_rows(b, i, "attn_qkv.weight", all, q, kv, &l->wk)) ||
+            (rc = get_rows(b, i, "attn_qkv.weight", all, q + kv, kv, &l->wv))) {
+            return rc;
+        }
+    } else if ((rc = get_in(b, i, "attn_q.weight", q, c->d_model, &l->wq)) ||
+               (rc = get_in(b, i, "attn_k.weight", kv, c->d_model, &l->wk)) ||
+               (rc = get_in(b, i, "attn_v.weight", kv, c->d_model, &l->wv))) {
         return rc;
     }
     if (c->qkv_bias && ((rc = get_in(b, i, "attn_q.bias", 1, q, &l->bq)) ||
                         (rc = get_in(b, i, "attn_k.bias", 1, kv, &l->bk)) ||
                         (rc = get_in(b, i, "attn_v.bias", 1, kv, &l->bv)))) {
+        return rc;
+    }
+    if (c->qk_norm && ((rc = get_in(b, i, "attn_q_norm.weight", 1, c->d_head, &l->q_norm)) ||
+                       (rc = get_in(b, i, "attn_k_norm.weight", 1, c->d_head, &l->k_norm)))) {
+        return rc;
+    }
+    return ERR_OK;
+}
+
+static enum err_code bind_layer(struct binder *b, int i, struct layer *l) {
+    const struct config *c = &b->m->cfg;
+    int q = c->n_head * c->d_head, d = c->d_model;
+    enum err_code rc;
+    if ((rc = get_in(b, i, "attn_norm.weight", 1, d, &l->attn_norm)) || (rc = bind_qkv(b, i, l)) ||
+        (rc = get_in(b, i, "attn_output.weight", d, q, &l->wo))) {
+        return rc;
+    }
+    if (c->post_norm && ((rc = get_in(b, i, "post_attention_norm.weight", 1, d, &l->attn_post)) ||
+                         (rc = get_in(b, i, "post_ffw_norm.weight", 1, d, &l->ffn_post)))) {
         return rc;
     }
     if (c->out_bias && (rc = get_in(b, i, "attn_output.bias", 1, c->d_model, &l->bo))) {
@@ -178,30 +227,50 @@ static enum err_code bind_layer(struct binder *b, int i, struct layer *l) {
 }
 
 /* The rotation's angles are computed here and loaded like a weight of the file. */
-static enum err_code bind_rope(struct binder *b) {
+static enum err_code load_angles(struct binder *b, const float *freq, kern_weight *w) {
     struct model *m = b->m;
-    size_t n = (size_t)m->cfg.n_rot / 2;
-    float *freq = arena_alloc(&m->mem, n, sizeof *freq);
     const void **mat = arena_alloc(&m->mem, 1, sizeof *mat);
-    if (!freq || !mat) {
+    if (!mat) {
         return err_set(b->e, ERR_NOMEM, "no memory for the rotation's angles");
-    }
-    enum err_code rc = rope_freqs(&m->cfg, b->g, freq, b->e);
-    if (rc) {
-        return rc;
-    }
-    const struct gguf_tensor *factors = gguf_find_tensor(b->g, "rope_freqs.weight");
-    if (factors) {
-        b->used[factors - b->g->tensor] = true;
     }
     *mat = freq;
     struct kern_tensor kt = {.name = "rope_freqs",
                              .type = DT_F32,
                              .n_mat = 1,
                              .n_row = 1,
-                             .n_col = (int64_t)n,
+                             .n_col = m->cfg.n_rot / 2,
                              .mat = mat};
-    return m->kern->load(m->dev, &kt, &m->w.rope_freq, b->e);
+    return m->kern->load(m->dev, &kt, w, b->e);
+}
+
+static enum err_code bind_rope(struct binder *b) {
+    static const char *const factors[] = {"rope_freqs.weight", "rope_factors_short.weight",
+                                          "rope_factors_long.weight"};
+    struct model *m = b->m;
+    struct rotation *rope = m->w.rope;
+    size_t n = (size_t)m->cfg.n_rot / 2;
+    float *freq = arena_alloc(&m->mem, 2 * n, sizeof *freq);
+    if (!freq) {
+        return err_set(b->e, ERR_NOMEM, "no memory for the rotation's angles");
+    }
+    enum err_code rc = rope_freqs(&m->cfg, b->g, m->kv.n_page * m->kv.page_tok, freq, b->e);
+    if (rc || (rc = load_angles(b, freq, &rope[0].freq))) {
+        return rc;
+    }
+    rope[0].scale = m->cfg.rope_scale;
+    rope[1] = rope[0];
+    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++) {
+        const struct gguf_tensor *t = gguf_find_tensor(b->g, factors[i]);
+        if (t) {
+            b->used[t - b->g->tensor] = true;
+        }
+    }
+    if (m->cfg.rope_base_local == 0) {
+        return ERR_OK;
+    }
+    rope_freqs_local(&m->cfg, freq + n);
+    rope[1].scale = 1;
+    return load_angles(b, freq + n, &rope[1].freq);
 }
 
 /* Tensors that nobody asked for: most likely the file is of a model that this program computes

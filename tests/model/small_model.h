@@ -18,8 +18,9 @@ struct small_opts {
     const char *skip_key;    /* after the architecture's prefix, or whole */
     const char *skip_tensor; /* whole name */
     bool experts;
-    bool biases;  /* of q, k, v */
-    float weight; /* every weight, instead of a pattern; 0: the pattern */
+    bool biases;                    /* of q, k, v */
+    bool qk_norm, post_norm, fused; /* as in struct config */
+    float weight;                   /* every weight, instead of a pattern; 0: the pattern */
     bool no_tensors;
 };
 
@@ -62,14 +63,19 @@ static inline void small_layer(struct builder *b, const struct small_opts *o, in
         bool absent;
     } all[] = {
         {"attn_norm", "", SMALL_D, 1, 1, false},
-        {"attn_q", "", SMALL_D, SMALL_D, 1, false},
-        {"attn_k", "", SMALL_D, SMALL_KV, 1, false},
-        {"attn_v", "", SMALL_D, SMALL_KV, 1, false},
+        {"attn_q", "", SMALL_D, SMALL_D, 1, o->fused},
+        {"attn_k", "", SMALL_D, SMALL_KV, 1, o->fused},
+        {"attn_v", "", SMALL_D, SMALL_KV, 1, o->fused},
+        {"attn_qkv", "", SMALL_D, SMALL_D + 2 * SMALL_KV, 1, !o->fused},
+        {"attn_q_norm", "", SMALL_KV, 1, 1, !o->qk_norm},
+        {"attn_k_norm", "", SMALL_KV, 1, 1, !o->qk_norm},
+        {"post_attention_norm", "", SMALL_D, 1, 1, !o->post_norm},
+        {"post_ffw_norm", "", SMALL_D, 1, 1, !o->post_norm},
         {"attn_output", "", SMALL_D, SMALL_D, 1, false},
         {"ffn_norm", "", SMALL_D, 1, 1, false},
         {"ffn_gate_inp", "", SMALL_D, SMALL_EXP, 1, !o->experts},
-        {"ffn_gate", exps, SMALL_D, SMALL_FF, e, false},
-        {"ffn_up", exps, SMALL_D, SMALL_FF, e, false},
+        {"ffn_gate", exps, SMALL_D, SMALL_FF, e, o->fused},
+        {"ffn_up", exps, SMALL_D, o->fused ? 2 * SMALL_FF : SMALL_FF, e, false},
         {"ffn_down", exps, SMALL_FF, SMALL_D, e, false},
     };
     char name[64];

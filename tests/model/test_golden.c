@@ -1,6 +1,6 @@
 /* test_golden.c: logits against PyTorch, through committed golden files.
  *
- *     test_golden DEVICE MAX_ABS MAX_KL GREEDY SHARE MODEL.gguf GOLDEN...
+ *     test_golden DEVICE[:CONTEXT] MAX_ABS MAX_KL GREEDY SHARE MODEL.gguf GOLDEN...
  *
  * (MODEL may begin with "$IGN_TEST_MODEL_DIR/") loads the model on a device, feeds the first SHARE
  * positions of each golden file (0: all) in uneven chunks, and reports the largest absolute logit
@@ -28,7 +28,7 @@ enum { SKIPPED = 77, CHUNK = 27 };
 static struct {
     const char *device, *model;
     double max_abs, max_kl;
-    int greedy, share;
+    int greedy, share, context;
     char **golden;
     int n_golden;
 } arg;
@@ -73,7 +73,7 @@ static void logits_are_near_pytorch(void **state) {
     (void)state;
     struct runner r;
     struct model_opts o = {.device = arg.device,
-                           .n_ctx = 512,
+                           .n_ctx = arg.context,
                            .max_tok = 64,
                            .max_out = CHUNK,
                            .kv_type = strcmp(arg.device, "plain") ? DT_F16 : DT_F32};
@@ -120,10 +120,17 @@ static const char *expand(const char *path) {
 
 int main(int argc, char **argv) {
     if (argc < 8) {
-        fprintf(stderr, "usage: test_golden DEVICE MAX_ABS MAX_KL GREEDY SHARE MODEL GOLDEN...\n");
+        fprintf(
+            stderr,
+            "usage: test_golden DEVICE[:CONTEXT] MAX_ABS MAX_KL GREEDY SHARE MODEL GOLDEN...\n");
         return 2;
     }
+    char *colon = strchr(argv[1], ':');
     arg.device = argv[1];
+    arg.context = colon ? atoi(colon + 1) : 512;
+    if (colon) {
+        *colon = 0;
+    }
     arg.max_abs = atof(argv[2]);
     arg.max_kl = atof(argv[3]);
     arg.greedy = atoi(argv[4]);

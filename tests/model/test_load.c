@@ -71,8 +71,14 @@ static void check_load(struct builder *b, enum err_code want, const char *said) 
 
 static void the_small_models_load(void **state) {
     (void)state;
-    const struct small_opts all[] = {
-        {0}, {.experts = true}, {.biases = true}, {.arch = "qwen2", .biases = true}};
+    const struct small_opts all[] = {{0},
+                                     {.experts = true},
+                                     {.biases = true},
+                                     {.arch = "qwen2", .biases = true},
+                                     {.arch = "qwen3", .qk_norm = true},
+                                     {.arch = "gemma2", .post_norm = true},
+                                     {.arch = "gemma3", .post_norm = true, .qk_norm = true},
+                                     {.arch = "phi3", .fused = true}};
     struct builder b;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         small_build(&b, &all[i]);
@@ -101,6 +107,16 @@ static void a_missing_tensor_is_named(void **state) {
     }
     small_build(&b, &(struct small_opts){.arch = "qwen2"});
     check_load(&b, ERR_FORMAT, "blk.0.attn_q.bias");
+    const char *const gemma[] = {"blk.0.attn_q_norm.weight", "blk.1.attn_k_norm.weight",
+                                 "blk.1.post_attention_norm.weight", "blk.0.post_ffw_norm.weight"};
+    for (size_t i = 0; i < sizeof gemma / sizeof *gemma; i++) {
+        small_build(
+            &b, &(struct small_opts){
+                    .arch = "gemma3", .skip_tensor = gemma[i], .qk_norm = true, .post_norm = true});
+        check_load(&b, ERR_FORMAT, gemma[i]);
+    }
+    small_build(&b, &(struct small_opts){.arch = "phi3"});
+    check_load(&b, ERR_FORMAT, "blk.0.attn_qkv.weight");
 }
 
 static void a_wrong_shape_is_told_with_both_shapes(void **state) {
@@ -127,6 +143,37 @@ static void a_wrong_shape_is_told_with_both_shapes(void **state) {
     small_build(&b, &(struct small_opts){.skip_tensor = "token_embd.weight"});
     builder_tensor(&b, "token_embd.weight", DT_F32, 2, (uint64_t[]){64, SMALL_VOCAB}, NULL);
     check_load(&b, ERR_FORMAT, "token_embd.weight");
+}
+
+/* Fused matrices must hold all of their parts and no more; a head's norm has a head's length. */
+static void parts_of_a_matrix_must_fill_it(void **state) {
+    (void)state;
+    const struct {
+        struct small_opts o;
+        uint64_t dim[2];
+        const char *said;
+    } all[] = {
+        {{.skip_tensor = "blk.1.attn_qkv.weight"}, {SMALL_D, 63}, "expected [32, 64, 1, 1]"},
+        {{.skip_tensor = "blk.1.attn_qkv.weight"}, {SMALL_D, 96}, "expected [32, 64, 1, 1]"},
+        {{.skip_tensor = "blk.1.attn_qkv.weight"}, {64, SMALL_D}, "expected [32, 64, 1, 1]"},
+        {{.skip_tensor = "blk.0.ffn_up.weight"}, {SMALL_D, 64}, "expected [32, 128, 1, 1]"},
+        {{.skip_tensor = "blk.0.ffn_up.weight"}, {SMALL_D, 127}, "expected [32, 128, 1, 1]"},
+        {{.skip_tensor = "blk.0.attn_q_norm.weight", .qk_norm = true},
+         {SMALL_D, 1},
+         "expected [16, 1, 1, 1]"},
+        {{.skip_tensor = "blk.1.attn_k_norm.weight", .qk_norm = true},
+         {15, 1},
+         "expected [16, 1, 1, 1]"},
+    };
+    struct builder b;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct small_opts o = all[i].o;
+        o.arch = o.qk_norm ? "qwen3" : "phi3";
+        o.fused = !o.qk_norm;
+        small_build(&b, &o);
+        builder_tensor(&b, o.skip_tensor, DT_F32, all[i].dim[1] > 1 ? 2 : 1, all[i].dim, NULL);
+        check_load(&b, ERR_FORMAT, all[i].said);
+    }
 }
 
 /* Any readable type is a weight; extra tensors are warned about and do no harm. */
@@ -337,6 +384,7 @@ int main(void) {
         cmocka_unit_test(the_small_models_load),
         cmocka_unit_test(a_missing_tensor_is_named),
         cmocka_unit_test(a_wrong_shape_is_told_with_both_shapes),
+        cmocka_unit_test(parts_of_a_matrix_must_fill_it),
         cmocka_unit_test(other_types_and_extra_tensors_load),
         cmocka_unit_test(experts_one_by_one),
         cmocka_unit_test(weights_that_are_not_finite_compute_without_harm),
