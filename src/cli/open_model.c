@@ -115,9 +115,13 @@ bool kv_f32_wanted(const struct cli *c) {
 static int threads_of(struct cli *c, const struct machine *m, bool planned) {
     int asked = (int)knobs_int(c->k, "threads"), n = plan_threads(&m->cpu, asked);
     if (n < asked && !planned) { /* a plan has said so */
+        char why[160] = "";
+        if (m->cpu.quota > 0 && n < m->cpu.usable) {
+            snprintf(why, sizeof why, " (%s grants it %g)", m->cpu.quota_from, m->cpu.quota);
+        }
         cli_note(c,
-                 "ign: warning: %d threads are more than the %d that this process may use: %d %s",
-                 asked, n, n, n == 1 ? "is started" : "are started");
+                 "ign: warning: %d threads are more than the %d that this process may use%s: %d %s",
+                 asked, n, why, n, n == 1 ? "is started" : "are started");
     }
     return n;
 }

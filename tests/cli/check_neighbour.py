@@ -1,4 +1,5 @@
-"""Giving way: threads run in the class that was asked for, and a duty is kept; answers stay the same."""
+"""Giving way: threads run in the class that was asked for, a duty is kept, and a quota cuts their
+number; answers stay the same."""
 import os
 import signal
 import subprocess
@@ -6,7 +7,7 @@ import sys
 import time
 import unittest
 
-from cli_rig import IGN, Case, env, main, tiny
+from cli_rig import IGN, Case, env, machine_root, main, tiny
 
 SCHED_OTHER, SCHED_IDLE = 0, 5
 THREADS = min(3, len(os.sched_getaffinity(0)))  # more would be cut
@@ -20,6 +21,62 @@ def classes(pid):
             fields = f.read().rsplit(")", 1)[1].split()
         found.append((int(fields[38]), int(fields[16])))
     return found
+
+
+def quota_group():
+    """A fresh control group of one processor below this process's own; or None."""
+    try:
+        with open("/proc/self/cgroup") as f:
+            own = {kinds: where for _, kinds, where in (x.strip().split(":", 2) for x in f)}
+        v1 = [k for k in own if "cpu" in k.split(",")]
+        base = f"/sys/fs/cgroup/cpu{own[v1[0]]}" if v1 else f"/sys/fs/cgroup{own['']}"
+        group = os.path.join(base, f"ign-quota-{os.getpid()}")
+        os.mkdir(group)
+    except (OSError, KeyError):
+        return None
+    try:
+        for name, value in ((("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "100000"))
+                            if v1 else (("cpu.max", "100000 100000"),)):
+            with open(os.path.join(group, name), "w") as f:
+                f.write(value)
+        return group
+    except OSError:
+        os.rmdir(group)
+        return None
+
+
+@unittest.skipUnless(sys.platform == "linux", "control groups are Linux's")
+class Quota(Case):
+    ARGS = ["logits", "--model", tiny(), "--ids", "1 2 3"]
+
+    def test_described(self):
+        """A machine of many processors whose group grants two, or one and a half: that is two."""
+        for name, quota in (("server_v2", "2"), ("server_v1", "1.5")):
+            r = self.ok(*self.ARGS, "--threads", "3", "--system-root", machine_root(name))
+            self.assertRegex(r.err.decode(), r"warning: 3 threads are more than the 2 that this "
+                             rf"process may use \(/sys\S+ grants it {quota}\): 2 are started")
+            self.assertRegex(r.err.decode(), r"cpu: \w+, 2 threads")
+            r = self.ok(*self.ARGS, "--threads", "2", "--system-root", machine_root(name))
+            self.assertNotIn(b"warning", r.err)
+
+    def test_real(self):
+        """The kernel's own limit, around the program itself."""
+        group = quota_group()
+        if not group or THREADS < 2:
+            self.skipTest("control groups cannot be written here, or there is one processor")
+
+        def enter():
+            with open(os.path.join(group, "cgroup.procs"), "w") as f:
+                f.write(str(os.getpid()))
+        try:
+            for flags, warned in ((["--threads", "2"], True), ([], False)):
+                r = subprocess.run([IGN, *self.ARGS, *flags], capture_output=True, text=True,
+                                   env=env(), preexec_fn=enter)
+                self.assertEqual(r.returncode, 0, r.stderr)
+                self.assertEqual("2 threads are more than the 1 that" in r.stderr, warned, r.stderr)
+                self.assertRegex(r.stderr, r"cpu: \w+, 1 thread,")
+        finally:
+            os.rmdir(group)
 
 
 @unittest.skipUnless(sys.platform == "linux", "looks into /proc")
