@@ -233,12 +233,15 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
  * the four are columns 2g, 2g + 1 of half 0 and of half 1; d [row]; minimums [row]. In a split one:
  * the bytes as [8][row][4], the columns in order; d [half][row]; minimums [half][row]. A tile holds
  * for each block: activations as [8][token][4] in the same order; multipliers as int16 [token][2],
- * of both halves (narrow) or of each half twice, [half][token][2] (split); then for each minimum s,
- * or what the offset takes off: of each chain of sums as int16 [token][half]
- * (narrow), of each half's product as int32 [half][token] (split).
+ * of both halves (narrow) or of each half twice, [half][token][2] (split); what centers each chain
+ * of sums, int16 [chain][token][2]; what is added to the product of a narrow block whose values are
+ * not the bytes less the center, int32 [token]; then s for each minimum.
  *
- * A 16-bit lane thus sums the products of one row and one half: 16 of at most 15 * 127 fit; of
- * 5 bits 8 fit, of 6 bits 4. One multiply-add with the multiplier ends such a chain.
+ * A 16-bit lane thus sums the products of one row and one half, 16 (narrow) or 8 columns (split),
+ * and one multiply-add with the multiplier ends the chain. Only the last sum has to fit: additions
+ * wrap, so it does not matter what came between. 16 * 15 * 127 fits; 16 * (-16..15) * 127 and 8 *
+ * (-32..31) * 127 do, which is why 5 and 6 bits are centered. The two products that VPMADDUBSW adds
+ * by itself, where it would saturate, are 2 * 63 * 127 at most.
  *
  * Signed bytes go through int16: a panel holds the weights as [16][row][2] and d [row], a tile
  * activations as [16][token][2] and multipliers as floats [half][token].
@@ -250,17 +253,34 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
 #define TOKS_AVX2 6
 #define TILE_HEAD 64 /* bytes before the first block of a tile */
 
-/* Chains of sums in 16 bits in a block: more for 5 bits, one a half where it has its own scale. */
+/* Chains of sums in 16 bits in a block: one a half where it has its own scale. */
 INLINE int fmt_chains(int type) {
-    return fmt_bits(type) == 5 || fmt_split(type) ? 2 : 1;
+    return fmt_split(type) ? 2 : 1;
 }
 
 INLINE int fmt_scales(int type) { /* d in a block of a panel, multipliers in one of a tile */
     return fmt_split(type) ? 2 : 1;
 }
 
-INLINE int fmt_extra(int type) { /* dwords a token after the multipliers in a tile */
-    return fmt_offset(type) != 0 ? fmt_chains(type) : fmt_mins(type);
+INLINE int fmt_center(int type) { /* taken off each byte within the chain */
+    return fmt_bits(type) == 5 ? 16 : fmt_offset(type);
+}
+
+INLINE int fmt_rest(int type) { /* and what is taken off behind it */
+    return fmt_offset(type) - fmt_center(type);
+}
+
+/* Places in a tile's block, unsigned formats. */
+INLINE int at_center(int type) {
+    return 8 + fmt_scales(type);
+}
+
+INLINE int at_rest(int type) {
+    return at_center(type) + (fmt_center(type) != 0 ? fmt_chains(type) : 0);
+}
+
+INLINE int at_min(int type) {
+    return at_rest(type) + (fmt_rest(type) != 0 ? 1 : 0);
 }
 
 INLINE int panel_block(int type) {
@@ -268,7 +288,7 @@ INLINE int panel_block(int type) {
 }
 
 INLINE int tile_block(int type) {
-    return 4 * TOKS_AVX2 * (fmt_signed(type) ? 16 + 2 : 8 + fmt_scales(type) + fmt_extra(type));
+    return 4 * TOKS_AVX2 * (fmt_signed(type) ? 16 + 2 : at_min(type) + fmt_mins(type));
 }
 
 INLINE void transpose8(__m256i v[8]) {
@@ -391,48 +411,57 @@ INLINE int32_t pair16(int low, int high) {
     return (int32_t)((uint32_t)(low & 0xffff) | (uint32_t)high << 16);
 }
 
-INLINE void column_split(int type, const struct act_group *x, int j, int32_t *to) {
+/* -center times the sum of the activations whose products share a lane: in a split format columns
+ * 4k + 2i, 4k + 2i + 1 of the half are lane i, in a narrow one all of half i are. */
+INLINE void column_center(int type, __m256i q, int32_t *to) {
+    int16_t pair[16]; /* sums of columns 2g, 2g + 1 */
+    store256(pair, _mm256_maddubs_epi16(_mm256_set1_epi8(1), q));
+    for (int a = 0; a < fmt_chains(type); a++) {
+        int sum[2] = {0, 0};
+        for (int k = 0; k < 8; k++) {
+            sum[fmt_split(type) ? k % 2 : 0] += pair[8 * a + k];
+            sum[1] += fmt_split(type) ? 0 : pair[8 + k];
+        }
+        to[a * TOKS_AVX2] = pair16(-fmt_center(type) * sum[0], -fmt_center(type) * sum[1]);
+    }
+}
+
+INLINE void column_unsigned(int type, const struct act_group *x, int j, int32_t *to) {
+    __m256i q = load256(x->q + j * MICRO_BLOCK);
+    __m128i low = _mm256_castsi256_si128(q), high = _mm256_extracti128_si256(q, 1);
     int32_t v[8];
-    store256(v, load256(x->q + j * MICRO_BLOCK));
+    int mul[2], sum[2];
+    if (fmt_split(type)) {
+        store256(v, q);
+    } else {
+        _mm_storeu_si128((__m128i *)v, _mm_unpacklo_epi16(low, high));
+        _mm_storeu_si128((__m128i *)(v + 4), _mm_unpackhi_epi16(low, high));
+    }
     for (int i = 0; i < 8; i++) {
         to[i * TOKS_AVX2] = v[i];
     }
     for (int h = 0; h < 2; h++) {
-        int mul = x->mul[micro_half(j, h)], sum = mul * x->sum[micro_half(j, h)];
-        float s = (float)sum;
-        to[(8 + h) * TOKS_AVX2] = pair16(mul, mul);
-        to[(10 + h) * TOKS_AVX2] = -fmt_offset(type) * sum;
+        mul[h] = x->mul[micro_half(j, h)];
+        sum[h] = mul[h] * x->sum[micro_half(j, h)];
+        if (fmt_split(type)) {
+            to[(8 + h) * TOKS_AVX2] = pair16(mul[h], mul[h]);
+        }
         if (fmt_mins(type) == 2) {
-            memcpy(&to[(10 + h) * TOKS_AVX2], &s, sizeof s);
+            float s = (float)sum[h];
+            memcpy(&to[(at_min(type) + h) * TOKS_AVX2], &s, sizeof s);
         }
     }
-}
-
-INLINE void column_narrow(int type, const struct act_group *x, int j, int32_t *to) {
-    __m256i q = load256(x->q + j * MICRO_BLOCK);
-    __m128i low = _mm256_castsi256_si128(q), high = _mm256_extracti128_si256(q, 1);
-    int32_t v[8];
-    _mm_storeu_si128((__m128i *)v, _mm_unpacklo_epi16(low, high));
-    _mm_storeu_si128((__m128i *)(v + 4), _mm_unpackhi_epi16(low, high));
-    for (int i = 0; i < 8; i++) {
-        to[i * TOKS_AVX2] = v[i];
+    if (!fmt_split(type)) {
+        to[8 * TOKS_AVX2] = pair16(mul[0], mul[1]);
     }
-    to[8 * TOKS_AVX2] = pair16(x->mul[micro_half(j, 0)], x->mul[micro_half(j, 1)]);
-    to += 9 * TOKS_AVX2;
+    if (fmt_center(type) != 0) {
+        column_center(type, q, to + at_center(type) * TOKS_AVX2);
+    }
+    if (fmt_rest(type) != 0) {
+        to[at_rest(type) * TOKS_AVX2] = -fmt_rest(type) * (sum[0] + sum[1]);
+    }
     if (fmt_mins(type) == 1) {
-        memcpy(to, &x->s[j], sizeof x->s[j]);
-    } else if (fmt_offset(type) != 0) {
-        int16_t pair[16]; /* sums of columns 2g, 2g + 1 */
-        store256(pair, _mm256_maddubs_epi16(_mm256_set1_epi8(1), q));
-        int off = -fmt_offset(type), each = 8 / fmt_chains(type), sum[2];
-        for (int a = 0; a < fmt_chains(type); a++) {
-            sum[0] = sum[1] = 0;
-            for (int g = a * each; g < (a + 1) * each; g++) {
-                sum[0] += pair[g];
-                sum[1] += pair[8 + g];
-            }
-            to[a * TOKS_AVX2] = pair16(off * sum[0], off * sum[1]);
-        }
+        memcpy(&to[at_min(type) * TOKS_AVX2], &x->s[j], sizeof x->s[j]);
     }
 }
 
@@ -448,10 +477,8 @@ INLINE void pack_q(int type, const void *const *x, int n_tok, int64_t n_col, uin
             int32_t *to = (int32_t *)(void *)tile + t;
             if (fmt_signed(type)) {
                 column_signed(g, (int)(b % 8), to);
-            } else if (fmt_split(type)) {
-                column_split(type, g, (int)(b % 8), to);
             } else {
-                column_narrow(type, g, (int)(b % 8), to);
+                column_unsigned(type, g, (int)(b % 8), to);
             }
         }
     }
@@ -478,12 +505,11 @@ INLINE void lane_fma(lane_rows lane, int i, __m256 sum, __m256 d) {
     _mm256_storeu_ps(lane[i], _mm256_fmadd_ps(sum, d, _mm256_loadu_ps(lane[i])));
 }
 
-/* Integer products of one block of a narrow format: sum[token][rows 0..7, 8..15]. In a split format
- * of up to 4 bits each chain is a half, and goes to the lanes at once. */
-INLINE void block_narrow(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 out[][2],
-                         lane_rows lane) {
+/* Integer products of one block: of a narrow format as floats in out[token][rows 0..7, 8..15]; of a
+ * split one each chain is a half, and goes to the lanes at once. */
+INLINE void block_unsigned(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 out[][2],
+                           lane_rows lane) {
     const int each = 8 / fmt_chains(type);
-    __m256i sum[TOKS_AVX2][2];
 #pragma GCC unroll 2
     for (int a = 0; a < fmt_chains(type); a++) {
         __m256i acc[TOKS_AVX2][2];
@@ -495,8 +521,8 @@ INLINE void block_narrow(int type, int n_tok, const uint8_t *w, const uint8_t *x
                 __m256i q = dword(x, g, t);
                 __m256i p0 = _mm256_maddubs_epi16(w0, q), p1 = _mm256_maddubs_epi16(w1, q);
                 bool first = g == a * each;
-                if (first && fmt_offset(type) != 0 && !fmt_split(type)) {
-                    acc[t][0] = acc[t][1] = dword(x, 9 + a, t);
+                if (first && fmt_center(type) != 0) {
+                    acc[t][0] = acc[t][1] = dword(x, at_center(type) + a, t);
                     first = false;
                 }
                 acc[t][0] = first ? p0 : _mm256_add_epi16(acc[t][0], p0);
@@ -507,53 +533,19 @@ INLINE void block_narrow(int type, int n_tok, const uint8_t *w, const uint8_t *x
         }
 #pragma GCC unroll 6
         for (int t = 0; t < n_tok; t++) {
-            __m256i mul = dword(x, fmt_split(type) ? 8 + a : 8, t);
+            __m256i mul = dword(x, 8 + a, t);
             for (int i = 0; i < 2; i++) {
                 __m256i p = _mm256_madd_epi16(acc[t][i], mul);
-                if (!fmt_split(type)) {
-                    sum[t][i] = a > 0 ? _mm256_add_epi32(sum[t][i], p) : p;
-                    out[t][i] = _mm256_cvtepi32_ps(sum[t][i]);
+                if (fmt_split(type)) {
+                    lane_fma(lane, 2 * t + i, _mm256_cvtepi32_ps(p),
+                             load_lane(w + 512 + 64 * a + 32 * i));
                     continue;
                 }
-                if (fmt_offset(type) != 0) {
-                    p = _mm256_add_epi32(p, dword(x, 10 + a, t));
+                if (fmt_rest(type) != 0) {
+                    p = _mm256_add_epi32(p, dword(x, at_rest(type), t));
                 }
-                lane_fma(lane, 2 * t + i, _mm256_cvtepi32_ps(p),
-                         load_lane(w + 512 + 64 * a + 32 * i));
+                out[t][i] = _mm256_cvtepi32_ps(p);
             }
-        }
-    }
-}
-
-/* 6 bits, where only two multiply-adds fit in a chain of 16 bits: eight rows at a time, so that
- * their sums of 32 bits stay in registers. */
-INLINE void block_six(int n_tok, const uint8_t *w, const uint8_t *x, lane_rows lane) {
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) {
-        const int i = k / 2, half = k % 2;
-        __m256i acc[TOKS_AVX2];
-        __asm__("" : "+r"(x)); /* or all activations would be kept from the first half */
-#pragma GCC unroll 6
-        for (int t = 0; t < n_tok; t++) {
-            acc[t] = dword(x, 10 + half, t);
-            KEEP(acc[t]);
-        }
-#pragma GCC unroll 2
-        for (int g = 4 * half; g < 4 * half + 4; g += 2) {
-            __m256i w0 = load256(w + g * 64 + 32 * i), w1 = load256(w + g * 64 + 64 + 32 * i);
-#pragma GCC unroll 6
-            for (int t = 0; t < n_tok; t++) {
-                __m256i p = _mm256_maddubs_epi16(w0, dword(x, g, t));
-                p = _mm256_add_epi16(p, _mm256_maddubs_epi16(w1, dword(x, g + 1, t)));
-                p = _mm256_madd_epi16(p, dword(x, 8 + half, t));
-                acc[t] = _mm256_add_epi32(acc[t], p);
-                KEEP(acc[t]);
-            }
-        }
-#pragma GCC unroll 6
-        for (int t = 0; t < n_tok; t++) {
-            lane_fma(lane, 2 * t + i, _mm256_cvtepi32_ps(acc[t]),
-                     load_lane(w + 512 + 64 * half + 32 * i));
         }
     }
 }
@@ -600,7 +592,7 @@ INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, _
             }
             for (int m = 0; m < fmt_mins(type); m++) {
                 acc = _mm256_fmadd_ps(load_lane(min + 64 * m + 32 * i),
-                                      dword_ps(x, 8 + fmt_scales(type) + m, t), acc);
+                                      dword_ps(x, at_min(type) + m, t), acc);
             }
             _mm256_storeu_ps(lane[2 * t + i], acc);
         }
@@ -613,10 +605,8 @@ INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int6
         __m256 sum[TOKS_AVX2][2];
         if (fmt_signed(type)) {
             block_signed(n_tok, w, x, sum);
-        } else if (fmt_bits(type) == 6) {
-            block_six(n_tok, w, x, lane[b % 8]);
         } else {
-            block_narrow(type, n_tok, w, x, sum, lane[b % 8]);
+            block_unsigned(type, n_tok, w, x, sum, lane[b % 8]);
         }
         if (!fmt_split(type) || fmt_mins(type) > 0) {
             block_end(type, n_tok, w, x, sum, lane[b % 8]);
@@ -676,7 +666,7 @@ FORMAT_Q(q8_k, DT_Q8_K)
 FORMAT_Q(iq4_nl, DT_IQ4_NL)
 FORMAT_Q(iq4_xs, DT_IQ4_XS)
 
-/* Formats that differ neither in offset and accumulations nor in minimums share tiles. */
+/* Formats that differ neither in center and rest nor in minimums share tiles. */
 #define PACK_Q(name, type)                                                                         \
     static void pack_##name(const void *const *x, int n_tok, int64_t n_col, void *tile) {          \
         pack_q(type, x, n_tok, n_col, tile);                                                       \
@@ -687,7 +677,8 @@ PACK_Q(q5_0, DT_Q5_0)
 PACK_Q(q2_k, DT_Q2_K)
 PACK_Q(q3_k, DT_Q3_K)
 PACK_Q(q6_k, DT_Q6_K)
-PACK_Q(min, DT_Q4_K)
+PACK_Q(min4, DT_Q4_K)
+PACK_Q(min5, DT_Q5_K)
 PACK_Q(signed, DT_Q8_0)
 
 /* ---- float weights
@@ -1159,14 +1150,14 @@ void micro_init_avx2(struct micro *m) {
     m->name = "avx2";
     m->gemm_min = 4;
     m->fmt[DT_Q4_0] = ENTRY_Q(q4_0, DT_Q4_0, q4_0);
-    m->fmt[DT_Q4_1] = ENTRY_Q(q4_1, DT_Q4_1, min);
+    m->fmt[DT_Q4_1] = ENTRY_Q(q4_1, DT_Q4_1, min4);
     m->fmt[DT_Q5_0] = ENTRY_Q(q5_0, DT_Q5_0, q5_0);
-    m->fmt[DT_Q5_1] = ENTRY_Q(q5_1, DT_Q5_1, min);
+    m->fmt[DT_Q5_1] = ENTRY_Q(q5_1, DT_Q5_1, min5);
     m->fmt[DT_Q8_0] = ENTRY_Q(q8_0, DT_Q8_0, signed);
     m->fmt[DT_Q2_K] = ENTRY_Q(q2_k, DT_Q2_K, q2_k);
     m->fmt[DT_Q3_K] = ENTRY_Q(q3_k, DT_Q3_K, q3_k);
-    m->fmt[DT_Q4_K] = ENTRY_Q(q4_k, DT_Q4_K, min);
-    m->fmt[DT_Q5_K] = ENTRY_Q(q5_k, DT_Q5_K, min);
+    m->fmt[DT_Q4_K] = ENTRY_Q(q4_k, DT_Q4_K, min4);
+    m->fmt[DT_Q5_K] = ENTRY_Q(q5_k, DT_Q5_K, min5);
     m->fmt[DT_Q6_K] = ENTRY_Q(q6_k, DT_Q6_K, q6_k);
     m->fmt[DT_Q8_K] = ENTRY_Q(q8_k, DT_Q8_K, signed);
     m->fmt[DT_IQ4_NL] = ENTRY_Q(iq4_nl, DT_IQ4_NL, signed);
