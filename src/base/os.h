@@ -82,6 +82,15 @@ enum err_code os_file_info(const char *path, struct os_file_info *info, struct e
 enum err_code os_disk_free(const char *path, uint64_t *bytes, struct err *e);
 /* Removes a file; one that is not there is no error. */
 enum err_code os_remove_file(const char *path, struct err *e);
+/* Makes `to` a second name of the file `from` (links are followed). ERR_IO where something is there
+ * already; ERR_UNSUPPORTED where the file system has no such names, or `from` lies
+ * on another one. */
+enum err_code os_link(const char *from, const char *to, struct err *e);
+/* Gives a file or a folder another name, at once; a file that is there is replaced, a folder only
+ * where it is empty. */
+enum err_code os_rename(const char *from, const char *to, struct err *e);
+/* Removes a folder that is empty; one that is not there is no error. */
+enum err_code os_remove_folder(const char *path, struct err *e);
 /* Names in a folder, sorted, in one block of zero-terminated strings, *n of them (mem_free). */
 enum err_code os_list(const char *path, char ***names, size_t *n, struct err *e);
 
@@ -215,6 +224,8 @@ size_t os_strftime(char *out, size_t n, const char *fmt, int64_t t);
 enum { OS_STAMP = 32 };
 void os_stamp(char out[OS_STAMP]);
 uint64_t os_random_seed(void);
+/* n bytes (at most 256) that nobody can guess; ERR_IO where the system has none. */
+enum err_code os_random(void *p, size_t n, struct err *e);
 void os_sleep(double seconds);
 
 /* From now on SIGINT, SIGTERM, SIGHUP (if it is not ignored) and SIGQUIT add one to *count; the

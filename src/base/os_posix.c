@@ -392,6 +392,25 @@ enum err_code os_mkdirs(const char *path, struct err *e) {
     return ERR_OK;
 }
 
+enum err_code os_link(const char *from, const char *to, struct err *e) {
+    if (linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0) {
+        return ERR_OK;
+    }
+    int why = errno;
+    if (why == EXDEV || why == EPERM || why == EMLINK || why == EOPNOTSUPP || why == ENOSYS) {
+        return err_set(e, ERR_UNSUPPORTED, "no second name is possible there: %s", strerror(why));
+    }
+    return os_fail(e, "link", to);
+}
+
+enum err_code os_rename(const char *from, const char *to, struct err *e) {
+    return rename(from, to) == 0 ? ERR_OK : os_fail(e, "rename to", to);
+}
+
+enum err_code os_remove_folder(const char *path, struct err *e) {
+    return rmdir(path) == 0 || errno == ENOENT ? ERR_OK : os_fail(e, "remove", path);
+}
+
 static int os_compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -764,6 +783,14 @@ void os_stamp(char out[OS_STAMP]) {
     gmtime_r(&now.tv_sec, &tm);
     size_t n = strftime(out, OS_STAMP, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(out + n, OS_STAMP - n, ".%03dZ", (int)(now.tv_nsec / 1000000));
+}
+
+enum err_code os_random(void *p, size_t n, struct err *e) {
+    ssize_t k;
+    do {
+        k = getrandom(p, n, 0);
+    } while (k < 0 && errno == EINTR);
+    return k == (ssize_t)n ? ERR_OK : err_set(e, ERR_IO, "the system gives no random bytes");
 }
 
 uint64_t os_random_seed(void) {

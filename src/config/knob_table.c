@@ -68,6 +68,8 @@ static const struct knob table[] = {
     {.name = "state", .type = KNOB_STR, .group = KNOB_MODEL | KNOB_STORE,
      .unit = "FOLDER",
      .help = "where running programs are listed; ign in the user's state folder when not given"},
+    {.name = "bundle-key", .type = KNOB_STR, .group = KNOB_BUNDLE, .unit = "FILE",
+     .help = "the public key by which a bundle must be signed to be taken in"},
     {.name = "no-mmap", .type = KNOB_BOOL, .group = KNOB_MODEL,
      .help = "read the model file into memory instead of mapping it"},
 

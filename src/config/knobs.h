@@ -48,7 +48,8 @@ enum knob_group {
     KNOB_DEVICE = 128, /* whoever looks for accelerators: --system-root --drivers --probe-seconds */
     KNOB_AUDIT = 256,  /* whoever acts, and is written down: --audit ... */
     KNOB_STORE = 512,  /* whoever looks into the folders: --store --state */
-    KNOB_PLAN = 1024   /* whoever shows a choice: --context --threads --max-memory */
+    KNOB_PLAN = 1024,  /* whoever shows a choice: --context --threads --max-memory */
+    KNOB_BUNDLE = 2048 /* whoever opens a bundle of models: --bundle-key */
 };
 /* Of a verb that shows every setting: all groups, but no flag of one call. */
 #define KNOB_ALL (~0u)

@@ -39,6 +39,7 @@ ADAPTERS = {
     "utf8proc.h": r"src/text/[a-z0-9_]+\.c",
     "nettle/hmac.h": r"src/observe/digest\.c",
     "nettle/sha2.h": r"src/observe/digest\.c",
+    "nettle/eddsa.h": r"src/store/signature\.c",
 }
 ONE_FILE_EACH = ["utf8proc.h"]
 OS_FILE = r"src/base/os_[a-z]+\.c"
@@ -355,7 +356,7 @@ def exports(library, header):
 def needed(program):
     elf = subprocess.run(["readelf", "-d", program], capture_output=True, check=True)
     libraries = re.findall(r"\(NEEDED\).*\[([^]]+)\]", elf.stdout.decode())
-    allowed = r"(libc|libm|libpthread|libjansson|libutf8proc|libnettle|ld-linux-[\w-]+)\.so\.\d+"
+    allowed = r"(libc|libm|libpthread|libjansson|libutf8proc|libnettle|libhogweed|ld-linux-[\w-]+)\.so\.\d+"
     wrong = [name for name in libraries if not re.fullmatch(allowed, name)]
     print(f"links {', '.join(libraries)}" + (f"; not allowed: {wrong}" if wrong else ""))
     return 1 if wrong or not libraries else 0

@@ -1,0 +1,490 @@
+/* verb_models.c: the store, as a person sees it: what is there, what comes, what goes.
+ *
+ * Owns eight actions and their reports. Refuses the network: no action here opens a connection.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "cli/open_model.h"
+#include "cli/progress.h"
+#include "cli/verbs.h"
+#include "store/bundle.h"
+#include "store/depot.h"
+#include "store/elsewhere.h"
+#include "store/signature.h"
+
+/* What every action works with. */
+struct job {
+    struct cli *c;
+    struct depot depot;
+    struct buf path; /* of the store */
+    struct progress bar;
+    char file[256]; /* whose bar is drawn */
+};
+
+static void report(void *arg, const char *what, uint64_t done, uint64_t total) {
+    struct job *j = arg;
+    if (strncmp(j->file, what, sizeof j->file - 1) != 0) {
+        progress_end(&j->bar);
+        memset(j->file, 0, sizeof j->file);
+        strncpy(j->file, what, sizeof j->file - 1);
+        progress_begin(&j->bar, j->c, j->file);
+    }
+    progress_draw(&j->bar, (size_t)done, (size_t)total);
+}
+
+static int fail(struct job *j, const struct err *e) {
+    progress_end(&j->bar);
+    return cli_fail(j->c, e);
+}
+
+static void put_line(struct cli *c, const char *text) {
+    cli_put_text(c, text, strlen(text));
+}
+
+/* ---- list, verify ---------------------------------------------------------------------------- */
+
+static const char *const state_name[] = {
+    [DEPOT_RECORDED] = "recorded",
+    [DEPOT_UNRECORDED] = "no record",
+    [DEPOT_VERIFIED] = "verified",
+    [DEPOT_BROKEN] = "broken, in quarantine",
+};
+
+static void put_models(struct cli *c, const struct buf *models, struct json_writer *w) {
+    const struct depot_model *m = (const struct depot_model *)(const void *)models->p;
+    json_key(w, "models");
+    json_open(w, '[');
+    for (size_t i = 0; i < models->len / sizeof *m; i++) {
+        json_open(w, '{');
+        json_member_z(w, "name", m[i].name);
+        json_member_uint(w, "bytes", m[i].bytes);
+        json_member_uint(w, "files", m[i].n_file);
+        json_key(w, "folder");
+        json_put_bool(w, m[i].folder);
+        json_member_or_null(w, "sha256", m[i].sha256);
+        json_member_z(w, "state", state_name[m[i].state]);
+        json_member_or_null(w, "why", m[i].why);
+        json_close(w, '}');
+    }
+    json_close(w, ']');
+    (void)c;
+}
+
+static void print_models(struct cli *c, const struct buf *models) {
+    const struct depot_model *m = (const struct depot_model *)(const void *)models->p;
+    char size[32];
+    for (size_t i = 0; i < models->len / sizeof *m; i++) {
+        cli_printf(c, "%10s  %-22s ", cli_bytes(m[i].bytes, size, sizeof size),
+                   state_name[m[i].state]);
+        put_line(c, m[i].name);
+        if (m[i].why[0]) {
+            cli_puts(c, "  (");
+            put_line(c, m[i].why);
+            cli_puts(c, ")");
+        }
+        cli_puts(c, "\n");
+    }
+}
+
+static void put_elsewhere(const struct buf *found, struct json_writer *w) {
+    size_t n;
+    const struct elsewhere_model *m = elsewhere_at(found, &n);
+    json_key(w, "elsewhere");
+    json_open(w, '[');
+    for (size_t i = 0; i < n; i++) {
+        json_open(w, '{');
+        json_member_z(w, "program", m[i].kind == ELSEWHERE_OLLAMA ? "ollama" : "hugging face");
+        json_member_z(w, "name", m[i].name);
+        json_member_z(w, "path", m[i].path);
+        json_close(w, '}');
+    }
+    json_close(w, ']');
+}
+
+static void print_elsewhere(struct cli *c, const struct buf *found) {
+    size_t n;
+    const struct elsewhere_model *m = elsewhere_at(found, &n);
+    for (size_t i = 0; i < n; i++) {
+        cli_printf(c, "%10s  %-22s ", "",
+                   m[i].kind == ELSEWHERE_OLLAMA ? "in Ollama's store" : "in Hugging Face's");
+        put_line(c, m[i].name);
+        cli_puts(c, "\n");
+    }
+}
+
+/* Formats a path from an environment variable and looks there; nothing where it is not set. */
+static enum err_code look_below(const char *variable, const char *tail, bool ollama,
+                                struct buf *found, struct err *e) {
+    const char *top = knobs_env(variable);
+    struct buf path;
+    if (!top) {
+        return ERR_OK;
+    }
+    buf_init(&path, 65536);
+    buf_printf(&path, "%s%s", top, tail);
+    enum err_code rc = buf_check(&path, e);
+    if (!rc) {
+        rc = ollama ? elsewhere_ollama(path.p, found, e) : elsewhere_hugging_face(path.p, found, e);
+    }
+    buf_fini(&path);
+    return rc;
+}
+
+/* Where those programs keep their models, by their own rules: the first place that is set. */
+static enum err_code look_elsewhere(struct buf *found, struct err *e) {
+    enum err_code rc = knobs_env("OLLAMA_MODELS")
+                           ? look_below("OLLAMA_MODELS", "", true, found, e)
+                           : look_below("HOME", "/.ollama/models", true, found, e);
+    if (!rc) {
+        rc = elsewhere_ollama("/usr/share/ollama/.ollama/models", found, e);
+    }
+    if (!rc) {
+        rc = knobs_env("HF_HUB_CACHE") ? look_below("HF_HUB_CACHE", "", false, found, e)
+             : knobs_env("HF_HOME")
+                 ? look_below("HF_HOME", "/hub", false, found, e)
+                 : look_below("HOME", "/.cache/huggingface/hub", false, found, e);
+    }
+    return rc;
+}
+
+static int list(struct job *j) {
+    struct cli *c = j->c;
+    struct buf models, found;
+    struct err e = {0};
+    depot_models_init(&models);
+    elsewhere_init(&found);
+    enum err_code rc = depot_list(&j->depot, &models, &e);
+    rc = rc ? rc : look_elsewhere(&found, &e);
+    int code = rc ? fail(j, &e) : EXIT_DONE;
+    if (!rc && c->json) {
+        struct json_writer w;
+        cli_json_begin(c, &w);
+        json_member_z(&w, "store", j->depot.dir);
+        put_models(c, &models, &w);
+        put_elsewhere(&found, &w);
+        cli_json_end(c, &w);
+    } else if (!rc) {
+        print_models(c, &models);
+        print_elsewhere(c, &found);
+        if (models.len == 0) {
+            cli_note(c, "the store %s is empty", j->depot.dir);
+        }
+    }
+    elsewhere_fini(&found);
+    depot_models_fini(&models);
+    return code;
+}
+
+static int verify(struct job *j, const char *name) {
+    struct cli *c = j->c;
+    struct buf models;
+    struct err e = {0};
+    bool broken = false;
+    depot_models_init(&models);
+    enum err_code rc = depot_verify(&j->depot, name[0] ? name : NULL, &models, &e);
+    progress_end(&j->bar);
+    const struct depot_model *m = (const struct depot_model *)(const void *)models.p;
+    for (size_t i = 0; i < models.len / sizeof *m; i++) {
+        broken = broken || m[i].state == DEPOT_BROKEN;
+    }
+    int code = rc ? fail(j, &e) : broken ? EXIT_FAILED : EXIT_DONE;
+    if (!rc && c->json) {
+        struct json_writer w;
+        cli_json_begin(c, &w);
+        json_key(&w, "ok");
+        json_put_bool(&w, !broken);
+        put_models(c, &models, &w);
+        cli_json_end(c, &w);
+    } else if (!rc) {
+        print_models(c, &models);
+    }
+    depot_models_fini(&models);
+    return code;
+}
+
+/* ---- import, remove -------------------------------------------------------------------------- */
+
+/* The model of another program that is called so, or NULL. */
+static const struct elsewhere_model *find_elsewhere(const struct buf *found, const char *name) {
+    size_t n;
+    const struct elsewhere_model *m = elsewhere_at(found, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(m[i].name, name) == 0) {
+            return &m[i];
+        }
+    }
+    return NULL;
+}
+
+static int import(struct job *j, const char *path) {
+    static const char *const how[] = {
+        [DEPOT_COPIED] = "copied", [DEPOT_LINKED] = "linked", [DEPOT_KNOWN] = "there already"};
+    struct cli *c = j->c;
+    struct err e = {0};
+    struct buf found;
+    enum depot_came came = DEPOT_KNOWN;
+    char *name = NULL;
+    const char *as = knobs_str(c->k, "name"), *sha256 = knobs_str(c->k, "sha256");
+    elsewhere_init(&found);
+    enum err_code rc = ERR_OK;
+    if (!os_file_exists(path) && !(rc = look_elsewhere(&found, &e))) {
+        const struct elsewhere_model *m = find_elsewhere(&found, path);
+        if (m) {
+            path = m->path;
+            as = as ? as : m->here;
+            sha256 = sha256 ? sha256 : m->sha256;
+        }
+    }
+    rc = rc ? rc : depot_import(&j->depot, path, as, sha256, &came, &name, &e);
+    progress_end(&j->bar);
+    int code = rc ? fail(j, &e) : EXIT_DONE;
+    if (!rc && c->json) {
+        struct json_writer w;
+        cli_json_begin(c, &w);
+        json_member_z(&w, "name", name);
+        json_member_z(&w, "came", how[came]);
+        cli_json_end(c, &w);
+    } else if (!rc) {
+        put_line(c, name);
+        cli_printf(c, ": %s\n", how[came]);
+    }
+    mem_free(name);
+    elsewhere_fini(&found);
+    return code;
+}
+
+static int remove_model(struct job *j, const char *name) {
+    struct err e = {0};
+    if (depot_remove(&j->depot, name, &e)) {
+        return fail(j, &e);
+    }
+    if (j->c->json) {
+        struct json_writer w;
+        cli_json_begin(j->c, &w);
+        json_member_z(&w, "removed", name);
+        cli_json_end(j->c, &w);
+    }
+    return EXIT_DONE;
+}
+
+/* ---- bundle, unbundle, keygen ---------------------------------------------------------------- */
+
+static int bundle(struct job *j) {
+    struct cli *c = j->c;
+    struct err e = {0};
+    char secret[SIGNATURE_KEY_HEX], size[32];
+    uint64_t bytes = 0;
+    const char *to = knobs_str(c->k, "output"), *key = knobs_str(c->k, "sign-key");
+    const char *names[256];
+    size_t n = knobs_operands(c->k) - 1;
+    if (!to || n == 0 || n > sizeof names / sizeof *names) {
+        err_set(&e, ERR_USAGE,
+                n == 0 ? "no model is named"
+                : !to  ? "--output is missing"
+                       : "too many models are named");
+        err_hint(&e, "ign models bundle NAME... --output FILE, or a folder that ends in /");
+        return fail(j, &e);
+    }
+    for (size_t i = 0; i < n; i++) {
+        names[i] = knobs_operand(c->k, i + 1);
+    }
+    enum err_code rc = key ? signature_key_read(key, secret, &e) : ERR_OK;
+    rc = rc ? rc : bundle_write(&j->depot, names, n, to, key ? secret : NULL, &bytes, &e);
+    progress_end(&j->bar);
+    if (rc) {
+        return fail(j, &e);
+    }
+    if (c->json) {
+        struct json_writer w;
+        cli_json_begin(c, &w);
+        json_member_z(&w, "output", to);
+        json_member_uint(&w, "bytes", bytes);
+        json_key(&w, "signed");
+        json_put_bool(&w, key != NULL);
+        cli_json_end(c, &w);
+    } else {
+        put_line(c, to);
+        cli_printf(c, ": %s, %s\n", cli_bytes(bytes, size, sizeof size),
+                   key ? "signed" : "not signed");
+    }
+    return EXIT_DONE;
+}
+
+static int unbundle(struct job *j, const char *from) {
+    struct cli *c = j->c;
+    struct err e = {0};
+    char open[SIGNATURE_KEY_HEX];
+    struct buf names;
+    const char *key = knobs_str(c->k, "bundle-key");
+    buf_init(&names, (size_t)1 << 20);
+    enum err_code rc = key ? signature_key_read(key, open, &e) : ERR_OK;
+    rc = rc ? rc : bundle_read(&j->depot, from, key ? open : NULL, &names, &e);
+    progress_end(&j->bar);
+    int code = rc ? fail(j, &e) : EXIT_DONE;
+    struct json_writer w;
+    if (!rc && c->json) {
+        cli_json_begin(c, &w);
+        json_key(&w, "models");
+        json_open(&w, '[');
+    }
+    for (const char *p = names.p; !rc && p && *p;) { /* " NAME\n": it was there */
+        size_t n = strcspn(p, "\n");
+        bool known = *p == ' ';
+        struct str name = str_of(p + known, n - known);
+        if (c->json) {
+            json_open(&w, '{');
+            json_key(&w, "name");
+            json_put_str(&w, name);
+            json_member_z(&w, "came", known ? "there already" : "copied");
+            json_close(&w, '}');
+        } else {
+            cli_put_text(c, name.p, name.n);
+            cli_puts(c, known ? ": there already\n" : ": copied\n");
+        }
+        p += n + 1;
+    }
+    if (!rc && c->json) {
+        json_close(&w, ']');
+        cli_json_end(c, &w);
+    }
+    buf_fini(&names);
+    return code;
+}
+
+static int keygen(struct job *j, const char *file) {
+    struct err e = {0};
+    struct buf open_path;
+    char secret[SIGNATURE_KEY_HEX + 1] = "", open[SIGNATURE_KEY_HEX + 1] = "";
+    buf_init(&open_path, 65536);
+    buf_printf(&open_path, "%s.pub", file);
+    enum err_code rc = buf_check(&open_path, &e);
+    if (!rc && (os_file_exists(file) || os_file_exists(open_path.p))) {
+        rc = err_set(&e, ERR_USAGE, "there is a key already");
+        err_where(&e, "%s", file);
+        err_hint(&e, "name another file");
+    }
+    if (!rc && !(rc = signature_create(secret, open, &e))) {
+        secret[SIGNATURE_KEY_HEX - 1] = open[SIGNATURE_KEY_HEX - 1] = '\n';
+        /* os_append_file makes a file that only its owner reads. */
+        rc = os_append_file(file, secret, SIGNATURE_KEY_HEX, &e);
+        rc = rc ? rc : os_write_file(open_path.p, open, SIGNATURE_KEY_HEX, &e);
+    }
+    memset(secret, 0, sizeof secret);
+    if (!rc && j->c->json) {
+        struct json_writer w;
+        cli_json_begin(j->c, &w);
+        json_member_z(&w, "secret", file);
+        json_member_z(&w, "public", open_path.p);
+        cli_json_end(j->c, &w);
+    } else if (!rc) {
+        cli_note(j->c, "%s signs (--sign-key), keep it; %s checks (bundle-key)", file, open_path.p);
+    }
+    int code = rc ? fail(j, &e) : EXIT_DONE;
+    buf_fini(&open_path);
+    return code;
+}
+
+/* ---- the verb -------------------------------------------------------------------------------- */
+
+/* What an action takes beside its name. */
+static const struct action_words {
+    const char *name;
+    size_t min, max;
+    const char *usage;
+} actions[] = {
+    {"list", 0, 0, "ign models list"},
+    {"import", 1, 1, "ign models import PATH, or a name from 'ign models list'"},
+    {"verify", 0, 1, "ign models verify [NAME]"},
+    {"remove", 1, 1, "ign models remove NAME"},
+    {"bundle", 1, 256, "ign models bundle NAME... --output FILE"},
+    {"unbundle", 1, 1, "ign models unbundle FILE"},
+    {"keygen", 1, 1, "ign models keygen FILE"},
+};
+
+static int act(struct job *j, const char *what, const char *word) {
+    return strcmp(what, "list") == 0       ? list(j)
+           : strcmp(what, "import") == 0   ? import(j, word)
+           : strcmp(what, "verify") == 0   ? verify(j, word)
+           : strcmp(what, "remove") == 0   ? remove_model(j, word)
+           : strcmp(what, "bundle") == 0   ? bundle(j)
+           : strcmp(what, "unbundle") == 0 ? unbundle(j, word)
+                                           : keygen(j, word);
+}
+
+/* The row of an action; NULL and the error where there is none, or its words are too many. */
+static const struct action_words *find_action(struct cli *c, struct err *e) {
+    const char *what = knobs_operand(c->k, 0), *names[sizeof actions / sizeof *actions];
+    size_t n = knobs_operands(c->k) - 1;
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
+        names[i] = actions[i].name;
+        if (strcmp(what, actions[i].name) == 0) {
+            if (n >= actions[i].min && n <= actions[i].max) {
+                return &actions[i];
+            }
+            err_set(e, ERR_USAGE, "ign models %s takes %s", what,
+                    n < actions[i].min ? "one word more" : "fewer words");
+            err_hint(e, "%s", actions[i].usage);
+            return NULL;
+        }
+    }
+    const char *near = knobs_nearest(what, names, sizeof actions / sizeof *actions);
+    err_set(e, ERR_USAGE, "ign models does not know '%s'", what);
+    err_hint(e, near ? "did you mean %s?" : "'ign models --help' has the actions", near);
+    return NULL;
+}
+
+static int run(struct cli *c) {
+    struct err e = {0};
+    struct job j = {.c = c};
+    if (!find_action(c, &e)) {
+        return cli_fail(c, &e);
+    }
+    buf_init(&j.path, 65536);
+    j.depot = (struct depot){.dir = store_folder(c, &j.path),
+                             .stop = interrupt_count(c->intr),
+                             .report = report,
+                             .arg = &j};
+    int code;
+    if (!j.depot.dir) {
+        err_set(&e, ERR_NOTFOUND, "no store is known: HOME is not set");
+        err_hint(&e, "name one with --store FOLDER");
+        code = cli_fail(c, &e);
+    } else {
+        interrupt_waits(c->intr); /* a writer ends by itself, and leaves things whole */
+        const char *word = knobs_operands(c->k) > 1 ? knobs_operand(c->k, 1) : "";
+        code = act(&j, knobs_operand(c->k, 0), word);
+    }
+    buf_fini(&j.path);
+    return code;
+}
+
+static const struct knob own[] = {
+    {.name = "name", .type = KNOB_STR, .unit = "NAME", .help = "import: what the store calls it"},
+    {.name = "sha256",
+     .type = KNOB_STR,
+     .unit = "HEX",
+     .help = "import: what the SHA-256 of the file must be"},
+    {.name = "output",
+     .type = KNOB_STR,
+     .unit = "PATH",
+     .help = "bundle: a file, or a folder (an existing one, or a name that ends in /)"},
+    {.name = "sign-key",
+     .type = KNOB_STR,
+     .unit = "FILE",
+     .help = "bundle: sign it with this secret key"},
+};
+
+const struct verb verb_models = {
+    .args = {.name = "models",
+             .operands = "list|import PATH|verify [NAME]|remove NAME|bundle NAME...|unbundle PATH|"
+                         "keygen FILE",
+             .min_operand = 1,
+             .max_operand = 257,
+             .about = "the models of the store: see, bring, check, remove, carry",
+             .groups = KNOB_STORE | KNOB_BUNDLE,
+             .own = own,
+             .n_own = sizeof own / sizeof *own},
+    .run = run,
+};

@@ -1,0 +1,593 @@
+/* bundle.c: see bundle.h.
+ *
+ * Owns the manifest, and the two shapes of a bundle. Invariant: every name of a manifest is judged
+ * before anything is written.
+ */
+#include "store/bundle.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "observe/digest.h"
+#include "store/signature.h"
+#include "store/store_part.h"
+#include "store/tar.h"
+
+#define MANIFEST  "manifest.json"
+#define SIGNATURE "manifest.json.sig"
+
+enum { MANIFEST_MOST = 1 << 24, MODELS_MOST = 1024 };
+
+/* A model of a manifest. */
+struct packed {
+    char *name;
+    struct store_files files;
+};
+
+struct manifest {
+    struct packed model[MODELS_MOST];
+    size_t n_model;
+};
+
+static void manifest_free(struct manifest *m) {
+    for (size_t i = 0; m && i < m->n_model; i++) {
+        mem_free(m->model[i].name);
+        files_fini(&m->model[i].files);
+    }
+    mem_free(m);
+}
+
+static enum err_code manifest_create(struct manifest **m, struct err *e) {
+    *m = mem_zalloc(1, sizeof **m);
+    return *m ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a manifest");
+}
+
+static uint64_t manifest_bytes(const struct manifest *m) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < m->n_model; i++) {
+        sum += files_bytes(&m->model[i].files);
+    }
+    return sum;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* The sizes of the files that a record names, as they are now. */
+static enum err_code sizes_fill(const struct depot *d, struct store_files *files, struct err *e) {
+    size_t n;
+    struct store_file *f = files_at(files, &n);
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct os_file_info info;
+        char *path;
+        rc = store_path(&path, e, "%s/%s", d->dir, f[i].path);
+        if (!rc && !(rc = os_file_info(path, &info, e))) {
+            f[i].bytes = info.size;
+        }
+        mem_free(path);
+    }
+    return rc;
+}
+
+static enum err_code manifest_gather(struct manifest *m, const struct depot *d,
+                                     const char *const *names, size_t n, struct err *e) {
+    if (n > MODELS_MOST) {
+        return err_set(e, ERR_LIMIT, "a bundle holds at most %d models", MODELS_MOST);
+    }
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct packed *p = &m->model[m->n_model++];
+        files_init(&p->files);
+        rc = depot_find(d, names[i], &p->name, e);
+        for (size_t k = 0; !rc && k < i; k++) {
+            if (strcmp(p->name, m->model[k].name) == 0) {
+                rc = err_set(e, ERR_USAGE, "%s is named twice", p->name);
+                err_hint(e, "name each model once");
+            }
+        }
+        if (!rc && (rc = record_read(d->dir, p->name, &p->files, e)) == ERR_NOTFOUND) {
+            err_clear(e);
+            rc = err_set(e, ERR_NOTFOUND, "%s has no record of its SHA-256", p->name);
+            err_where(e, "%s", d->dir);
+            err_hint(e, "run 'ign models import' on it, which makes one");
+        }
+        rc = rc ? rc : sizes_fill(d, &p->files, e);
+    }
+    return rc;
+}
+
+static void manifest_text(const struct manifest *m, struct buf *out) {
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_open(&w, '{');
+    json_member_z(&w, "format", "ign-bundle");
+    json_member_int(&w, "version", 1);
+    json_key(&w, "models");
+    json_open(&w, '[');
+    for (size_t i = 0; i < m->n_model; i++) {
+        size_t n;
+        const struct store_file *f = files_at(&m->model[i].files, &n);
+        json_open(&w, '{');
+        json_member_z(&w, "name", m->model[i].name);
+        json_key(&w, "files");
+        json_open(&w, '[');
+        for (size_t k = 0; k < n; k++) {
+            json_open(&w, '{');
+            json_member_z(&w, "path", f[k].path);
+            json_member_uint(&w, "bytes", f[k].bytes);
+            json_member_z(&w, "sha256", f[k].sha256);
+            json_close(&w, '}');
+        }
+        json_close(&w, ']');
+        json_close(&w, '}');
+    }
+    json_close(&w, ']');
+    json_close(&w, '}');
+    buf_putc(out, '\n');
+}
+
+/* Where the pieces of a bundle go: into `out`, or below the folder `root`. */
+struct sink {
+    const struct depot *d;
+    const char *root;
+    struct os_out *out; /* NULL: a folder */
+};
+
+static enum err_code out_padded(struct os_out *out, const uint8_t *p, size_t n, struct err *e) {
+    static const uint8_t zeros[TAR_BLOCK];
+    enum err_code rc = os_out_write(out, p, n, e);
+    return rc ? rc : os_out_write(out, zeros, (TAR_BLOCK - n % TAR_BLOCK) % TAR_BLOCK, e);
+}
+
+/* A short piece, whose bytes are in memory. */
+static enum err_code sink_text(const struct sink *s, const char *name, const void *p, size_t n,
+                               struct err *e) {
+    uint8_t block[TAR_BLOCK];
+    char *path;
+    enum err_code rc;
+    if (s->out) {
+        rc = tar_header(block, name, n, e);
+        if (!rc && !(rc = os_out_write(s->out, block, TAR_BLOCK, e))) {
+            rc = out_padded(s->out, p, n, e);
+        }
+        return rc;
+    }
+    rc = store_path(&path, e, "%s/%s", s->root, name);
+    if (!rc) {
+        rc = os_write_file(path, p, n, e);
+    }
+    mem_free(path);
+    return rc;
+}
+
+/* A file of the store into the archive, hashed on its way. */
+static enum err_code out_file(const struct sink *s, const struct store_file *f,
+                              const struct os_map *m, struct err *e) {
+    enum { STEP = 4 << 20 }; /* a multiple of TAR_BLOCK */
+    uint8_t block[TAR_BLOCK];
+    char hex[DIGEST_HEX] = "";
+    struct digest *h = digest_create();
+    enum err_code rc = h ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a hash");
+    if (!rc && !(rc = tar_header(block, f->path, f->bytes, e))) {
+        rc = os_out_write(s->out, block, TAR_BLOCK, e);
+    }
+    for (size_t at = 0; at < m->size && !rc; at += STEP) {
+        size_t n = m->size - at < STEP ? m->size - at : STEP;
+        rc = depot_tell(s->d, f->path, at, m->size, e);
+        if (!rc) {
+            digest_add(h, m->data + at, n);
+            rc = out_padded(s->out, m->data + at, n, e);
+        }
+    }
+    if (h) {
+        digest_end(h, hex);
+    }
+    if (!rc && (m->lost || strcmp(hex, f->sha256) != 0)) {
+        rc = err_set(e, ERR_FORMAT, "its bytes are not those that were recorded");
+        err_hint(e, "'ign models verify' takes it out of the store; get it again");
+    }
+    return rc;
+}
+
+static enum err_code sink_file(const struct sink *s, const struct store_file *f, struct err *e) {
+    struct os_map m;
+    char *from = NULL, *to = NULL, hex[65];
+    enum err_code rc = store_path(&from, e, "%s/%s", s->d->dir, f->path);
+    if (rc || (rc = os_map_open(&m, from, false, e))) {
+        mem_free(from);
+        return rc;
+    }
+    if (m.size != f->bytes) {
+        rc = err_set(e, ERR_IO, "it changed while it was bundled");
+    } else if (s->out) {
+        rc = out_file(s, f, &m, e);
+    } else if (!(rc = store_path(&to, e, "%s/%s", s->root, f->path)) &&
+               !(rc = folder_make(to, e))) {
+        rc = bytes_store(s->d, to, m.data, m.size, &m.lost, f->sha256, hex, e);
+    }
+    if (rc) {
+        err_where(e, "%s", from);
+    }
+    os_map_close(&m);
+    mem_free(to);
+    mem_free(from);
+    return rc;
+}
+
+static enum err_code sink_models(const struct sink *s, const struct manifest *m, struct err *e) {
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < m->n_model && !rc; i++) {
+        size_t n;
+        const struct store_file *f = files_at(&m->model[i].files, &n);
+        for (size_t k = 0; k < n && !rc; k++) {
+            rc = sink_file(s, &f[k], e);
+        }
+    }
+    return rc;
+}
+
+/* The manifest, and its signature where there is a key. */
+static enum err_code sink_manifest(const struct sink *s, const struct buf *text, const char *secret,
+                                   struct err *e) {
+    char signature[SIGNATURE_HEX + 1];
+    enum err_code rc = sink_text(s, MANIFEST, text->p, text->len, e);
+    if (!rc && secret) {
+        signature_make(secret, text->p, text->len, signature);
+        memcpy(signature + SIGNATURE_HEX - 1, "\n", 2);
+        rc = sink_text(s, SIGNATURE, signature, SIGNATURE_HEX, e);
+    }
+    return rc;
+}
+
+/* In one file: whole or not at all. */
+static enum err_code write_file(const struct depot *d, const struct manifest *m,
+                                const struct buf *text, const char *to, const char *secret,
+                                struct err *e) {
+    static const uint8_t zeros[2 * TAR_BLOCK];
+    struct sink s = {.d = d};
+    enum err_code rc = os_out_open(&s.out, to, e);
+    if (rc) {
+        return rc;
+    }
+    if ((rc = sink_manifest(&s, text, secret, e)) || (rc = sink_models(&s, m, e)) ||
+        (rc = os_out_write(s.out, zeros, sizeof zeros, e))) {
+        os_out_drop(s.out);
+        return rc;
+    }
+    return os_out_commit(s.out, e);
+}
+
+/* In a folder: without its manifest, which comes last, it is no bundle. */
+static enum err_code write_folder(const struct depot *d, const struct manifest *m,
+                                  const struct buf *text, const char *to, const char *secret,
+                                  struct err *e) {
+    struct sink s = {.d = d, .root = to};
+    char *path = NULL;
+    enum err_code rc = os_mkdirs(to, e);
+    if (!rc && !(rc = store_path(&path, e, "%s/" MANIFEST, to)) && os_file_exists(path)) {
+        rc = err_set(e, ERR_USAGE, "a bundle is there already");
+        err_where(e, "%s", path);
+        err_hint(e, "name another folder, or remove that one");
+    } else if (!rc && !(rc = sink_models(&s, m, e))) {
+        rc = sink_manifest(&s, text, secret, e);
+    }
+    for (size_t i = 0; rc && rc != ERR_USAGE && i < m->n_model; i++) {
+        tree_remove(to, m->model[i].name, NULL);
+    }
+    mem_free(path);
+    return rc;
+}
+
+enum err_code bundle_write(const struct depot *d, const char *const *names, size_t n,
+                           const char *to, const char *secret, uint64_t *bytes, struct err *e) {
+    struct manifest *m;
+    struct os_file_info info;
+    struct os_lock *lock = NULL;
+    struct buf text;
+    buf_init(&text, MANIFEST_MOST);
+    enum err_code rc = manifest_create(&m, e);
+    if (rc || (rc = depot_begin(d, &lock, e)) || (rc = manifest_gather(m, d, names, n, e))) {
+        goto done;
+    }
+    manifest_text(m, &text);
+    rc = buf_check(&text, e);
+    if (rc) {
+        goto done;
+    }
+    *bytes = manifest_bytes(m);
+    bool folder = to[0] && to[strlen(to) - 1] == '/';
+    folder = folder || (!os_file_info(to, &info, NULL) && info.is_folder);
+    rc = folder ? write_folder(d, m, &text, to, secret, e) : write_file(d, m, &text, to, secret, e);
+done:
+    os_lock_drop(lock);
+    buf_fini(&text);
+    manifest_free(m);
+    return rc;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* A bundle that is read from its beginning to its end. */
+struct pack {
+    const char *root; /* a folder, or the file */
+    bool folder;
+    struct os_map map; /* of the file */
+    size_t at;         /* of the next header in it */
+};
+
+/* Bytes of a bundle, borrowed from it or mapped. */
+struct piece {
+    const uint8_t *p;
+    size_t n;
+    const volatile int *lost;
+    struct os_map map; /* of a file in a folder */
+    bool mapped;
+};
+
+static void piece_close(struct piece *x) {
+    if (x->mapped) {
+        os_map_close(&x->map);
+    }
+    x->mapped = false;
+}
+
+/* The next piece, which must have that name; ERR_NOTFOUND where it has another. *x stays where it
+ * is until piece_close. */
+static enum err_code pack_next(struct pack *k, const char *name, struct piece *x, struct err *e) {
+    struct tar_member m;
+    enum err_code rc;
+    x->mapped = false;
+    if (k->folder) {
+        char *path;
+        rc = store_path(&path, e, "%s/%s", k->root, name);
+        if (!rc && !(rc = os_map_open(&x->map, path, false, e))) {
+            x->mapped = true;
+            x->p = x->map.data;
+            x->n = x->map.size;
+            x->lost = &x->map.lost;
+        }
+        mem_free(path);
+        return rc;
+    }
+    rc = tar_read(k->map.data, k->map.size, k->at, &m, e);
+    if (rc || strcmp(m.path, name) != 0) {
+        return rc && rc != ERR_NOTFOUND ? rc : err_set(e, ERR_NOTFOUND, "no %s in it", name);
+    }
+    *x = (struct piece){.p = m.data, .n = (size_t)m.size, .lost = &k->map.lost};
+    k->at = m.next;
+    return ERR_OK;
+}
+
+static enum err_code refuse(const char *what, struct err *e) {
+    err_set(e, ERR_FORMAT, "its manifest is not one: %s", what);
+    err_hint(e, "it must come from 'ign models bundle'");
+    return ERR_FORMAT;
+}
+
+/* "models": [{"files": [...]}], one file. */
+static enum err_code file_read(struct packed *p, const struct json *j, struct err *e) {
+    struct str path = json_str(json_find(j, "path")), hash = json_str(json_find(j, "sha256"));
+    int64_t bytes = json_int(json_find(j, "bytes"));
+    size_t n, len = strlen(p->name);
+    if (!path_is_plain(path.p, path.n) || path.n < len || memcmp(path.p, p->name, len) != 0 ||
+        (path.n > len && path.p[len] != '/')) {
+        return refuse("a path that leads out of its model's folder", e);
+    }
+    if (hash.n != 64 || strspn(hash.p, "0123456789abcdef") < 64 || bytes < 0 ||
+        json_kind(json_find(j, "bytes")) != JSON_IS_INT) {
+        return refuse("a file without a size or a hash", e);
+    }
+    char *name = mem_strdup(path.p, path.n), hex[65];
+    if (!name) {
+        return err_set(e, ERR_NOMEM, "out of memory for a manifest");
+    }
+    snprintf(hex, sizeof hex, "%.*s", (int)hash.n, hash.p);
+    const struct store_file *f = files_at(&p->files, &n);
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = strcmp(f[i].path, name) == 0 ? refuse("a file twice", e) : ERR_OK;
+    }
+    rc = rc ? rc : files_add(&p->files, name, (uint64_t)bytes, hex, e);
+    mem_free(name);
+    return rc;
+}
+
+static enum err_code model_read(struct manifest *m, const struct json *j, struct err *e) {
+    const struct json *files = json_find(j, "files");
+    struct str name = json_str(json_find(j, "name"));
+    if (m->n_model == MODELS_MOST || !name_is_plain(name.p, name.n)) {
+        return refuse("a model with no plain name, or too many of them", e);
+    }
+    struct packed *p = &m->model[m->n_model];
+    p->name = mem_strdup(name.p, name.n);
+    if (!p->name) {
+        return err_set(e, ERR_NOMEM, "out of memory for a manifest");
+    }
+    files_init(&p->files);
+    m->n_model++;
+    enum err_code rc = json_count(files) ? ERR_OK : refuse("a model without files", e);
+    for (size_t i = 0; i + 1 < m->n_model && !rc; i++) {
+        rc = strcmp(m->model[i].name, p->name) == 0 ? refuse("a model twice", e) : ERR_OK;
+    }
+    for (size_t i = 0; !rc && i < json_count(files); i++) {
+        rc = file_read(p, json_at(files, i), e);
+    }
+    return rc;
+}
+
+static enum err_code manifest_read(struct manifest *m, const struct piece *x, struct err *e) {
+    struct json *root;
+    if (x->n > MANIFEST_MOST) {
+        return refuse("it is too long", e);
+    }
+    enum err_code rc = json_parse((const char *)x->p, x->n, &root, e);
+    if (rc) {
+        return rc;
+    }
+    const struct json *models = json_find(root, "models");
+    if (!str_is(json_str(json_find(root, "format")), "ign-bundle") ||
+        json_int(json_find(root, "version")) != 1) {
+        rc = refuse("neither its format nor its version is known here", e);
+    } else if (json_kind(models) != JSON_IS_ARRAY || json_count(models) == 0) {
+        rc = refuse("it names no model", e);
+    }
+    for (size_t i = 0; !rc && i < json_count(models); i++) {
+        rc = model_read(m, json_at(models, i), e);
+    }
+    json_free(root);
+    return rc;
+}
+
+/* The manifest, once its signature has been looked at. */
+static enum err_code open_manifest(struct pack *k, const char *open, struct manifest *m,
+                                   struct err *e) {
+    struct piece text, signature;
+    struct err why = {0};
+    enum err_code rc = pack_next(k, MANIFEST, &text, e);
+    if (rc == ERR_NOTFOUND) {
+        err_clear(e);
+        rc = err_set(e, ERR_FORMAT, "not a bundle: it does not begin with a manifest");
+        err_hint(e, "it must come from 'ign models bundle'");
+    }
+    if (rc) {
+        return rc;
+    }
+    enum err_code signed_rc = pack_next(k, SIGNATURE, &signature, &why);
+    if (signed_rc && signed_rc != ERR_NOTFOUND) {
+        rc = err_set(e, signed_rc, "%s", why.what);
+        err_hint(e, "%s", why.hint);
+    } else if (open && signed_rc == ERR_NOTFOUND) {
+        rc = err_set(e, ERR_FORMAT, "it has no signature, and a key is configured");
+        err_hint(e, "do not use it; ask for one that is signed, or see to --bundle-key");
+    } else if (open) {
+        rc = signature_check(open, text.p, text.n, (const char *)signature.p, signature.n, e);
+    }
+    rc = rc ? rc : manifest_read(m, &text, e);
+    if (!signed_rc) {
+        piece_close(&signature);
+    }
+    piece_close(&text);
+    return rc;
+}
+
+/* Whether the archive holds the files of the manifest in its order, and no more: before any of them
+ * is taken. */
+static enum err_code archive_check(const struct pack *k, const struct manifest *m, struct err *e) {
+    struct tar_member x;
+    size_t at = k->at;
+    for (size_t i = 0; i < m->n_model; i++) {
+        size_t n;
+        const struct store_file *f = files_at(&m->model[i].files, &n);
+        for (size_t j = 0; j < n; j++) {
+            enum err_code rc = tar_read(k->map.data, k->map.size, at, &x, e);
+            if (rc && rc != ERR_NOTFOUND) {
+                return rc;
+            }
+            if (rc || strcmp(x.path, f[j].path) != 0 || x.size != f[j].bytes) {
+                err_set(e, ERR_FORMAT, "%s is missing in it, or not in its place", f[j].path);
+                err_hint(e, "copy it again; it must come from 'ign models bundle'");
+                return ERR_FORMAT;
+            }
+            at = x.next;
+        }
+    }
+    if (tar_read(k->map.data, k->map.size, at, &x, NULL) != ERR_NOTFOUND) {
+        err_set(e, ERR_FORMAT, "there is more in it than its manifest names");
+        err_hint(e, "do not use it: it was changed after it was made");
+        return ERR_FORMAT;
+    }
+    return ERR_OK;
+}
+
+/* The next file of a bundle into `staging`, or past it where that is NULL. */
+static enum err_code file_take(const struct depot *d, struct pack *k, const struct store_file *f,
+                               const char *staging, struct err *e) {
+    struct piece x;
+    char *to = NULL, *twin = NULL, hex[65];
+    enum err_code rc = pack_next(k, f->path, &x, e);
+    if (rc == ERR_NOTFOUND) {
+        err_clear(e);
+        return err_set(e, ERR_FORMAT, "%s is missing in it, or not in its place", f->path);
+    }
+    if (rc) {
+        return rc;
+    }
+    if (x.n != f->bytes) {
+        rc = err_set(e, ERR_FORMAT, "%s has %zu bytes, not %llu", f->path, x.n,
+                     (unsigned long long)f->bytes);
+    } else if (staging && !(rc = store_path(&to, e, "%s/%s", staging, f->path)) &&
+               !(rc = folder_make(to, e)) && !(rc = depot_twin(d, f, &twin, e)) &&
+               (!twin || os_link(twin, to, NULL))) {
+        rc = bytes_store(d, to, x.p, x.n, x.lost, f->sha256, hex, e);
+    }
+    mem_free(twin);
+    mem_free(to);
+    piece_close(&x);
+    return rc;
+}
+
+static enum err_code model_take(const struct depot *d, struct pack *k, const struct packed *p,
+                                struct buf *out, struct err *e) {
+    size_t n;
+    const struct store_file *f = files_at(&p->files, &n);
+    char *staging = NULL;
+    bool known;
+    enum err_code rc = depot_compare(d, p->name, &p->files, &known, e);
+    if (!rc && !known) {
+        rc = staging_make(d->dir, &staging, e);
+    }
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = file_take(d, k, &f[i], staging, e);
+    }
+    if (!rc && !known && !depot_is_model(staging, p->name)) {
+        rc = refuse("something that is no model", e);
+    }
+    if (!rc && !known) {
+        rc = depot_settle(d, staging, p->name, &p->files, e);
+    }
+    if (staging) {
+        tree_remove(staging, "", NULL);
+    }
+    mem_free(staging);
+    if (!rc) {
+        buf_printf(out, "%s%s\n", known ? " " : "", p->name);
+        rc = buf_check(out, e);
+    }
+    return rc;
+}
+
+enum err_code bundle_read(const struct depot *d, const char *from, const char *open,
+                          struct buf *out, struct err *e) {
+    struct manifest *m;
+    struct os_file_info info;
+    struct os_lock *lock = NULL;
+    struct pack k = {.root = from};
+    enum err_code rc = manifest_create(&m, e);
+    if (rc || (rc = os_file_info(from, &info, e))) {
+        goto done;
+    }
+    k.folder = info.is_folder;
+    if (!k.folder && (rc = os_map_open(&k.map, from, false, e))) {
+        goto done;
+    }
+    if (!(rc = open_manifest(&k, open, m, e)) && (k.folder || !(rc = archive_check(&k, m, e))) &&
+        !(rc = depot_begin(d, &lock, e))) {
+        rc = room_check(d->dir, manifest_bytes(m), e);
+    }
+    for (size_t i = 0; i < m->n_model && !rc; i++) {
+        rc = model_take(d, &k, &m->model[i], out, e);
+    }
+    if (rc && e && !e->where[0]) {
+        err_where(e, "%s", from);
+    }
+    if (!k.folder) {
+        os_map_close(&k.map);
+    }
+done:
+    os_lock_drop(lock);
+    manifest_free(m);
+    return rc;
+}

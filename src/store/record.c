@@ -1,0 +1,84 @@
+/* record.c: the hashes of a model, in a file beside it that sha256sum reads and writes, too.
+ *
+ * Owns the form: "HEX  path\n" for each file, paths relative to the store. Invariant: a record that
+ * is read names only files of its own model.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "store/store_part.h"
+
+enum { RECORD_MOST = 1 << 22 };
+
+static enum err_code record_path(const char *dir, const char *name, char **path, struct err *e) {
+    return store_path(path, e, "%s/%s.sha256", dir, name);
+}
+
+/* Whether a path is the model itself, or lies in its folder. */
+static bool is_of(const char *path, size_t n, const char *name) {
+    size_t len = strlen(name);
+    return n >= len && memcmp(path, name, len) == 0 && (n == len || path[len] == '/');
+}
+
+static enum err_code read_line(const char *p, size_t n, const char *name, struct store_files *f,
+                               struct err *e) {
+    char hex[65] = "", *path;
+    const char *file = p + 66;
+    if (n < 67 || strspn(p, "0123456789abcdef") != 64 || p[64] != ' ' ||
+        (p[65] != ' ' && p[65] != '*') || !path_is_plain(file, n - 66) ||
+        !is_of(file, n - 66, name)) {
+        return err_set(e, ERR_FORMAT, "not a line \"HASH  %s...\"", name);
+    }
+    memcpy(hex, p, 64);
+    path = mem_strdup(file, n - 66);
+    if (!path) {
+        return err_set(e, ERR_NOMEM, "out of memory for a record");
+    }
+    enum err_code rc = files_add(f, path, 0, hex, e);
+    mem_free(path);
+    return rc;
+}
+
+enum err_code record_read(const char *dir, const char *name, struct store_files *f, struct err *e) {
+    char *path = NULL, *text = NULL;
+    size_t n = 0;
+    int line = 1;
+    enum err_code rc = record_path(dir, name, &path, e);
+    if (!rc) {
+        rc = os_read_file(path, RECORD_MOST, &text, &n, e);
+    }
+    for (const char *p = text; !rc && p < text + n; line++) {
+        size_t len = strcspn(p, "\n");
+        size_t bare = len > 0 && p[len - 1] == '\r' ? len - 1 : len;
+        rc = read_line(p, bare, name, f, e);
+        if (rc == ERR_FORMAT) {
+            err_where(e, "%s, line %d", path, line);
+            err_hint(e,
+                     "write it anew: sha256sum in the store's folder, after a look at the model");
+        }
+        p += len + 1;
+    }
+    mem_free(text);
+    mem_free(path);
+    return rc;
+}
+
+enum err_code record_write(const char *dir, const char *name, const struct store_files *f,
+                           struct err *e) {
+    struct buf text;
+    char *path = NULL;
+    size_t n;
+    const struct store_file *file = files_at(f, &n);
+    buf_init(&text, RECORD_MOST);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(&text, "%s  %s\n", file[i].sha256, file[i].path);
+    }
+    enum err_code rc = buf_check(&text, e);
+    if (!rc && !(rc = record_path(dir, name, &path, e))) {
+        rc = os_write_file(path, text.p, text.len, e);
+    }
+    mem_free(path);
+    buf_fini(&text);
+    return rc;
+}

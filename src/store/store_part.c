@@ -1,0 +1,214 @@
+/* store_part.c: see store_part.h.
+ *
+ * Owns names, and the walk over the files of a model. Invariant: a name that comes out of a folder
+ * is judged like one that somebody typed.
+ */
+#include "store/store_part.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "base/utf8.h"
+
+enum { PATH_MOST = 4096, NAME_MOST = 200, FILES_MOST = 4096, DEEP = 3 };
+
+enum err_code store_path(char **out, struct err *e, const char *fmt, ...) {
+    char text[PATH_MOST];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    *out = NULL;
+    if (n < 0 || (size_t)n >= sizeof text) {
+        return err_set(e, ERR_LIMIT, "a path is longer than %d bytes", PATH_MOST - 1);
+    }
+    *out = mem_strdup(text, (size_t)n);
+    return *out ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a path");
+}
+
+bool name_is_plain(const char *p, size_t n) {
+    if (n == 0 || n > NAME_MOST || p[0] == '.' || p[n - 1] == '.' || p[0] == ' ' ||
+        p[n - 1] == ' ' || !utf8_valid(p, n)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if (c < 0x20 || c == 0x7f || strchr("/\\:*?\"<>|", c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool path_is_plain(const char *p, size_t n) {
+    size_t start = 0;
+    for (size_t i = 0; i <= n; i++) {
+        if (i == n || p[i] == '/') {
+            if (!name_is_plain(p + start, i - start)) {
+                return false;
+            }
+            start = i + 1;
+        }
+    }
+    return n < PATH_MOST / 2;
+}
+
+/* ---- the files of a model -------------------------------------------------------------------- */
+
+void files_init(struct store_files *f) {
+    buf_init(&f->all, FILES_MOST * sizeof(struct store_file));
+}
+
+struct store_file *files_at(const struct store_files *f, size_t *n) {
+    *n = f->all.len / sizeof(struct store_file);
+    return (struct store_file *)(void *)f->all.p;
+}
+
+void files_fini(struct store_files *f) {
+    size_t n;
+    struct store_file *file = files_at(f, &n);
+    for (size_t i = 0; i < n; i++) {
+        mem_free(file[i].path);
+    }
+    buf_fini(&f->all);
+}
+
+enum err_code files_add(struct store_files *f, const char *path, uint64_t bytes, const char *sha256,
+                        struct err *e) {
+    struct store_file file = {.path = mem_strdup(path, strlen(path)), .bytes = bytes};
+    if (!file.path) {
+        return err_set(e, ERR_NOMEM, "out of memory for the list of a model's files");
+    }
+    snprintf(file.sha256, sizeof file.sha256, "%s", sha256);
+    buf_put(&f->all, &file, sizeof file);
+    if (f->all.failed) {
+        mem_free(file.path);
+        buf_check(&f->all, e);
+        err_hint(e, "a model has at most %d files", FILES_MOST);
+        return e ? e->code : ERR_LIMIT;
+    }
+    return ERR_OK;
+}
+
+uint64_t files_bytes(const struct store_files *f) {
+    size_t n;
+    uint64_t sum = 0;
+    const struct store_file *file = files_at(f, &n);
+    for (size_t i = 0; i < n; i++) {
+        sum += file[i].bytes;
+    }
+    return sum;
+}
+
+static enum err_code bad_name(const char *path, struct err *e) {
+    err_set(e, ERR_FORMAT, "a name that cannot be kept on every machine");
+    err_where(e, "%s", path);
+    err_hint(e, "rename it: no control characters, none of \\ : * ? \" < > |, no dot or blank at "
+                "its ends");
+    return ERR_FORMAT;
+}
+
+static enum err_code walk(struct store_files *f, const char *path, const char *as, int deep,
+                          struct err *e);
+
+/* One name of a folder. */
+static enum err_code walk_name(struct store_files *f, const char *path, const char *as,
+                               const char *name, int deep, struct err *e) {
+    char *below = NULL, *below_as = NULL;
+    if (name[0] == '.') {
+        return ERR_OK;
+    }
+    enum err_code rc = store_path(&below, e, "%s/%s", path, name);
+    if (!rc && !name_is_plain(name, strlen(name))) {
+        rc = bad_name(below, e);
+    }
+    if (!rc && !(rc = store_path(&below_as, e, "%s/%s", as, name))) {
+        rc = walk(f, below, below_as, deep, e);
+    }
+    mem_free(below);
+    mem_free(below_as);
+    return rc;
+}
+
+static enum err_code walk(struct store_files *f, const char *path, const char *as, int deep,
+                          struct err *e) {
+    struct os_file_info info;
+    char **names = NULL;
+    size_t n = 0;
+    enum err_code rc = os_file_info(path, &info, e);
+    if (rc) {
+        return rc;
+    }
+    if (!info.is_folder) {
+        return files_add(f, as, info.size, "", e);
+    }
+    if (deep == DEEP) {
+        err_set(e, ERR_LIMIT, "folders in folders, over %d deep", DEEP);
+        err_where(e, "%s", path);
+        err_hint(e, "name the folder that has config.json");
+        return ERR_LIMIT;
+    }
+    rc = os_list(path, &names, &n, e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = walk_name(f, path, as, names[i], deep + 1, e);
+    }
+    mem_free(names);
+    return rc;
+}
+
+enum err_code files_list(struct store_files *f, const char *root, const char *name, const char *as,
+                         struct err *e) {
+    char *path;
+    enum err_code rc = store_path(&path, e, "%s/%s", root, name);
+    if (!rc) {
+        rc = walk(f, path, as, 0, e);
+    }
+    mem_free(path);
+    return rc;
+}
+
+/* ---- folders of our own ---------------------------------------------------------------------- */
+
+/* Whatever can be unlinked is no folder, a link to one included: links are not followed. */
+static enum err_code path_remove(const char *path, int deep, struct err *e) {
+    struct os_file_info info;
+    char **names = NULL;
+    size_t n = 0;
+    if (!os_remove_file(path, NULL)) {
+        return ERR_OK;
+    }
+    enum err_code rc = os_file_info(path, &info, e);
+    if (rc || !info.is_folder) {
+        return rc ? rc : os_remove_file(path, e);
+    }
+    rc = os_list(path, &names, &n, e);
+    for (size_t i = 0; i < n && !rc && deep < DEEP; i++) {
+        char *below;
+        rc = store_path(&below, e, "%s/%s", path, names[i]);
+        if (!rc) {
+            rc = path_remove(below, deep + 1, e);
+        }
+        mem_free(below);
+    }
+    mem_free(names);
+    return rc ? rc : os_remove_folder(path, e);
+}
+
+enum err_code tree_remove(const char *root, const char *name, struct err *e) {
+    char *path;
+    enum err_code rc = store_path(&path, e, "%s/%s", root, name);
+    if (!rc) {
+        rc = path_remove(path, 0, e);
+    }
+    mem_free(path);
+    return rc;
+}
+
+enum err_code staging_make(const char *dir, char **path, struct err *e) {
+    enum err_code rc =
+        store_path(path, e, "%s/.new.%016llx", dir, (unsigned long long)os_random_seed());
+    return rc ? rc : os_mkdirs(*path, e);
+}

@@ -1,0 +1,105 @@
+/* store_part.h: what the files of store/ share and nobody else sees.
+ *
+ * Owns the rule for names: every path in the store is built here, from a name that name_is_plain
+ * has passed. Invariant: no such path leads out of the store.
+ */
+#ifndef IGN_STORE_STORE_PART_H
+#define IGN_STORE_STORE_PART_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/os.h"
+#include "store/depot.h"
+
+/* A formatted path, *out (mem_free). ERR_NOMEM; ERR_LIMIT for one of over 4,096 bytes. */
+enum err_code store_path(char **out, struct err *e, const char *fmt, ...) IGN_PRINTF(3, 4);
+
+/* Whether a word can be one part of a path anywhere: 1 to 200 bytes of UTF-8 without control
+ * characters, none of / \ : * ? " < > |, no dot at either end, no blank at either end. */
+bool name_is_plain(const char *p, size_t n);
+/* The same for a path of such parts with / between. */
+bool path_is_plain(const char *p, size_t n);
+
+/* ---- the files of a model -------------------------------------------------------------------- */
+
+struct store_file {
+    char *path; /* relative to the store: "NAME.gguf", or "NAME/config.json" */
+    uint64_t bytes;
+    char sha256[65]; /* "" until it is known */
+};
+
+struct store_files {
+    struct buf all; /* of struct store_file */
+};
+
+void files_init(struct store_files *f);
+void files_fini(struct store_files *f);
+struct store_file *files_at(const struct store_files *f, size_t *n);
+enum err_code files_add(struct store_files *f, const char *path, uint64_t bytes, const char *sha256,
+                        struct err *e);
+uint64_t files_bytes(const struct store_files *f);
+
+/* The files of a model that lies at root/name: itself, or where it is a folder all in it that do
+ * not begin with a dot, at most 4,096, in folders at most 3 deep; paths begin with `as`. ERR_FORMAT
+ * for what is neither; ERR_LIMIT. */
+enum err_code files_list(struct store_files *f, const char *root, const char *name, const char *as,
+                         struct err *e);
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+/* dir/NAME.sha256, as sha256sum writes it and checks it: a line "HEX  path" for each file.
+ * ERR_NOTFOUND where there is none; ERR_FORMAT names the line. Bytes are not in it: 0. */
+enum err_code record_read(const char *dir, const char *name, struct store_files *f, struct err *e);
+enum err_code record_write(const char *dir, const char *name, const struct store_files *f,
+                           struct err *e);
+
+/* ---- bytes ----------------------------------------------------------------------------------- */
+
+/* Reports to the depot's owner; ERR_CANCELLED where it wants to stop. */
+enum err_code depot_tell(const struct depot *d, const char *what, uint64_t done, uint64_t total,
+                         struct err *e);
+/* SHA-256 of a file, reported to the depot as it goes. ERR_CANCELLED. */
+enum err_code file_hash(const struct depot *d, const char *path, char hex[65], struct err *e);
+/* Copies p[0..n) to a new file, whole or not at all, hashing it on the way; *lost (may be NULL)
+ * turns not 0 where the source could not be read. ERR_FORMAT where the hash is not `want` ("":
+ * any). */
+enum err_code bytes_store(const struct depot *d, const char *to, const void *p, size_t n,
+                          const volatile int *lost, const char *want, char hex[65], struct err *e);
+/* ERR_IO with what is missing where the store's disk has no room for `bytes` and a little more. */
+enum err_code room_check(const char *dir, uint64_t bytes, struct err *e);
+
+/* Removes what files_list would name under root/name, and the folders; a model that is not there is
+ * no error. */
+enum err_code tree_remove(const char *root, const char *name, struct err *e);
+
+/* The folder in which a path's last part lies, and those above it. `path` is as before afterwards.
+ */
+enum err_code folder_make(char *path, struct err *e);
+
+/* ---- what depot.c does for bundles, too ------------------------------------------------------ */
+
+/* The store's folder, made if need be, and its lock (os_lock_drop, after a failure too); what an
+ * interrupted writer left is removed. */
+enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct err *e);
+/* Whether a name of a folder is a model: a GGUF file, or a folder with config.json or GGUF files.
+ */
+bool depot_is_model(const char *root, const char *name);
+/* The name of a model that is there, as it stands in the store, NAME or NAME.gguf: *found
+ * (mem_free). ERR_NOTFOUND. */
+enum err_code depot_find(const struct depot *d, const char *name, char **found, struct err *e);
+/* The path of a file in the store that has these bytes by its record, *path (mem_free), or NULL. */
+enum err_code depot_twin(const struct depot *d, const struct store_file *want, char **path,
+                         struct err *e);
+/* Whether the model of that name is there already, hash for hash; ERR_USAGE if it is another. */
+enum err_code depot_compare(const struct depot *d, const char *name,
+                            const struct store_files *files, bool *known, struct err *e);
+/* Writes the record and brings staging/name to its place: all of it by one rename. */
+enum err_code depot_settle(const struct depot *d, const char *staging, const char *name,
+                           const struct store_files *files, struct err *e);
+
+/* A folder of its own in the store for what comes to be: "DIR/.new.XXXXXXXX" (mem_free). */
+enum err_code staging_make(const char *dir, char **path, struct err *e);
+
+#endif

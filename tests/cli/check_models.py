@@ -1,0 +1,437 @@
+"""The store by the program: import, verify, bundles, and what hostile bundles and bad moments do."""
+import hashlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+
+from cli_rig import IGN, SLOW, Case, env, ign, main, path, tiny, write
+
+KILLS = int(os.environ.get("IGN_TEST_KILLS", "12"))
+
+
+def sha256(file):
+    with open(file, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+def tree(folder):
+    """Every file below a folder: its path and its bytes."""
+    found = {}
+    for top, _, names in os.walk(folder):
+        for name in names:
+            file = os.path.join(top, name)
+            with open(file, "rb") as f:
+                found[os.path.relpath(file, folder)] = f.read()
+    return found
+
+
+def hf_folder(name):
+    top = path(name)
+    shutil.rmtree(top, ignore_errors=True)
+    os.makedirs(os.path.join(top, "1_Pooling"))
+    for file in ("config.json", "model.safetensors", "1_Pooling/config.json"):
+        write(f"{name}/{file}", json.dumps({"file": file}))
+    write(f"{name}/.gitattributes", "x")
+    return top
+
+
+class Rig(Case):
+    def setUp(self):
+        self.store = path("models-store")
+        shutil.rmtree(self.store, ignore_errors=True)
+
+    def models(self, *args, code=0, store=None, **more):
+        r = ign("models", *args, "--store", store or self.store, **more)
+        self.assertEqual(r.code, code, r)
+        return r
+
+    def refused(self, codes, words, *args, **more):
+        r = self.fails(codes, "models", *args, "--store", self.store, **more)
+        self.assertIn(words, r.err.decode(), r)
+        return r
+
+    def names(self, **more):
+        return [m["name"] for m in self.models("list", "--json", **more).json()["models"]]
+
+    def whole(self):
+        """The store as it is now: nothing half there, everything as recorded."""
+        d = self.models("verify", "--json").json()
+        self.assertTrue(d["ok"])
+        self.assertNotIn("no record", [m["state"] for m in d["models"]])
+        left = [n for n in os.listdir(self.store) if n.startswith(".new.") or n.endswith(".tmp")]
+        self.assertEqual(left, [])
+        return [m["name"] for m in d["models"]]
+
+
+class Coming(Rig):
+    def test_file(self):
+        self.assertEqual(self.names(), [])
+        m = tiny()
+        d = self.models("import", m, "--name", "small", "--json").json()
+        self.assertEqual(d, {"name": "small.gguf", "came": "linked"})
+        inside = os.path.join(self.store, "small.gguf")
+        self.assertTrue(os.path.samefile(m, inside))
+        (one,) = self.models("list", "--json").json()["models"]
+        self.assertEqual((one["bytes"], one["sha256"], one["state"]),
+                         (os.path.getsize(m), sha256(m), "recorded"))
+        subprocess.run(["sha256sum", "--quiet", "-c", "small.gguf.sha256"], cwd=self.store, check=True)
+        self.assertEqual(self.models("import", m, "--name", "small", "--json").json()["came"],
+                         "there already")
+        self.ok("generate", "--model", "small", "--store", self.store, "--prompt", "x",
+                "--max-tokens", "1")
+        self.models("remove", "small")
+        self.assertEqual(self.names(), [])
+        self.assertEqual(sorted(os.listdir(self.store)), [".lock"])
+        self.assertTrue(os.path.exists(m))
+
+    def test_folder(self):
+        top = hf_folder("Some-Model")
+        self.assertEqual(self.models("import", top + "/", "--json").json()["name"], "Some-Model")
+        got = tree(os.path.join(self.store, "Some-Model"))
+        self.assertEqual(set(got), {"config.json", "model.safetensors", "1_Pooling/config.json"})
+        subprocess.run(["sha256sum", "--quiet", "-c", "Some-Model.sha256"], cwd=self.store, check=True)
+        self.models("remove", "Some-Model")
+        self.assertEqual(sorted(os.listdir(self.store)), [".lock"])
+
+    def test_nothing_twice(self):
+        m = path("copy.gguf")
+        shutil.copy(tiny(), m)
+        self.models("import", tiny(), "--name", "one")
+        self.models("import", m, "--name", "two")
+        self.assertTrue(os.path.samefile(os.path.join(self.store, "one.gguf"),
+                                         os.path.join(self.store, "two.gguf")))
+
+    def test_other_file_system(self):
+        if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat(path(".")).st_dev:
+            self.skipTest("no second file system")
+        store = f"/dev/shm/ign-test-{os.getpid()}"
+        try:
+            d = self.models("import", tiny(), "--name", "x", "--json", store=store).json()
+            self.assertEqual(d["came"], "copied")
+            self.assertEqual(sha256(os.path.join(store, "x.gguf")), sha256(tiny()))
+        finally:
+            shutil.rmtree(store, ignore_errors=True)
+
+    def test_refused(self):
+        m = tiny()
+        self.refused(4, "nothing.gguf", "import", path("nothing.gguf"))
+        self.refused(1, "not a GGUF file", "import", write("text.gguf", "not a model"))
+        os.makedirs(path("empty-folder"), exist_ok=True)
+        self.refused(1, "config.json", "import", path("empty-folder"))
+        self.refused(1, "SHA-256", "import", m, "--sha256", "0" * 64)
+        for name in ("../up", "a/b", ".hidden", "a\nb", "quarantine", "x" * 300, "a:b"):
+            self.refused((1, 2), "", "import", m if name != "quarantine" else hf_folder("q"),
+                         "--name", name)
+        self.assertEqual(self.names(), [])
+        self.models("import", m, "--name", "x")
+        self.refused(2, "another model", "import", tiny(context=64), "--name", "x")
+        self.assertEqual(sha256(os.path.join(self.store, "x.gguf")), sha256(m))
+        self.refused(4, "no model 'y'", "remove", "y")
+        self.refused(4, "no model '../x'", "remove", "../x")
+        for words in (("bundle", "x"), ("bundle", "--output", path("o")), ("lst",), ("remove",),
+                      ("list", "x")):
+            self.refused(2, "", *words)
+
+    def test_elsewhere(self):
+        home = path("home-of-others")
+        shutil.rmtree(home, ignore_errors=True)
+        blob = sha256(tiny())
+        write_in(home, f".ollama/models/blobs/sha256-{blob}", open(tiny(), "rb").read())
+        layers = [{"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "0" * 64},
+                  {"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:" + blob}]
+        top = ".ollama/models/manifests/registry.ollama.ai/library"
+        write_in(home, f"{top}/llama3.1/8b", json.dumps({"layers": layers}))
+        write_in(home, f"{top}/broken/latest", "{")
+        write_in(home, f"{top}/gone/latest", json.dumps({"layers": [
+            dict(layers[1], digest="sha256:" + "1" * 64)]}))
+        hub = ".cache/huggingface/hub/models--Qwen--Small"
+        write_in(home, f"{hub}/refs/main", "abc123")
+        write_in(home, f"{hub}/blobs/c", "{}")
+        os.makedirs(os.path.join(home, f"{hub}/snapshots/abc123"))
+        os.symlink("../../blobs/c", os.path.join(home, f"{hub}/snapshots/abc123/config.json"))
+        e = env(HOME=home)
+        d = self.models("list", "--json", environ=e).json()["elsewhere"]
+        self.assertEqual([(m["program"], m["name"]) for m in d],
+                         [("ollama", "llama3.1:8b"), ("hugging face", "Qwen/Small")])
+        self.assertEqual(self.models("import", "llama3.1:8b", "--json", environ=e).json(),
+                         {"name": "llama3.1-8b.gguf", "came": "linked"})
+        self.assertEqual(self.models("import", "Qwen/Small", "--json", environ=e).json()["name"],
+                         "Small")
+        self.assertFalse(os.path.islink(os.path.join(self.store, "Small", "config.json")))
+        self.assertEqual(self.whole(), ["Small", "llama3.1-8b.gguf"])
+
+
+def write_in(top, name, data):
+    file = os.path.join(top, name)
+    os.makedirs(os.path.dirname(file), exist_ok=True)
+    with open(file, "wb") as f:
+        f.write(data if isinstance(data, bytes) else data.encode())
+
+
+class Checked(Rig):
+    def test_verify(self):
+        for name in ("a", "b"):
+            shutil.copy(tiny(), path(f"{name}.gguf"))
+            with open(path(f"{name}.gguf"), "ab") as f:
+                f.write(name.encode())
+            self.models("import", path(f"{name}.gguf"))
+        self.models("import", hf_folder("c"))
+        self.assertEqual(self.whole(), ["a.gguf", "b.gguf", "c"])
+        os.unlink(os.path.join(self.store, "b.gguf"))
+        with open(path("b.gguf"), "rb") as f:
+            data = bytearray(f.read())
+        data[len(data) // 2] ^= 1
+        write_in(self.store, "b.gguf", bytes(data))
+        os.unlink(os.path.join(self.store, "c", "model.safetensors"))
+        write_in(self.store, "unknown.gguf", b"GGUF")
+        d = self.models("verify", "--json", code=1).json()
+        states = {m["name"]: m["state"].split(",")[0] for m in d["models"]}
+        self.assertEqual(states, {"a.gguf": "verified", "b.gguf": "broken", "c": "broken",
+                                  "unknown.gguf": "no record"})
+        self.assertFalse(d["ok"])
+        self.assertNotIn("b.gguf", self.names())
+        self.assertTrue(os.path.exists(os.path.join(self.store, "quarantine", "b.gguf")))
+        self.refused(4, "no model", "verify", "b")
+        self.fails(4, "generate", "--model", "b", "--store", self.store, "--prompt", "x")
+
+    def test_verify_one(self):
+        self.models("import", tiny(), "--name", "a")
+        self.models("verify", "a")
+        self.models("verify", "a.gguf")
+
+
+class Bundles(Rig):
+    def setUp(self):
+        super().setUp()
+        self.models("import", tiny(), "--name", "a")
+        self.models("import", hf_folder("f"))
+        self.other = path("other-store")
+        shutil.rmtree(self.other, ignore_errors=True)
+
+    def bundle(self, name, *more):
+        file = path(name)
+        shutil.rmtree(file, ignore_errors=True)
+        self.models("bundle", "a", "f", "--output", file, *more)
+        return file
+
+    def test_there_and_back(self):
+        want = {k: v for k, v in tree(self.store).items() if k != ".lock"}
+        for name in ("models.bundle", "stick/"):
+            file = self.bundle(name)
+            shutil.rmtree(self.other, ignore_errors=True)
+            d = self.models("unbundle", file, "--json", store=self.other).json()
+            self.assertEqual([m["came"] for m in d["models"]], ["copied", "copied"])
+            self.assertEqual({k: v for k, v in tree(self.other).items() if k != ".lock"}, want)
+            d = self.models("unbundle", file, "--json", store=self.other).json()
+            self.assertEqual([m["came"] for m in d["models"]], ["there already"] * 2)
+        with tarfile.open(path("models.bundle")) as t:
+            self.assertEqual(t.getnames()[0], "manifest.json")
+
+    def test_signature(self):
+        for key in ("k", "l"):
+            for end in ("", ".pub"):
+                if os.path.exists(path(key) + end):
+                    os.unlink(path(key) + end)
+            self.models("keygen", path(key))
+        self.assertEqual(os.stat(path("k")).st_mode & 0o777, 0o600)
+        self.refused(2, "already", "keygen", path("k"))
+        for name in ("signed.bundle", "signed-stick/"):
+            file = self.bundle(name, "--sign-key", path("k"))
+            self.models("unbundle", file, "--bundle-key", path("k.pub"), store=self.other)
+            self.models("unbundle", file, "--bundle-key", path("l.pub"), store=self.other, code=1)
+            self.models("unbundle", file, store=self.other, environ=env(IGN_BUNDLE_KEY=path("l.pub")),
+                        code=1)
+        plain = self.bundle("plain.bundle")
+        self.refused(1, "no signature", "unbundle", plain, "--bundle-key", path("k.pub"))
+        data = bytearray(open(path("signed.bundle"), "rb").read())
+        at = data.index(b'"models"')  # in the manifest
+        data[at + 1:at + 7] = b"m0dels"
+        self.models("unbundle", write("forged.bundle", bytes(data)), "--bundle-key", path("k.pub"),
+                    store=self.other, code=1)
+        self.refused(1, "not a key", "bundle", "a", "--output", path("x"), "--sign-key",
+                     write("nokey", "hello"))
+
+    def test_rfc8032(self):
+        """The first vector of RFC 8032, 7.1, by the key form: what openssl and others make, too."""
+        secret = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+        public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        file = self.bundle("rfc.bundle", "--sign-key", write("rfc.key", secret + "\n"))
+        self.models("unbundle", file, "--bundle-key", write("rfc.pub", public), store=self.other)
+
+    def test_hostile(self):
+        """Nothing comes out of a bundle that its manifest does not describe, and nothing of it is
+        written outside."""
+        good = self.bundle("good.bundle")
+        with tarfile.open(good) as t:
+            members = [(m.name, t.extractfile(m).read()) for m in t.getmembers()]
+        manifest = json.loads(members[0][1])
+
+        def edit(change):
+            m = json.loads(json.dumps(manifest))
+            change(m)
+            return [("manifest.json", json.dumps(m).encode())] + members[1:]
+
+        def name(m, v):
+            m["models"][0]["name"] = v
+
+        def file(m, k, v):
+            m["models"][0]["files"][0][k] = v
+
+        cases = {
+            "no manifest": members[1:],
+            "manifest later": members[1:] + members[:1],
+            "a file more": members + [("evil", b"x")],
+            "a file less": members[:-1],
+            "other order": [members[0]] + members[:0:-1],
+            "other bytes": [members[0], (members[1][0], b"X" + members[1][1][1:])] + members[2:],
+            "name up": edit(lambda m: name(m, "../evil")),
+            "name absolute": edit(lambda m: name(m, "/tmp/evil")),
+            "name a folder": edit(lambda m: name(m, "f/x")),
+            "name twice": edit(lambda m: m["models"].append(m["models"][0])),
+            "path up": edit(lambda m: file(m, "path", "a.gguf/../../evil")),
+            "path absolute": edit(lambda m: file(m, "path", "/tmp/evil")),
+            "path of another": edit(lambda m: file(m, "path", "f/config.json")),
+            "path hidden": edit(lambda m: file(m, "path", "a.gguf/.x")),
+            "size": edit(lambda m: file(m, "bytes", 7)),
+            "size negative": edit(lambda m: file(m, "bytes", -1)),
+            "size huge": edit(lambda m: file(m, "bytes", 2**62)),
+            "hash short": edit(lambda m: file(m, "sha256", "00")),
+            "hash other": edit(lambda m: file(m, "sha256", "0" * 64)),
+            "no files": edit(lambda m: m["models"][0].update(files=[])),
+            "no models": edit(lambda m: m.update(models=[])),
+            "version": edit(lambda m: m.update(version=2)),
+            "not json": [("manifest.json", b"{")] + members[1:],
+            "array": [("manifest.json", b"[]")] + members[1:],
+        }
+        for what, parts in cases.items():
+            with self.subTest(what):
+                file_name = write("bad.bundle", pack(parts))
+                shutil.rmtree(self.other, ignore_errors=True)
+                r = ign("models", "unbundle", file_name, "--store", self.other)
+                self.assertEqual(r.code, 1, r)
+                self.assertLessEqual(set(tree(self.other)), {".lock"})
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE):
+            parts = pack(members, kind=kind)
+            r = ign("models", "unbundle", write("bad.bundle", parts), "--store", self.other)
+            self.assertEqual(r.code, 1, r)
+        self.assertFalse(os.path.exists("/tmp/evil") or os.path.exists(path("evil")))
+
+    def test_cut_and_flipped(self):
+        with open(self.bundle("good.bundle"), "rb") as f:
+            good = f.read()
+        rng = random.Random(7)
+        for i in range(40):
+            data = bytearray(good)
+            if i % 2:
+                data = data[:rng.randrange(len(data))]
+            else:
+                data[rng.randrange(3000)] ^= 1 << rng.randrange(8)
+            shutil.rmtree(self.other, ignore_errors=True)
+            r = ign("models", "unbundle", write("bad.bundle", bytes(data)), "--store", self.other)
+            if r.code == 0:  # padding that nobody reads
+                self.assertEqual(i % 2, 0)
+            else:
+                self.assertEqual(r.code, 1, r)
+
+    def test_recorded_only(self):
+        write_in(self.store, "free.gguf", b"GGUF")
+        self.refused(4, "no record", "bundle", "free", "--output", path("x.bundle"))
+        with open(os.path.join(self.store, "f", "config.json"), "r+b") as f:
+            f.write(b"XX")
+        for to in ("x.bundle", "x-stick/"):
+            self.refused(1, "", "bundle", "f", "--output", path(to))
+            self.assertFalse(os.path.isfile(path(to)))
+            self.assertFalse(os.path.exists(path(to + "manifest.json")))
+
+
+def pack(parts, kind=tarfile.REGTYPE):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as t:
+        for i, (name, data) in enumerate(parts):
+            m = tarfile.TarInfo(name)
+            m.size = len(data)
+            if i == 1:
+                m.type = kind
+                m.linkname = "x"
+                if kind != tarfile.REGTYPE:
+                    m.size = 0
+            t.addfile(m, io.BytesIO(data))
+    return out.getvalue()
+
+
+class Moments(Rig):
+    """The store is whole whenever the program ends, and whoever else is at work."""
+
+    def big(self):
+        file = path("big.gguf")
+        if not os.path.exists(file):
+            with open(file, "wb") as f:
+                f.write(b"GGUF" + os.urandom(1 << 20) * 24)
+        return file
+
+    def test_killed(self):
+        copies = f"/dev/shm/ign-kill-{os.getpid()}" if os.path.isdir("/dev/shm") else path("kill")
+        self.store = copies
+        rng = random.Random(1)
+        bundle = path("kill.bundle")
+        try:
+            self.models("import", self.big(), "--name", "base")
+            self.models("bundle", "base", "--output", bundle)
+            for i in range(KILLS):
+                self.models("import", tiny(), "--name", "keep")
+                if i % 2:
+                    words = ["import", tiny(context=64 + i % 3), "--name", f"new{i}"]
+                else:
+                    self.models("remove", "base")
+                    words = ["unbundle", bundle]
+                p = subprocess.Popen([IGN, "models", *words, "--store", self.store], env=env(),
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(rng.random() * (0.04 if i % 2 else 0.15) * SLOW)
+                p.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
+                p.wait(timeout=60 * SLOW)
+                names = self.whole()
+                self.assertIn("keep.gguf", names)
+                if "base.gguf" not in names:
+                    self.models("unbundle", bundle)
+        finally:
+            shutil.rmtree(copies, ignore_errors=True)
+
+    def test_no_room(self):
+        """A file may not grow past 1 MB: as on a full disk."""
+        store = f"/dev/shm/ign-room-{os.getpid()}"
+        if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat(path(".")).st_dev:
+            self.skipTest("no second file system")
+        try:
+            self.store = store
+            self.models("import", tiny(), "--name", "keep")
+
+            def small():
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+            r = ign("models", "import", self.big(), "--store", store, preexec_fn=small)
+            self.assertEqual(r.code, 1, r)
+            self.assertEqual(self.whole(), ["keep.gguf"])
+        finally:
+            shutil.rmtree(store, ignore_errors=True)
+
+    def test_two_at_once(self):
+        for i in range(3):
+            shutil.rmtree(self.store, ignore_errors=True)
+            runs = [subprocess.Popen([IGN, "models", "import", tiny(context=64 + k % 2), "--name",
+                                      f"m{k}", "--store", self.store], env=env(),
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                    for k in range(6)]
+            for p in runs:
+                _, err = p.communicate(timeout=60 * SLOW)
+                self.assertEqual(p.returncode, 0, err)
+            self.assertEqual(self.whole(), [f"m{k}.gguf" for k in range(6)])
+
+
+if __name__ == "__main__":
+    main()
