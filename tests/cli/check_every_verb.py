@@ -27,7 +27,7 @@ def calls():
         "perplexity": [*m, "--file", text, "--context", "512"],
         "initialize": [*m, "--test-prompt", "x"],
         "benchmark": [*m, "--prompt-tokens", "16", "--new-tokens", "4", "--repeat", "1"],
-        "config": ["show"], "audit": ["tail", path("every.audit")], "completion": ["bash"],
+        "config": ["show"], "audit": ["tail", path("every.audit")], "completion": ["bash"], "models": ["list"],
     }
 
 
