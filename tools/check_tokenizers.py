@@ -3,7 +3,8 @@
 
 Usage: tools/check_tokenizers.py --driver BUILD/tests/text/tok_driver [--texts english,code,...]
        [--work FOLDER] VOCABULARY...
-A VOCABULARY is a tokenizer.json (converted by tokenizer_to_gguf.py first) or a GGUF file, whose
+A VOCABULARY is a folder with a tokenizer.json, which is read as it is; a tokenizer.json (converted
+by tokenizer_to_gguf.py first); or a GGUF file, whose
 byte-level vocabulary is given to the library with the pre-tokenizer and normalizer that the model
 was published with (HF_PRE below). A SentencePiece GGUF file has merges made from its scores, as
 transformers' converter makes them. Needs tokenizers, gguf and, for tokenizer.json, nothing more.
@@ -149,7 +150,10 @@ def report(name, kind, texts, ours, theirs):
 
 def compare_library(a, path, texts):
     name, temp = os.path.basename(path), None
-    if path.endswith(".json"):
+    if os.path.isdir(path):
+        library = Tokenizer.from_file(os.path.join(path, "tokenizer.json"))
+        name = os.path.basename(os.path.dirname(os.path.abspath(path))) or name
+    elif path.endswith(".json"):
         library = Tokenizer.from_file(path)
         name = os.path.basename(os.path.dirname(os.path.dirname(path))) or name
         temp = os.path.join(a.work, name + ".gguf")

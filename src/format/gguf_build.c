@@ -15,6 +15,10 @@ static void fail_memory(struct gguf_build *b) {
     }
 }
 
+static bool good(const struct gguf_build *b) {
+    return b->g && !b->code;
+}
+
 void gguf_build_begin(struct gguf_build *b, const char *path, struct err *e) {
     *b = (struct gguf_build){.e = e};
     b->g = mem_zalloc(1, sizeof *b->g);
@@ -31,10 +35,10 @@ void gguf_build_begin(struct gguf_build *b, const char *path, struct err *e) {
 }
 
 enum err_code gguf_build_end(struct gguf_build *b, struct gguf **g) {
-    if (!b->code) {
+    if (good(b)) {
         b->code = gguf_index_keys(b->g, b->e);
     }
-    if (!b->code) {
+    if (good(b)) {
         b->code = gguf_index_names(b->g, b->e);
     }
     if (b->code) {
@@ -46,14 +50,14 @@ enum err_code gguf_build_end(struct gguf_build *b, struct gguf **g) {
 }
 
 enum err_code gguf_build_parts(struct gguf_build *b, size_t n) {
-    if (!b->code && !(b->g->part = mem_zalloc(n, sizeof *b->g->part))) {
+    if (good(b) && !(b->g->part = mem_zalloc(n, sizeof *b->g->part))) {
         fail_memory(b);
     }
     return b->code;
 }
 
 void *gguf_build_alloc(struct gguf_build *b, size_t n, size_t size) {
-    void *p = b->code ? NULL : arena_alloc(&b->g->own, n, size);
+    void *p = good(b) ? arena_alloc(&b->g->own, n, size) : NULL;
     if (!p) {
         fail_memory(b);
     }
@@ -72,8 +76,8 @@ struct str gguf_build_copy(struct gguf_build *b, struct str s) {
 
 /* Doubles a table of at least n + 1 elements; false (latched) when there is no memory. */
 static bool room(struct gguf_build *b, void **table, size_t n, size_t *cap, size_t size) {
-    if (b->code || n < *cap) {
-        return !b->code;
+    if (n < *cap) {
+        return true;
     }
     size_t more = *cap ? 2 * *cap : 64;
     void *grown = mem_realloc(*table, more, size);
@@ -88,8 +92,11 @@ static bool room(struct gguf_build *b, void **table, size_t n, size_t *cap, size
 
 /* A pair whose value has `bytes` bytes, to be written to what is returned; NULL on failure. */
 static uint8_t *put_kv(struct gguf_build *b, const char *key, struct gguf_kv kv) {
-    void *table = b->g ? b->g->kv : NULL;
-    if (!room(b, &table, b->g ? b->g->n_kv : 0, &b->cap_kv, sizeof kv)) {
+    if (!good(b)) {
+        return NULL;
+    }
+    void *table = b->g->kv;
+    if (!room(b, &table, b->g->n_kv, &b->cap_kv, sizeof kv)) {
         return NULL;
     }
     b->g->kv = table;
@@ -177,8 +184,11 @@ void gguf_build_f32s(struct gguf_build *b, const char *key, const float *v, size
 }
 
 void gguf_build_tensor(struct gguf_build *b, const struct gguf_tensor *t) {
-    void *table = b->g ? b->g->tensor : NULL;
-    if (!room(b, &table, b->g ? b->g->n_tensor : 0, &b->cap_tensor, sizeof *t)) {
+    if (!good(b)) {
+        return;
+    }
+    void *table = b->g->tensor;
+    if (!room(b, &table, b->g->n_tensor, &b->cap_tensor, sizeof *t)) {
         return;
     }
     b->g->tensor = table;

@@ -25,8 +25,28 @@ static enum err_code llama_extra(struct config *c, const struct gguf *g, struct 
     return hparam_int(&h, "expert_used_count", HPARAM_REQUIRED, 1, most, &c->n_used);
 }
 
+static const char *const hf_types[] = {"llama", "mistral", "mixtral", NULL};
+
+static const struct hf_key hf_keys[] = {
+    {"sliding_window", "attention.sliding_window", HF_INT},
+    {"num_local_experts", "expert_count", HF_INT},
+    {"num_experts_per_tok", "expert_used_count", HF_INT},
+    {0},
+};
+
+static const struct hf_name hf_names[] = {
+    {"block_sparse_moe.gate.weight", "ffn_gate_inp.weight", HF_AS_IT_IS},
+    {"block_sparse_moe.experts.#.w1.weight", "ffn_gate_exps.weight", HF_EXPERT},
+    {"block_sparse_moe.experts.#.w2.weight", "ffn_down_exps.weight", HF_EXPERT},
+    {"block_sparse_moe.experts.#.w3.weight", "ffn_up_exps.weight", HF_EXPERT},
+    {0},
+};
+
+static const struct hf_family llama_hf = {.types = hf_types, .keys = hf_keys, .names = hf_names};
+
 const struct arch arch_llama = {
     .name = "llama",
+    .hf = &llama_hf,
     .act = ACT_SILU,
     .extra = llama_extra,
 };

@@ -46,6 +46,27 @@ static enum err_code find_arch(const struct arch **a, const struct gguf *g, stru
     return rc;
 }
 
+enum err_code arch_of_type(const struct arch **a, struct str type, struct err *e) {
+    char known[192] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof arch_list / sizeof *arch_list; i++) {
+        const char *const *t = arch_list[i]->hf ? arch_list[i]->hf->types : NULL;
+        for (; t && *t; t++) {
+            if (str_is(type, *t)) {
+                *a = arch_list[i];
+                return ERR_OK;
+            }
+            n += n < sizeof known
+                     ? (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", *t)
+                     : 0;
+        }
+    }
+    enum err_code rc = err_set(e, ERR_UNSUPPORTED, "unknown model_type '%.*s'",
+                               (int)(type.n < 64 ? type.n : 64), type.p);
+    err_hint(e, "this program knows: %s", known);
+    return rc;
+}
+
 /* Sizes of the residual stream, the heads and the feed-forward block. */
 static enum err_code read_shape(struct config *c, const struct hparam *h) {
     enum err_code rc;

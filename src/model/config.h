@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "format/gguf.h"
+#include "model/hf.h"
 #include "model/model.h"
 
 #define CONFIG_D_HEAD_MAX 1024
@@ -19,11 +20,15 @@ struct arch {
     bool qkv_bias;                  /* biases are required; else bound where the file has them */
     bool qk_norm, post_norm, fused; /* as in struct config */
     enum kern_act act;
+    const struct hf_family *hf; /* what Hugging Face folders of it say; model/hf.h */
     /* What only this family has; may be NULL. Called after the common keys have been read. */
     enum err_code (*extra)(struct config *c, const struct gguf *g, struct err *e);
 };
 
 extern const struct arch arch_llama, arch_qwen2, arch_qwen3, arch_gemma2, arch_gemma3, arch_phi3;
+
+/* The architecture that reads folders of this model_type. ERR_UNSUPPORTED lists the known ones. */
+enum err_code arch_of_type(const struct arch **a, struct str type, struct err *e);
 
 /* ERR_UNSUPPORTED names an unknown architecture and lists the known ones; ERR_FORMAT names key,
  * value and bounds. */

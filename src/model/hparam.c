@@ -24,8 +24,17 @@ static enum err_code missing(const struct hparam *h, const char *key) {
 }
 
 static enum err_code at_pair(const struct hparam *h, const struct gguf_kv *kv, enum err_code rc) {
-    err_where(h->e, "%s, offset %llu", h->g->path, (unsigned long long)kv->offset);
+    if (kv->from) {
+        err_where(h->e, "%s/config.json", h->g->path);
+    } else {
+        err_where(h->e, "%s, offset %llu", h->g->path, (unsigned long long)kv->offset);
+    }
     return rc;
+}
+
+/* The key as the person who has the file knows it. */
+static const char *name_in_file(const struct gguf_kv *kv, const char *key) {
+    return kv->from ? kv->from : key;
 }
 
 /* A number that its own reader finds out of range is, in a file, a broken file: the caller's
@@ -86,8 +95,8 @@ enum err_code hparam_int(const struct hparam *h, const char *name, int def, int 
     }
     if (v < min || v > max) {
         return at_pair(h, kv,
-                       err_set(h->e, ERR_FORMAT, "'%s' is %lld, outside of %d to %d", key.s,
-                               (long long)v, min, max));
+                       err_set(h->e, ERR_FORMAT, "'%s' is %lld, outside of %d to %d",
+                               name_in_file(kv, key.s), (long long)v, min, max));
     }
     *out = (int)v;
     return ERR_OK;
@@ -133,9 +142,9 @@ enum err_code hparam_real(const struct hparam *h, const char *name, double def, 
         return broken(h, rc);
     }
     if (!(*out >= min && *out <= max)) {
-        return at_pair(
-            h, kv,
-            err_set(h->e, ERR_FORMAT, "'%s' is %g, outside of %g to %g", key.s, *out, min, max));
+        return at_pair(h, kv,
+                       err_set(h->e, ERR_FORMAT, "'%s' is %g, outside of %g to %g",
+                               name_in_file(kv, key.s), *out, min, max));
     }
     return ERR_OK;
 }

@@ -2,11 +2,128 @@
  */
 #include "model/source.h"
 
+#include <string.h>
+
+#include "model/config.h"
+#include "model/hf.h"
+
+enum { CONFIG_MAX = 16 << 20 };
+
 bool source_is_folder(const char *path) {
     struct os_file_info info;
     return os_file_info(path, &info, NULL) == ERR_OK && info.is_folder;
 }
 
+/* A folder on its way to a directory. */
+struct opening {
+    struct gguf_build b;
+    struct hf_folder f;
+    struct json *config; /* config.json; NULL if there is none */
+    struct err *e;
+};
+
+static enum err_code read_json(const char *path, const char *name, size_t max, struct json **root,
+                               struct err *e) {
+    char *text;
+    size_t n;
+    enum err_code rc = hf_folder_read(path, name, max, &text, &n, e);
+    *root = NULL;
+    if (rc || !text) {
+        return rc;
+    }
+    rc = json_parse(text, n, root, e);
+    if (rc && rc != ERR_NOMEM) {
+        err_where(e, "%s/%s", path, name);
+    }
+    mem_free(text);
+    return rc;
+}
+
+/* The model's name: its folder's, as other converters have it. */
+static void put_name(struct gguf_build *b, const char *path) {
+    size_t end = strlen(path), start;
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    for (start = end; start > 0 && path[start - 1] != '/';) {
+        start--;
+    }
+    gguf_build_str(b, "general.name", str_of(path + start, end - start));
+}
+
+static uint32_t key_u32(const struct gguf_build *b, const struct arch *a, const char *key) {
+    size_t n = strlen(a->name);
+    for (size_t i = 0; i < b->g->n_kv; i++) {
+        struct str k = b->g->kv[i].key;
+        if (str_starts(k, a->name) && k.n > n + 1 &&
+            str_is(str_of(k.p + n + 1, k.n - n - 1), key)) {
+            return (uint32_t)gguf_int_at(&b->g->kv[i], 0);
+        }
+    }
+    return 0;
+}
+
+static uint32_t embedding_rows(const struct gguf *g) {
+    for (size_t i = 0; i < g->n_tensor; i++) {
+        if (str_is(g->tensor[i].name, "token_embd.weight")) {
+            return g->tensor[i].dim[1] < UINT32_MAX ? (uint32_t)g->tensor[i].dim[1] : UINT32_MAX;
+        }
+    }
+    return 0;
+}
+
+static enum err_code put_weights(struct opening *o, bool copy) {
+    const struct arch *a;
+    struct gguf_build *b = &o->b;
+    char *where = hf_folder_path_of(o->f.path, "config.json");
+    enum err_code rc = where ? hf_config(b, &a, o->config, where, o->e)
+                             : err_set(o->e, ERR_NOMEM, "out of memory opening a folder");
+    mem_free(where);
+    if (rc || (rc = gguf_build_parts(b, o->f.n_shard)) ||
+        (rc = hf_folder_open(&o->f, b->g->part, &b->g->n_part, copy, o->e))) {
+        return rc;
+    }
+    b->g->rope_halves = true;
+    const struct json *tied = json_find(o->config, "tie_word_embeddings");
+    return hf_tensors(b, a, &o->f, key_u32(b, a, "block_count"), key_u32(b, a, "expert_count"),
+                      tied && json_bool(tied), o->e);
+}
+
+static enum err_code put_all(struct opening *o, bool copy) {
+    bool found = false;
+    const char *path = o->f.path;
+    enum err_code rc = read_json(path, "config.json", CONFIG_MAX, &o->config, o->e);
+    put_name(&o->b, path);
+    if (!rc && o->f.n_shard) {
+        rc = o->config ? put_weights(o, copy)
+                       : err_set(o->e, ERR_FORMAT, "the folder has weights but no config.json");
+    }
+    rc = rc ? rc
+            : hf_text(&o->b, path, o->config, o->b.g ? embedding_rows(o->b.g) : 0, &found, o->e);
+    if (!rc && !found) {
+        rc = err_set(o->e, ERR_FORMAT, "the folder has %s",
+                     o->f.n_shard ? "no tokenizer.json and no tokenizer.model"
+                                  : "neither weights nor a tokenizer: it is no model's");
+    }
+    if (rc && rc != ERR_NOMEM && o->e && !o->e->where[0]) {
+        err_where(o->e, "%s", path);
+    }
+    return rc;
+}
+
+static enum err_code open_folder(struct gguf **g, const char *path, bool copy, struct err *e) {
+    struct opening o = {.e = e};
+    *g = NULL;
+    gguf_build_begin(&o.b, path, e);
+    enum err_code rc = o.b.code ? o.b.code : hf_folder_find(&o.f, path, e);
+    rc = rc ? rc : put_all(&o, copy);
+    o.b.code = o.b.code ? o.b.code : rc;
+    rc = gguf_build_end(&o.b, g);
+    json_free(o.config);
+    hf_folder_close(&o.f);
+    return rc;
+}
+
 enum err_code source_open(struct gguf **g, const char *path, bool copy, struct err *e) {
-    return gguf_open(g, path, copy, e);
+    return source_is_folder(path) ? open_folder(g, path, copy, e) : gguf_open(g, path, copy, e);
 }

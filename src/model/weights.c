@@ -52,7 +52,12 @@ static enum err_code check_shape(struct binder *b, const struct gguf_tensor *t, 
         "tensor '%s' has the shape [%llu, %llu, %llu, %llu], expected [%d, %d, %d, 1]", name,
         (unsigned long long)t->dim[0], (unsigned long long)t->dim[1], (unsigned long long)t->dim[2],
         (unsigned long long)t->dim[3], s.n_col, s.n_row, s.n_mat);
-    err_where(b->e, "%s, offset %llu", b->g->path, (unsigned long long)t->entry);
+    if (t->from.n) {
+        err_where(b->e, "tensor '%.*s'", (int)(t->from.n < 80 ? t->from.n : 80), t->from.p);
+        err_where(b->e, "%s", b->g->path);
+    } else {
+        err_where(b->e, "%s, offset %llu", b->g->path, (unsigned long long)t->entry);
+    }
     return rc;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "format/gguf.h"
+#include "model/source.h"
 #include "model/vocab_load.h"
 #include "text/tokenizer.h"
 
@@ -59,7 +60,8 @@ int main(int argc, char **argv) {
     struct gguf *g = NULL;
     struct vocab *v = NULL;
     struct tokenizer *t = NULL;
-    if (gguf_open(&g, argv[1], false, &e) || vocab_load(&v, g, &e) || tokenizer_create(&t, v, &e)) {
+    if (source_open(&g, argv[1], false, &e) || vocab_load(&v, g, &e) ||
+        tokenizer_create(&t, v, &e)) {
         return fail(&e);
     }
     int status = 0;

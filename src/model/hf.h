@@ -1,0 +1,122 @@
+/* hf.h: what a Hugging Face folder calls things, and what this program calls them.
+ *
+ * Owns the tables' shapes: an architecture's descriptor says in struct hf_family which model_type
+ * it reads and which settings and tensors only its family has; what most families share is in
+ * hf_config.c and hf_tensor.c. Private to the descriptors and to source.c.
+ * Invariant: what leaves here is spelled as in GGUF files, so that nothing else knows of folders.
+ */
+#ifndef IGN_MODEL_HF_H
+#define IGN_MODEL_HF_H
+
+#include "base/json.h"
+#include "format/gguf_build.h"
+#include "format/hf_folder.h"
+
+enum hf_kind { HF_INT, HF_REAL };
+
+/* A setting of config.json and its key, without the architecture's prefix. Absent or null: the
+ * key is left out. */
+struct hf_key {
+    const char *from, *key;
+    enum hf_kind kind;
+};
+
+enum hf_change {
+    HF_AS_IT_IS,
+    HF_PLUS_ONE, /* a norm that scales by 1 + w: the sum is kept, as f32 */
+    HF_EXPERT,   /* '#' in `from` is the expert's number: all of one layer become one tensor */
+    HF_DROP      /* of no use: computed here, or a copy */
+};
+
+/* A tensor of a layer ("model.layers.N." before it, "blk.N." in GGUF), or of the model ("model."
+ * or nothing before it). */
+struct hf_name {
+    const char *from, *to;
+    enum hf_change change;
+};
+
+/* Of each table the last line is all zeros. */
+struct hf_family {
+    const char *const *types;    /* model_type, ended by NULL */
+    const struct hf_key *keys;   /* beside the common ones; may be NULL */
+    const struct hf_name *names; /* looked at before the common ones; may be NULL */
+    /* Settings that no table can tell; may be NULL. Called after the tables. */
+    enum err_code (*extra)(struct gguf_build *b, const struct json *config, struct err *e);
+};
+
+struct arch;
+
+/* config.json to keys and, for some RoPE scalings, tensors; *a is the architecture. `where` is the
+ * file's path, for messages. ERR_FORMAT names the setting, ERR_UNSUPPORTED what is not known. */
+enum err_code hf_config(struct gguf_build *b, const struct arch **a, const struct json *config,
+                        const char *where, struct err *e);
+/* A number of config.json, or `def` if it is absent, null or none. */
+double hf_number(const struct json *config, const char *name, double def);
+/* As the tables do, for `extra`: the key under this architecture's prefix. */
+void hf_put_int(struct gguf_build *b, const struct arch *a, const char *key, uint32_t v,
+                const char *from);
+void hf_put_real(struct gguf_build *b, const struct arch *a, const char *key, double v,
+                 const char *from);
+
+/* The scaling of rotations, from "rope_scaling" or "rope_parameters". */
+enum err_code hf_rope(struct gguf_build *b, const struct arch *a, const struct json *config,
+                      struct err *e);
+
+/* All tensors of the open shards. `tied`: the output matrix is the embedding table, and a copy of
+ * it in the files is left out. ERR_FORMAT, ERR_UNSUPPORTED (an element type), ERR_NOMEM. */
+enum err_code hf_tensors(struct gguf_build *b, const struct arch *a, const struct hf_folder *f,
+                         uint32_t n_layer, uint32_t n_exp, bool tied, struct err *e);
+
+/* The vocabulary of the folder at `path`: tokenizer.json, or else tokenizer.model; special tokens
+ * and the chat template from tokenizer_config.json, generation_config.json and
+ * chat_template.jinja. `config` may be NULL; n_row: rows of the embedding table, for which unnamed
+ * tokens are made up; 0: no table. *found = false: the folder has no tokenizer. */
+enum err_code hf_text(struct gguf_build *b, const char *path, const struct json *config,
+                      uint32_t n_row, bool *found, struct err *e);
+
+/* ---- the parts of hf_text --------------------------------------------------------------- */
+
+struct hf_piece {
+    struct str text;
+    float score;  /* SentencePiece: larger merges first */
+    int32_t kind; /* enum piece_kind; 0: no token has this id */
+};
+
+struct hf_vocab {
+    struct hf_piece *piece; /* [n] */
+    size_t n, cap;
+    size_t most;       /* ids are below: what so many bytes of file can name */
+    struct str *merge; /* [n_merge] "left right"; byte-level BPE */
+    size_t n_merge;
+    bool spm; /* SentencePiece's way of merging, with a score for each piece */
+    bool add_bos, add_eos;
+    bool says_bos; /* add_bos and add_eos are the tokenizer's own word */
+    bool add_space_prefix, remove_extra_whitespaces;
+    const char *pre;       /* name of the pre-tokenizer; byte-level BPE */
+    int32_t bos, eos, unk; /* -1: not said */
+    struct arena mem;      /* of strings and tables */
+};
+
+/* All fields as nothing said them; `bytes` of the file that the tokens come from. */
+void hf_vocab_init(struct hf_vocab *v, size_t bytes);
+void hf_vocab_fini(struct hf_vocab *v);
+/* Piece `id`, made if need be; NULL (the error is set) if the id is absurd or memory ran out. */
+struct hf_piece *hf_piece_at(struct hf_vocab *v, uint64_t id, struct err *e);
+/* The id of a spelling, looked for from the front; -1 if there is none. */
+int32_t hf_piece_find(const struct hf_vocab *v, struct str text);
+/* A token that is known beside the vocabulary proper. ERR_FORMAT if the id is another's. */
+enum err_code hf_piece_add(struct hf_vocab *v, uint64_t id, struct str text, bool special,
+                           struct err *e);
+/* The keys of the pieces and of how they merge; ids that nothing names, up to n_row, become unused
+ * tokens. ERR_FORMAT, ERR_NOMEM. */
+enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_row, struct err *e);
+/* Reads a vocabulary into v, which has been initialized. ERR_FORMAT, ERR_UNSUPPORTED, ERR_LIMIT,
+ * ERR_NOMEM. */
+enum err_code hf_tokenizer_json(struct hf_vocab *v, const char *text, size_t n, struct err *e);
+enum err_code hf_tokenizer_model(struct hf_vocab *v, const void *p, size_t n, struct err *e);
+/* The GGUF name of the pre-tokenizer that does what these parts of a tokenizer.json say.
+ * ERR_UNSUPPORTED shows the first pattern. */
+enum err_code hf_pretok(const char **name, const struct json *normalizer,
+                        const struct json *pre_tokenizer, struct err *e);
+
+#endif

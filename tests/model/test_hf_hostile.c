@@ -1,0 +1,316 @@
+/* test_hf_hostile.c: folders that lie, items B04 and B09 to B14 of the hostile-input list.
+ *
+ *     test_hf_hostile GOLDEN
+ *
+ * Each case is a folder that transformers wrote, with one thing changed, and what must be said.
+ */
+#include <sys/stat.h>
+#include <time.h>
+
+#include "model/folder_rig.h"
+#include "model/model.h"
+#include "model/source.h"
+
+struct change {
+    const char *file, *from, *to;
+    enum err_code code;
+    const char *said;
+};
+
+/* Opens and loads; the message must have the text. */
+static enum err_code load(const char *said) {
+    struct model_opts o = {.device = "plain", .n_ctx = 16, .max_tok = 8};
+    struct model *m = NULL;
+    struct err e = {0};
+    char line[1200];
+    clock_t start = clock();
+    size_t live = mem_live(); /* not 0 once a case has failed */
+    enum err_code rc = model_open(&m, rig_folder, &o, &e);
+    rc = rc ? rc : model_load(m, &o, &e);
+    model_close(m);
+    assert_int_equal(mem_live(), live);
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 5);
+    if (rc && !strstr(err_line(&e, line, sizeof line), said)) {
+        fail_msg("'%s' does not say '%s'", line, said);
+    }
+    if (rc && !strstr(e.where, rig_folder)) {
+        fail_msg("'%s' does not say where", line);
+    }
+    return rc;
+}
+
+static void run(const char *folder, const struct change *c, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        rig_copy(folder);
+        rig_replace(c[i].file, c[i].from, c[i].to);
+        enum err_code rc = load(c[i].said);
+        if (rc != c[i].code) {
+            fail_msg("case %zu (%s: %s): code %d", i, c[i].file, c[i].to, rc);
+        }
+    }
+}
+
+#define CONFIG(from, to, code, said)                                                               \
+    { "config.json", from, to, code, said }
+#define BAD     ERR_FORMAT
+#define UNKNOWN ERR_UNSUPPORTED
+
+static void b11_config(void **state) {
+    (void)state;
+    static const char hidden[] = "\"hidden_size\": 64", heads[] = "\"num_attention_heads\": 4";
+    static const char layers[] = "\"num_hidden_layers\": 2";
+    const struct change c[] = {
+        CONFIG(hidden, "\"hidden_size\": 32", BAD, "shape"),
+        CONFIG(hidden, "\"hidden_size\": -1", BAD, "'hidden_size'"),
+        CONFIG(hidden, "\"hidden_size\": 64.0", BAD, "'hidden_size'"),
+        CONFIG(hidden, "\"hidden_size\": \"64\"", BAD, "'hidden_size'"),
+        CONFIG(hidden, "\"hidden_size\": 1e400", BAD, "config.json"),
+        CONFIG(hidden, "\"hidden_size\": 99999999999999999999", BAD, "config.json"),
+        CONFIG(hidden, "\"hidden_size\": 4294967296", BAD, "'hidden_size'"),
+        CONFIG(hidden, "\"hidden_size\": null", BAD, "embedding_length"),
+        CONFIG(heads, "\"num_attention_heads\": 0", BAD, "'num_attention_heads'"),
+        CONFIG(heads, "\"num_attention_heads\": 3", BAD, "share"),
+        CONFIG("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 8", BAD,
+               "'num_key_value_heads'"),
+        CONFIG("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 1", BAD, "shape"),
+        CONFIG(layers, "\"num_hidden_layers\": 0", BAD, "layer that config.json does not"),
+        CONFIG(layers, "\"num_hidden_layers\": 1", BAD, "layer that config.json does not"),
+        CONFIG(layers, "\"num_hidden_layers\": 3", BAD, "blk.2."),
+        CONFIG(layers, "\"num_hidden_layers\": 4000000000", BAD, "'num_hidden_layers'"),
+        CONFIG("\"intermediate_size\": 96", "\"intermediate_size\": 64", BAD, "shape"),
+        CONFIG("\"vocab_size\": 256", "\"vocab_size\": 255", BAD, "'vocab_size'"),
+        CONFIG("\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 0", BAD, "'rms_norm_eps'"),
+        CONFIG("\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": -1e-5", BAD, "'rms_norm_eps'"),
+        CONFIG("\"max_position_embeddings\": 512", "\"max_position_embeddings\": 0", BAD,
+               "'max_position_embeddings'"),
+        CONFIG("\"rope_theta\": 10000.0", "\"rope_theta\": 0", BAD, "'rope_theta'"),
+        CONFIG("\"rope_type\": \"default\"", "\"rope_type\": \"spiral\"", UNKNOWN, "'spiral'"),
+        CONFIG("\"rope_type\": \"default\"", "\"rope_type\": \"llama3\"", BAD, "'factor'"),
+        CONFIG("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\", \"factor\": 0", BAD,
+               "'factor'"),
+        CONFIG("\"model_type\": \"qwen2\"", "\"model_type\": \"gpt_neox\"", UNKNOWN, "'gpt_neox'"),
+        CONFIG("\"model_type\": \"qwen2\"", "\"model_type\": 2", BAD, "'model_type'"),
+        CONFIG("\"hidden_act\": \"silu\"", "\"hidden_act\": \"relu\"", UNKNOWN, "'relu'"),
+        CONFIG("\"hidden_act\"", "\"quantization_config\": {\"quant_method\": \"gptq\"}, \"a\"",
+               UNKNOWN, "'gptq'"),
+        CONFIG("\"hidden_act\"", "\"mlp_bias\": true, \"hidden_act\"", UNKNOWN, "'mlp_bias'"),
+        CONFIG("\"hidden_act\"", "\"hidden_size\": 64, \"hidden_act\"", BAD, "duplicate"),
+        CONFIG(NULL, "", BAD, "config.json"),
+        CONFIG(NULL, "[]", BAD, "not an object"),
+        CONFIG(NULL, "{", BAD, "config.json"),
+        CONFIG(NULL, "{\"model_type\":\"qwen2\"}", BAD, "layer that config.json does not"),
+    };
+    run("tiny-qwen2", c, sizeof c / sizeof *c);
+    const struct change experts[] = {
+        CONFIG("\"num_local_experts\": 4", "\"num_local_experts\": 5", BAD, "expert 4"),
+        CONFIG("\"num_local_experts\": 4", "\"num_local_experts\": 3", BAD, "expert that"),
+        CONFIG("\"num_local_experts\": 4", "\"num_local_experts\": 4000000000", BAD, "experts"),
+        CONFIG("\"num_local_experts\": 4", "\"num_local_experts\": 0", BAD, "expert that"),
+        CONFIG("\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 0", BAD,
+               "'num_experts_per_tok'"),
+        CONFIG("\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 5", BAD,
+               "'num_experts_per_tok'"),
+        {"model.safetensors", "experts.3.w1", "experts.2.w1", BAD, "twice"},
+        {"model.safetensors", "experts.3.w1", "experts.9.w1", BAD, "expert that"},
+    };
+    run("tiny-mixtral", experts, sizeof experts / sizeof *experts);
+}
+
+static void b04_depth(void **state) {
+    (void)state;
+    static const char *const files[] = {"config.json", "tokenizer.json", "tokenizer_config.json",
+                                        "generation_config.json"};
+    static char deep[100000];
+    memset(deep, '[', sizeof deep);
+    memcpy(deep, "{\"a\":", 5);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        rig_copy("tiny-qwen2");
+        rig_write(files[i], deep, sizeof deep);
+        assert_int_equal(load(files[i]), ERR_LIMIT);
+    }
+}
+
+static void tensors_that_lie(void **state) {
+    (void)state;
+    static const char st[] = "model.safetensors";
+    const struct change c[] = {
+        {st, "model.layers.1.mlp.up_proj.weight", "model.layers.1.mlp.xx_proj.weight", BAD,
+         "blk.1.ffn_up.weight"},
+        {st, "model.layers.1.mlp.up_proj", "model.layers.0.mlp.up_proj", BAD, "twice"},
+        {st, "model.layers.1.mlp.up_proj", "model.layers.7.mlp.up_proj", BAD, "layer that"},
+        {st, "\"dtype\":\"BF16\"", "\"dtype\":\"I16\" ", UNKNOWN, "I16"},
+        {st, "\"dtype\":\"BF16\"", "\"dtype\":\"F32\" ", BAD, "shape and type"},
+        {st, "[256,64]", "[64,256]", BAD, "shape"},
+    };
+    run("tiny-qwen2", c, sizeof c / sizeof *c);
+}
+
+static void b09_b10_index(void **state) {
+    (void)state;
+    static const char index[] = "model.safetensors.index.json";
+    static const char first[] = "\"model-00001-of-00003.safetensors\"";
+    const struct change c[] = {
+        {index, first, "\"../../etc/passwd\"", BAD, "no name of"},
+        {index, first, "\"/etc/x.safetensors\"", BAD, "no name of"},
+        {index, first, "\"..\\\\x.safetensors\"", BAD, "no name of"},
+        {index, first, "\"https://x/y.safetensors\"", BAD, "no name of"},
+        {index, first, "\".hidden.safetensors\"", BAD, "no name of"},
+        {index, first, "\"a\\u0000.safetensors\"", BAD, "no name of"},
+        {index, first, "\"pytorch_model.bin\"", BAD, "no name of"},
+        {index, first, "\"\"", BAD, "no name of"},
+        {index, first, "7", BAD, "no name"},
+        {index, first, "\"other.safetensors\"", ERR_NOTFOUND, "other.safetensors"},
+        {index, first, "\"model-00002-of-00003.safetensors\"", BAD, "index names it"},
+        {index, "\"weight_map\": {",
+         "\"weight_map\": {\"nowhere\": \"model-00001-of-00003.safetensors\",", BAD,
+         "index names it"},
+        {index, "\"weight_map\": {",
+         "\"weight_map\": {\"model.norm.weight\": \"model-00001-of-00003.safetensors\",", BAD,
+         "twice"},
+        {index, "\"weight_map\"", "\"other_map\"", BAD, "missing"},
+        {index, NULL, "{\"weight_map\":{}}", BAD, "empty"},
+        {index, NULL, "{\"weight_map\":{},\"weight_map\":{}}", BAD, "twice"},
+        {index, NULL, "{\"weight_map\":[]}", BAD, "object"},
+        {index, NULL, "", BAD, "index.json"},
+    };
+    run("tiny-llama31", c, sizeof c / sizeof *c);
+    /* the same tensors in two files, one of them with one name changed */
+    char *text;
+    size_t n;
+    rig_copy("tiny-llama31");
+    rig_read(rig_path("model-00001-of-00003.safetensors"), &text, &n);
+    rig_write("extra.safetensors", text, n);
+    mem_free(text);
+    rig_replace(index, "\"weight_map\": {",
+                "\"weight_map\": {\"model.embed_tokens.weighX\": \"extra.safetensors\",");
+    rig_replace("extra.safetensors", "model.embed_tokens.weight", "model.embed_tokens.weighX");
+    assert_int_equal(load("two files"), BAD);
+}
+
+static void b12_tokenizer(void **state) {
+    (void)state;
+    static const char tok[] = "tokenizer.json";
+    static const char model[] = "\"type\": \"BPE\"";
+    const struct change c[] = {
+        {tok, model, "\"type\": \"WordPiece\"", UNKNOWN, "'WordPiece'"},
+        {tok, model, "\"type\": \"Unigram\"", UNKNOWN, "'Unigram'"},
+        {tok, "\"dropout\": null", "\"dropout\": 0.1", UNKNOWN, "at random"},
+        {tok, "\"merges\": []", "\"merges\": [\"a zz\"]", BAD, "not there"},
+        {tok, "\"merges\": []", "\"merges\": [\"a b\"]", BAD, "not there"},
+        {tok, "\"merges\": []", "\"merges\": [\"ab\"]", BAD, "not two pieces"},
+        {tok, "\"merges\": []", "\"merges\": [[\"a\"]]", BAD, "not two pieces"},
+        {tok, "\"merges\": []", "\"merges\": [[\"a\",\"b\",\"c\"]]", BAD, "not two pieces"},
+        {tok, "\"merges\": []", "\"merges\": [7]", BAD, "not two pieces"},
+        {tok, "\"merges\": []", "\"merges\": 7", BAD, "'merges'"},
+        {tok, "\"a\": 97", "\"a\": 98", BAD, "two tokens"},
+        {tok, "\"a\": 97", "\"a\": -1", BAD, "whole number"},
+        {tok, "\"a\": 97", "\"a\": 1e1", BAD, "whole number"},
+        {tok, "\"a\": 97", "\"a\": 16777215", BAD, "past any"},
+        {tok, "\"a\": 97", "\"a\": 18446744073709551616", BAD, "whole number"},
+        {tok, "\"id\": 255", "\"id\": 64", BAD, "in the vocabulary it is"},
+        {tok, "\"id\": 255", "\"id\": 4294967296", BAD, "past any"},
+        {tok, "\"id\": 255", "\"id\": \"x\"", BAD, "no id"},
+        {tok, "\"content\": \"<|end|>\"", "\"content\": 3", BAD, "no content"},
+        {tok, "\"single_word\": false", "\"single_word\": true", UNKNOWN, "whole word"},
+        {tok, "\"type\": \"ByteLevel\"", "\"type\": \"Whitespace\"", UNKNOWN, "pre_tokenizer"},
+        {tok, "\"normalizer\": null", "\"normalizer\": {\"type\":\"Lowercase\"}", UNKNOWN,
+         "'Lowercase'"},
+        {tok, "\"TemplateProcessing\"", "\"BertProcessing\"", UNKNOWN, "post_processor"},
+        {tok, "\"single\": [", "\"single\": [{\"SpecialToken\": {\"id\": \"nobody\"}},", UNKNOWN,
+         "not there"},
+        {tok, "\"single\": [",
+         "\"single\": [{\"SpecialToken\": {\"id\": \"a\"}}, {\"SpecialToken\": {\"id\": \"b\"}},",
+         UNKNOWN, "more than one"},
+        {tok, "\"normalizer\": null", "\"normalizer\": null, \"normalizer\": null", BAD, "twice"},
+        {tok, NULL, "{}", BAD, "'model'"},
+        {tok, NULL, "", BAD, "tokenizer.json"},
+        {tok, NULL,
+         "{\"model\":{\"vocab\":{},\"merges\":[]},\"pre_tokenizer\":{\"type\":"
+         "\"ByteLevel\",\"add_prefix_space\":false}}",
+         BAD, "tokens"},
+    };
+    run("tiny-qwen2", c, sizeof c / sizeof *c);
+}
+
+static void b12_tokenizer_sizes(void **state) {
+    (void)state;
+    /* A gigabyte of nothing: refused by its size, and not read. */
+    rig_copy("tiny-qwen2");
+    rig_write_text("tokenizer.json", "{");
+    assert_int_equal(truncate(rig_path("tokenizer.json"), (off_t)1 << 30), 0);
+    assert_int_equal(load("bound"), ERR_LIMIT);
+    /* More tokens than the embedding table has rows. */
+    rig_copy("tiny-qwen2");
+    rig_replace("tokenizer.json", "\"id\": 255", "\"id\": 256");
+    assert_int_equal(load("257"), BAD);
+    /* Every cut of the file. */
+    char *text;
+    size_t n;
+    rig_copy("tiny-qwen2");
+    rig_read(rig_path("tokenizer.json"), &text, &n);
+    size_t live = mem_live();
+    for (size_t cut = 0; cut + 2 < n; cut += 97) {
+        struct gguf *g = NULL;
+        rig_write("tokenizer.json", text, cut);
+        assert_int_equal(source_open(&g, rig_folder, false, NULL), BAD);
+        assert_int_equal(mem_live(), live);
+    }
+    mem_free(text);
+}
+
+/* A pickle is never opened: here it is a pipe, on which opening would wait. */
+static void b13_pickles(void **state) {
+    (void)state;
+    static const char *const names[] = {"pytorch_model.bin", "consolidated.00.pth", "model.pt"};
+    for (size_t i = 0; i < 3; i++) {
+        rig_copy("tiny-qwen2");
+        assert_int_equal(mkfifo(rig_path(names[i]), 0600), 0);
+        assert_int_equal(load(""), ERR_OK); /* beside safetensors it is of no concern */
+        unlink(rig_path("model.safetensors"));
+        assert_int_equal(load("pickle"), UNKNOWN);
+    }
+    rig_copy("tiny-qwen2");
+    unlink(rig_path("config.json"));
+    assert_int_equal(load("no config.json"), BAD);
+    rig_copy("tiny-qwen2");
+    unlink(rig_path("tokenizer.json"));
+    assert_int_equal(load("no tokenizer.json"), BAD);
+    rig_clear();
+    assert_int_equal(load("neither weights nor a tokenizer"), BAD);
+    rig_write_text("x.gguf", "");
+    assert_int_equal(load("give one of the files"), ERR_USAGE);
+    rig_clear();
+    rig_write_text("model-00001-of-00002.safetensors", "");
+    assert_int_equal(load("index"), BAD);
+}
+
+static void b14_generation(void **state) {
+    (void)state;
+    static const char gen[] = "generation_config.json", eos[] = "\"eos_token_id\": 255";
+    const struct change c[] = {
+        {gen, eos, "\"eos_token_id\": 256", BAD, "'eos_token_id'"},
+        {gen, eos, "\"eos_token_id\": -1", BAD, "'eos_token_id'"},
+        {gen, eos, "\"eos_token_id\": [255, 1e9]", BAD, "'eos_token_id'"},
+        {gen, eos, "\"eos_token_id\": \"x\"", BAD, "'eos_token_id'"},
+        {gen, eos, "\"eos_token_id\": 9223372036854775808", BAD, "generation_config.json"},
+        {gen, NULL, "{\"eos_token_id\": {}}", BAD, "'eos_token_id'"},
+        {gen, NULL, "[]", BAD, "generation_config.json"},
+        {"tokenizer_config.json", NULL, "7", BAD, "tokenizer_config.json"},
+        {"tokenizer_config.json", NULL, "{\"eos_token\":1,\"eos_token\":2}", BAD, "duplicate"},
+        /* what nobody reads may be as absurd as it likes */
+        {gen, eos, "\"eos_token_id\": 255, \"temperature\": -1e30, \"top_k\": \"many\"", ERR_OK,
+         ""},
+    };
+    run("tiny-qwen2", c, sizeof c / sizeof *c);
+}
+
+int main(int argc, char **argv) {
+    rig_golden = argc > 1 ? argv[1] : "tests/model/golden";
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(b04_depth),     cmocka_unit_test(tensors_that_lie),
+        cmocka_unit_test(b09_b10_index), cmocka_unit_test(b11_config),
+        cmocka_unit_test(b12_tokenizer), cmocka_unit_test(b12_tokenizer_sizes),
+        cmocka_unit_test(b13_pickles),   cmocka_unit_test(b14_generation),
+    };
+    return cmocka_run_group_tests_name("hf_hostile", tests, rig_setup, rig_teardown);
+}

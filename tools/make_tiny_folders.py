@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Makes tiny random models as Hugging Face folders, written by transformers itself:
+
+    tools/make_tiny_folders.py [--out tests/model/golden] [NAME...]
+
+    tiny-mistral   F16; the weights of tiny-mistral.gguf, and its golden logits
+    tiny-llama31   BF16 with norms in F32, in several shards; those of tiny-llama31.gguf
+    tiny-mixtral   F32, each expert's tensors alone; those of tiny-mixtral.gguf
+    tiny-qwen2     all of it BF16, norms and biases too; golden logits of its own
+
+The tokenizer is a byte for each id and an end, as in the GGUF files. Needs torch, transformers,
+tokenizers, gguf. The random numbers are fixed: running it again changes nothing.
+"""
+import argparse
+import os
+import shutil
+import tempfile
+
+import numpy as np
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+import golden_file
+import make_tiny_models as tiny
+
+TEMPLATE = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}"
+TYPES = {"tiny-mistral": torch.float16, "tiny-llama31": torch.bfloat16,
+         "tiny-mixtral": torch.float32}
+SHARD = {"tiny-llama31": "60KB"}
+
+
+def save(model, path, shard):
+    shutil.rmtree(path, ignore_errors=True)
+    model.config.architectures = [type(model).__name__]
+    model.generation_config.eos_token_id = tiny.N_VOCAB - 1
+    model.save_pretrained(path, max_shard_size=shard)
+    t = Tokenizer(models.BPE({p: i for i, p in enumerate(tiny.byte_pieces())}, []))
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.decoder = decoders.ByteLevel()
+    t.add_special_tokens([AddedToken("<|end|>", normalized=False, special=True)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=t, eos_token="<|end|>")
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(path)
+
+
+def from_gguf(name):
+    """The same weights as the GGUF file: made the same way, from the same random numbers."""
+    seed = list(tiny.MODELS).index(name)
+    kind, arch, qtype, config = tiny.MODELS[name]
+    model = kind(config).eval()
+    tiny.randomize(model, np.random.default_rng(seed))
+    with tempfile.TemporaryDirectory() as work:
+        tiny.write_gguf(os.path.join(work, "m.gguf"), model, arch, qtype)
+    for p in model.parameters():
+        if p.data.ndim > 1:
+            p.data = p.data.to(TYPES[name])
+    return model
+
+
+def qwen2(out):
+    rng = np.random.default_rng(100)
+    model = Qwen2ForCausalLM(Qwen2Config(**{**tiny.BASE, "tie_word_embeddings": False})).eval()
+    tiny.randomize(model, rng)
+    for p in model.parameters():
+        p.data = p.data.to(torch.bfloat16).float()
+    ids = rng.integers(0, tiny.N_VOCAB - 1, tiny.N_TOK).tolist()
+    logits = golden_file.logits_of(model, ids)
+    greedy, _ = golden_file.greedy_of(model, ids[:tiny.GREEDY_FROM], tiny.N_GREEDY)
+    golden_file.write(os.path.join(out, "tiny-qwen2.golden"), ids, logits, tiny.GREEDY_FROM, greedy,
+                      0, np.arange(tiny.N_VOCAB))
+    return model.to(torch.bfloat16)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--out", default=os.path.join(os.path.dirname(__file__),
+                                                 "../tests/model/golden"))
+    p.add_argument("names", nargs="*", default=[*TYPES, "tiny-qwen2"])
+    a = p.parse_args()
+    torch.set_num_threads(1)
+    for name in a.names:
+        model = qwen2(a.out) if name == "tiny-qwen2" else from_gguf(name)
+        save(model, os.path.join(a.out, name), SHARD.get(name, "1GB"))
+        print(name, sorted(os.listdir(os.path.join(a.out, name))))
+
+
+if __name__ == "__main__":
+    main()
