@@ -22,7 +22,15 @@ static const enum dtype blocks_types[] = {DT_F32,  DT_F16,  DT_BF16,   DT_Q4_0, 
 enum { BLOCKS_TYPES = sizeof blocks_types / sizeof blocks_types[0] };
 
 /* What the bits and scales of made-up rows look like. */
-enum blocks_kind { BLOCKS_RANDOM, BLOCKS_ZERO_BITS, BLOCKS_ONE_BITS, BLOCKS_STRIPES, BLOCKS_WILD };
+enum blocks_kind {
+    BLOCKS_RANDOM,
+    BLOCKS_ZERO_BITS,
+    BLOCKS_ONE_BITS,
+    BLOCKS_TOP_BITS, /* of each byte alone: signed bytes are all -128 */
+    BLOCKS_STRIPES,
+    BLOCKS_WILD,
+    BLOCKS_KINDS
+};
 
 static float blocks_uniform(struct rng *r, float low, float high) {
     return low + (high - low) * (float)rng_double(r);
@@ -36,6 +44,7 @@ static void blocks_bytes(struct rng *r, uint8_t *p, size_t n, enum blocks_kind k
     for (size_t i = 0; i < n; i++) {
         p[i] = kind == BLOCKS_ZERO_BITS  ? 0
                : kind == BLOCKS_ONE_BITS ? 0xff
+               : kind == BLOCKS_TOP_BITS ? 0x80
                : kind == BLOCKS_STRIPES  ? (i % 2 ? 0xff : 0)
                                          : (uint8_t)rng_next(r);
     }

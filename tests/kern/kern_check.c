@@ -206,8 +206,8 @@ static void case_init(struct mat_case *m, enum dtype type, int round) {
     m->n_col = block * any(1, block == 1 ? 600 : block == 32 ? 40 : 6);
     m->n_row = (int)any(1, MICRO_ROWS);
     m->n_tok = (int)any(1, MICRO_SMALL);
-    m->wkind = block == 1 ? BLOCKS_RANDOM : (enum blocks_kind)(round % 5);
-    m->xkind = (enum act_kind)(round / 5 % ACT_KINDS);
+    m->wkind = block == 1 ? BLOCKS_RANDOM : (enum blocks_kind)(round % BLOCKS_KINDS);
+    m->xkind = (enum act_kind)(round / BLOCKS_KINDS % ACT_KINDS);
     m->row_bytes = blocks_size(type, 1, m->n_col);
     m->w = guard(m->row_bytes * (size_t)m->n_row);
     blocks_fill(&run.rng, type, m->wkind, m->n_row, m->n_col, m->w);
@@ -271,7 +271,7 @@ static void check_small(const struct mat_case *m, const struct micro *level, boo
 
 static void check_matrix(enum dtype type) {
     const char *name = dtype_info(type)->name;
-    for (int round = 0; round < 5 * ACT_KINDS; round++) {
+    for (int round = 0; round < BLOCKS_KINDS * ACT_KINDS; round++) {
         struct mat_case m;
         float yc[MICRO_SMALL][MICRO_ROWS];
         case_init(&m, type, round);

@@ -11,12 +11,15 @@ INLINE int32x4_t dot16(int8x16_t w, int8x16_t x) {
     return vdotq_s32(vdupq_n_s32(0), w, x);
 }
 
-INLINE int32x4_t dot_rows(const int8x16_t w[4], int8x16_t x) {
+INLINE int32x4_t dot_rows(int type, const int8x16_t w[4], int8x16_t x) {
+    (void)type;
     int32x4_t v = vdotq_laneq_s32(vdupq_n_s32(0), w[0], x, 0);
     v = vdotq_laneq_s32(v, w[1], x, 1);
     v = vdotq_laneq_s32(v, w[2], x, 2);
     return vdotq_laneq_s32(v, w[3], x, 3);
 }
+
+#define RUN_TOKS 4
 
 #include "kern/cpu/micro_dots_neon.h"
 #include "kern/cpu/micro_entries_neon.h"
@@ -29,7 +32,7 @@ SHARED_NEON
 
 void micro_init_dotprod(struct micro *m) {
     m->name = "dotprod";
-    m->gemm_min = 6;
+    m->gemm_min = 4;
     FORMATS_NEON(SET_VECTOR_NEON)
     FORMATS_NEON(SET_PANELS_NEON)
 }

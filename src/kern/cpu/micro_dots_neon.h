@@ -2,10 +2,11 @@
  *
  * Owns the products with one row of activations and with a small batch, and tiles in the order "by
  * fours". Refuses to choose instructions: the file that includes this one has defined
- *   int32x4_t dot16(int8x16_t w, int8x16_t x)            four sums that add up to 16 products'
- *   int32x4_t dot_rows(const int8x16_t w[4], int8x16_t x)   four rows' sums over 16 columns:
- * w[c] has columns 4c..4c+3 of four rows, x all 16 of a token.
- * Invariant: both are exact for weights in -128..127 and activations in -127..127.
+ *   int32x4_t dot16(int8x16_t w, int8x16_t x)   four sums that add up to 16 products'
+ *   int32x4_t dot_rows(int type, const int8x16_t w[4], int8x16_t x)   four rows' sums over 16
+ *       columns: w[c] has columns 4c..4c+3 of four rows, x all 16 of a token
+ *   RUN_TOKS   tokens at a time in a tile: as many as the registers hold, 2 or 4
+ * Invariant: both are exact for the weights of a type and activations in -127..127.
  */
 #ifndef IGN_KERN_CPU_MICRO_DOTS_NEON_H
 #define IGN_KERN_CPU_MICRO_DOTS_NEON_H
@@ -124,9 +125,9 @@ INLINE float32x4_t spread_f32(float32x4_t v, int t) {
     return vreinterpretq_f32_s32(spread(vreinterpretq_s32_f32(v), t));
 }
 
-/* The sums of a unit's tokens with one half of a block: dot[token][rows 0..3, 4..7][half]. */
-INLINE void half_dots(int n_tok, const uint8_t *w, const uint8_t *x, int h,
-                      int32x4_t dot[UNIT][2][2]) {
+/* The sums of tokens with one half of a block: dot[token][rows 0..3, 4..7][half]. */
+INLINE void half_dots(int type, int n_tok, const uint8_t *w, const uint8_t *x, int h,
+                      int32x4_t dot[RUN_TOKS][2][2]) {
     int8x16_t v[2][4];
 #pragma GCC unroll 4
     for (int c = 0; c < 4; c++) {
@@ -136,23 +137,23 @@ INLINE void half_dots(int n_tok, const uint8_t *w, const uint8_t *x, int h,
 #pragma GCC unroll 4
     for (int t = 0; t < n_tok; t++) {
         int8x16_t q = vld1q_s8((const int8_t *)x + 64 * h + 16 * t);
-        dot[t][0][h] = dot_rows(v[0], q);
-        dot[t][1][h] = dot_rows(v[1], q);
+        dot[t][0][h] = dot_rows(type, v[0], q);
+        dot[t][1][h] = dot_rows(type, v[1], q);
     }
 }
 
-/* n blocks of one lane: sums [token][8 rows]. */
-INLINE void lane_run(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n,
+/* n blocks of one lane, n_tok tokens of a unit from `first` on: sums [token][8 rows]. */
+INLINE void lane_run(int type, int first, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n,
                      float *sums) {
-    float32x4_t acc[UNIT][2];
+    float32x4_t acc[RUN_TOKS][2];
     for (int t = 0; t < n_tok; t++) {
         acc[t][0] = acc[t][1] = vdupq_n_f32(0);
     }
     for (; n > 0; n--, w += panel_block(type, BY_FOURS), x += tile_block(type, BY_FOURS)) {
-        int32x4_t dot[UNIT][2][2];
+        int32x4_t dot[RUN_TOKS][2][2];
         struct factors all;
-        half_dots(n_tok, w, x, 0, dot);
-        half_dots(n_tok, w, x, 1, dot);
+        half_dots(type, n_tok, w, x + 16 * first, 0, dot);
+        half_dots(type, n_tok, w, x + 16 * first, 1, dot);
         for (int h = 0; h < 2; h++) {
             const uint8_t *f = x + factor_at(type, BY_FOURS, 0, 0);
             all.mul[h] = vld1q_s32((const int32_t *)(const void *)f + 4 * h);
@@ -164,9 +165,9 @@ INLINE void lane_run(int type, int n_tok, const uint8_t *w, const uint8_t *x, in
         for (int t = 0; t < n_tok; t++) {
             struct factors f;
             for (int h = 0; h < 2; h++) {
-                f.mul[h] = spread(all.mul[h], t);
-                f.fmul[h] = spread_f32(all.fmul[h], t);
-                f.s[h] = spread_f32(all.s[h], t);
+                f.mul[h] = spread(all.mul[h], first + t);
+                f.fmul[h] = spread_f32(all.fmul[h], first + t);
+                f.s[h] = spread_f32(all.s[h], first + t);
             }
             for (int i = 0; i < 2; i++) {
                 const float *d = (const float *)(const void *)(w + AT_SCALES) + 4 * i;
@@ -181,8 +182,8 @@ INLINE void lane_run(int type, int n_tok, const uint8_t *w, const uint8_t *x, in
         }
     }
     for (int t = 0; t < n_tok; t++) {
-        vst1q_f32(sums + STRIP * t, acc[t][0]);
-        vst1q_f32(sums + STRIP * t + 4, acc[t][1]);
+        vst1q_f32(sums + STRIP * (first + t), acc[t][0]);
+        vst1q_f32(sums + STRIP * (first + t) + 4, acc[t][1]);
     }
 }
 
@@ -198,10 +199,14 @@ INLINE void tile_q(int type, const uint8_t *panel, const uint8_t *tile, int n_to
             float sums[8][UNIT * STRIP];
             for (int b = 0; b < 8; b++) {
                 const uint8_t *wb = w + (size_t)b * w_lane, *xb = x + (size_t)b * x_lane;
+                const int64_t n = lane_blocks(n_block, b);
+                if (RUN_TOKS == 4 && n_tok - u > 2) {
+                    lane_run(type, 0, RUN_TOKS, wb, xb, n, sums[b]);
+                    continue;
+                }
+                lane_run(type, 0, 2, wb, xb, n, sums[b]);
                 if (n_tok - u > 2) {
-                    lane_run(type, 4, wb, xb, lane_blocks(n_block, b), sums[b]);
-                } else {
-                    lane_run(type, 2, wb, xb, lane_blocks(n_block, b), sums[b]);
+                    lane_run(type, 2, 2, wb, xb, n, sums[b]);
                 }
             }
             for (int t = u; t < u + UNIT && t < n_tok; t++) {

@@ -116,6 +116,6 @@ SHARED_NEON
 
 void micro_init_i8mm(struct micro *m) {
     m->name = "i8mm";
-    m->gemm_min = 4;
+    m->gemm_min = 3;
     FORMATS_NEON(SET_PANELS_NEON)
 }

@@ -2,7 +2,8 @@
  *
  * Owns instructions, not arithmetic: micro.h and micro_c.c define every result to the bit, and
  * kern_check compares. Bytes are multiplied to 16 bits, where two products are added before they
- * go to 32: 2 * 128 * 127 at most, for an activation is never -128. Refuses dot products, which
+ * go to 32, or four where weights are of six bits at most: 2 * 128 * 127 and 4 * 63 * 127 fit, for
+ * an activation is never -128. Refuses dot products, which
  * micro_dotprod_neon.c has; floats and rows are in micro_rows_neon.c.
  * Only static functions and micro_init_neon.
  */
@@ -13,24 +14,36 @@ INLINE int32x4_t dot16(int8x16_t w, int8x16_t x) {
     return vpaddlq_s16(vmlal_high_s8(v, w, x));
 }
 
-/* Columns 4c.. and 4c + 4.. of rows 0 and 1 in `low`, 2 and 3 in `high`: pairs of sums. */
-INLINE void two_quads(int8x16_t w0, int8x16_t w1, int8x16_t x0, int8x16_t x1, int16x8_t *low,
-                      int16x8_t *high) {
-    *low = vmlal_s8(vmull_s8(vget_low_s8(w0), vget_low_s8(x0)), vget_low_s8(w1), vget_low_s8(x1));
-    *high = vmlal_high_s8(vmull_high_s8(w0, x0), w1, x1);
+INLINE int8x16_t quad_of(int32x4_t x, int c) {
+    switch (c) {
+    case 0: return vreinterpretq_s8_s32(vdupq_laneq_s32(x, 0));
+    case 1: return vreinterpretq_s8_s32(vdupq_laneq_s32(x, 1));
+    case 2: return vreinterpretq_s8_s32(vdupq_laneq_s32(x, 2));
+    default: return vreinterpretq_s8_s32(vdupq_laneq_s32(x, 3));
+    }
 }
 
-INLINE int32x4_t dot_rows(const int8x16_t w[4], int8x16_t x) {
-    int32x4_t q = vreinterpretq_s32_s8(x);
-    int8x16_t x0 = vreinterpretq_s8_s32(vdupq_laneq_s32(q, 0));
-    int8x16_t x1 = vreinterpretq_s8_s32(vdupq_laneq_s32(q, 1));
-    int8x16_t x2 = vreinterpretq_s8_s32(vdupq_laneq_s32(q, 2));
-    int8x16_t x3 = vreinterpretq_s8_s32(vdupq_laneq_s32(q, 3));
-    int16x8_t low, high, low2, high2;
-    two_quads(w[0], w[1], x0, x1, &low, &high);
-    two_quads(w[2], w[3], x2, x3, &low2, &high2);
-    return vpaddq_s32(vpadalq_s16(vpaddlq_s16(low), low2), vpadalq_s16(vpaddlq_s16(high), high2));
+INLINE int32x4_t dot_rows(int type, const int8x16_t w[4], int8x16_t x) {
+    const int once = fmt_signed(type) ? 2 : 4; /* products that are added in 16 bits */
+    int32x4_t sum[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+#pragma GCC unroll 2
+    for (int c = 0; c < 4; c += once) {
+        int8x16_t q = quad_of(vreinterpretq_s32_s8(x), c);
+        int16x8_t low = vmull_s8(vget_low_s8(w[c]), vget_low_s8(q)); /* rows 0 and 1 */
+        int16x8_t high = vmull_high_s8(w[c], q);
+#pragma GCC unroll 3
+        for (int i = c + 1; i < c + once; i++) {
+            q = quad_of(vreinterpretq_s32_s8(x), i);
+            low = vmlal_s8(low, vget_low_s8(w[i]), vget_low_s8(q));
+            high = vmlal_high_s8(high, w[i], q);
+        }
+        sum[0] = c == 0 ? vpaddlq_s16(low) : vpadalq_s16(sum[0], low);
+        sum[1] = c == 0 ? vpaddlq_s16(high) : vpadalq_s16(sum[1], high);
+    }
+    return vpaddq_s32(sum[0], sum[1]);
 }
+
+#define RUN_TOKS 2
 
 #include "kern/cpu/micro_dots_neon.h"
 #include "kern/cpu/micro_entries_neon.h"
