@@ -32,7 +32,7 @@ static const struct dtype_info table[DT_MAX] = {
     [21] = {"IQ3_S", 0, 0},
     [22] = {"IQ2_S", 0, 0},
     [DT_IQ4_XS] = {"IQ4_XS", 256, 136},
-    [24] = {"I8", 0, 0},
+    [DT_I8] = {"I8", 0, 0},
     [25] = {"I16", 0, 0},
     [26] = {"I32", 0, 0},
     [27] = {"I64", 0, 0},
@@ -62,4 +62,18 @@ bool dtype_row_bytes(uint32_t type, uint64_t n, size_t *bytes) {
     const struct dtype_info *t = dtype_info(type);
     return t->block && n % t->block == 0 && n / t->block <= SIZE_MAX &&
            size_mul((size_t)(n / t->block), t->bytes, bytes);
+}
+
+size_t dtype_kv_bytes(enum dtype type, int n) {
+    size_t groups = ((size_t)n + DTYPE_KV_GROUP - 1) / DTYPE_KV_GROUP;
+    switch (type) {
+    case DT_F32: return (size_t)n * sizeof(float);
+    case DT_F16: return (size_t)n * sizeof(uint16_t);
+    case DT_I8: return (size_t)n + groups * sizeof(uint16_t);
+    default: return 0;
+    }
+}
+
+const char *dtype_kv_name(uint32_t type) {
+    return type == DT_F32 ? "f32" : type == DT_F16 ? "f16" : type == DT_I8 ? "int8" : "unknown";
 }

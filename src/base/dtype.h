@@ -26,6 +26,7 @@ enum dtype {
     DT_Q8_K = 15,
     DT_IQ4_NL = 20,
     DT_IQ4_XS = 23,
+    DT_I8 = 24, /* of a KV cache only: no tensor of this type is read */
     DT_BF16 = 30,
     DT_MAX = 43 /* one past the largest number that the specification has given out */
 };
@@ -42,5 +43,14 @@ const struct dtype_info *dtype_info(uint32_t type);
 /* Bytes of a row of n elements; false if the type is unreadable, n is not a whole number of
  * blocks, or the size overflows. */
 bool dtype_row_bytes(uint32_t type, uint64_t n, size_t *bytes);
+
+/* Numbers of an int8 row in the KV cache that have a scale (bf16) together. */
+enum { DTYPE_KV_GROUP = 32 };
+
+/* Bytes of n numbers of one position in a KV cache of this type, scales included; 0 for a type
+ * that no KV cache has. */
+size_t dtype_kv_bytes(enum dtype type, int n);
+/* "f32", "f16", "int8"; "unknown" for a type that no KV cache has. */
+const char *dtype_kv_name(uint32_t type);
 
 #endif

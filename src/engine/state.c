@@ -1,6 +1,6 @@
 /* state.c: a session as a file: tokens, sampler and KV pages.
  *
- * Owns the format, version 1, all little-endian: the head (magic, version, identity of the model,
+ * Owns the format, version 2, all little-endian: the head (magic, version, identity of the model,
  * shape of its KV pages, counts), tokens u32 [n_known], the sampler's state, the pages that hold
  * computed positions, and a checksum of all of it. Written whole or not at all. Refuses files of
  * another model, another KV type or another version by name.
@@ -16,7 +16,7 @@
 #include "sample/state_bytes.h"
 
 #define STATE_MAGIC    "IGNSTATE"
-#define STATE_VERSION  1
+#define STATE_VERSION  2
 #define STATE_CHECKSUM 8
 #define TENSOR_SAMPLE  64 /* bytes of each tensor that identify a model, beside its directory */
 
@@ -136,10 +136,16 @@ static enum err_code head_check(const struct head *h, const ign_session *s, stru
     if (h->identity != own.identity) {
         return err_set(e, ERR_USAGE, "the saved session belongs to another model");
     }
-    if (h->type != own.type || h->n_layer != own.n_layer || h->n_kv != own.n_kv ||
-        h->d_head != own.d_head || h->page_tok != own.page_tok) {
-        err_set(e, ERR_UNSUPPORTED, "the saved session's KV cache has another type or shape");
+    if (h->type != own.type) {
+        err_set(e, ERR_UNSUPPORTED, "the saved session's KV cache is %s, this one %s",
+                dtype_kv_name(h->type), dtype_kv_name(own.type));
         err_hint(e, "open the model with the device and KV type that it was saved with");
+        return ERR_UNSUPPORTED;
+    }
+    if (h->n_layer != own.n_layer || h->n_kv != own.n_kv || h->d_head != own.d_head ||
+        h->page_tok != own.page_tok) {
+        err_set(e, ERR_UNSUPPORTED, "the saved session's KV cache has another shape");
+        err_hint(e, "open the model with the device that it was saved with");
         return ERR_UNSUPPORTED;
     }
     if (h->n_known > (uint32_t)s->context) {

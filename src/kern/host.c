@@ -167,8 +167,8 @@ const float *host_vec(const struct kern_dev *d, kern_weight w) {
 
 enum err_code host_kv_open(struct kern_dev *d, const struct kern_kv *kv, struct err *e) {
     assert(d->kv_mem == 0 && kv->page_tok > 0 && (kv->page_tok & (kv->page_tok - 1)) == 0);
-    if (kv->type != DT_F16 && kv->type != DT_F32) {
-        return err_set(e, ERR_UNSUPPORTED, "the KV cache holds F16 or F32, not %s",
+    if (dtype_kv_bytes(kv->type, kv->d_head) == 0) {
+        return err_set(e, ERR_UNSUPPORTED, "the KV cache holds F16, F32 or I8, not %s",
                        dtype_info(kv->type)->name);
     }
     size_t total;
@@ -187,10 +187,38 @@ static uint8_t *kv_page(const struct kern_dev *d, int page) {
     return base + (size_t)page * d->kv_page_bytes;
 }
 
-void *host_kv_at(const struct kern_dev *d, int layer, int value, int head, int page) {
-    size_t head_bytes = d->kv_page_bytes / ((size_t)d->kv.n_layer * 2 * (size_t)d->kv.n_kv);
+struct host_kv host_kv_at(const struct kern_dev *d, int layer, int value, int head, int page) {
     size_t index = ((size_t)layer * 2 + (size_t)value) * (size_t)d->kv.n_kv + (size_t)head;
-    return kv_page(d, page) + index * head_bytes;
+    uint8_t *at = kv_page(d, page) + index * kern_kv_head_bytes(&d->kv);
+    if (d->kv.type != DT_I8) {
+        return (struct host_kv){at, NULL};
+    }
+    size_t n_scale = (size_t)host_kv_groups(d->kv.d_head) * (size_t)d->kv.page_tok;
+    return (struct host_kv){at + n_scale * sizeof(bf16_t), (bf16_t *)at};
+}
+
+/* The least bf16 that is not below x >= 0. */
+static bf16_t bf16_above(float x) {
+    return (bf16_t)((f32_bits(x) + 0xffff) >> 16);
+}
+
+void host_kv_quantize(const float *x, int n, int8_t *to, bf16_t *scale) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: what is added to it becomes an integer */
+    for (int g = 0; g < n; g += DTYPE_KV_GROUP, scale++) {
+        int end = g + DTYPE_KV_GROUP < n ? g + DTYPE_KV_GROUP : n;
+        int32_t bits = 0;
+        for (int i = g; i < end; i++) {
+            int32_t b = (int32_t)(f32_bits(x[i]) & 0x7fffffffu);
+            bits = b > bits ? b : bits;
+        }
+        float top = f32_from_bits((uint32_t)bits);
+        bool finite = bits < 0x7f800000, any = finite && top >= 1e-30f;
+        *scale = any ? bf16_above(top / 127.0f) : finite ? 0 : 0x7fc0;
+        float inv = any ? 1.0f / f32_from_bf16(*scale) : 0.0f;
+        for (int i = g; i < end; i++) {
+            to[i] = (int8_t)(int)(any ? (x[i] * inv + round) - round : 0.0f);
+        }
+    }
 }
 
 void host_kv_copy_page(struct kern_dev *d, int dst, int src) {

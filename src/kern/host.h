@@ -9,6 +9,7 @@
 #ifndef IGN_KERN_HOST_H
 #define IGN_KERN_HOST_H
 
+#include "base/half.h"
 #include "base/pool.h"
 #include "kern/kern.h"
 #include "kern/space.h"
@@ -84,8 +85,19 @@ const struct host_weight *host_weight(const struct kern_dev *d, kern_weight w);
 /* The f32 values of a vector; NULL for handle 0. */
 const float *host_vec(const struct kern_dev *d, kern_weight w);
 
-/* First element of one head's keys (value = 0) or values (1) in a page: [page_tok, d_head]. */
-void *host_kv_at(const struct kern_dev *d, int layer, int value, int head, int page);
+/* One head's keys (value = 0) or values (1) in a page, laid out as struct kern_kv says. */
+struct host_kv {
+    void *v;       /* the first number */
+    bf16_t *scale; /* the first scale of an int8 cache; else NULL */
+};
+struct host_kv host_kv_at(const struct kern_dev *d, int layer, int value, int head, int page);
+/* n numbers of one position as int8, and the scales of their groups. */
+void host_kv_quantize(const float *x, int n, int8_t *to, bf16_t *scale);
+
+static inline int host_kv_groups(int d_head) {
+    return (d_head + DTYPE_KV_GROUP - 1) / DTYPE_KV_GROUP;
+}
+
 /* The page that holds position `pos` of sequence `seq` of the step. */
 static inline int host_page(const struct kern_dev *d, int seq, int pos) {
     const struct step *s = d->step;

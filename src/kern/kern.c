@@ -57,8 +57,10 @@ void kern_moe(const struct kern *k, struct kern_dev *d, const struct kern_moe *a
     k->mix_exp(d, a->y, a->down, a->sel, a->n_used, a->d_model);
 }
 
+size_t kern_kv_head_bytes(const struct kern_kv *kv) {
+    return (size_t)kv->page_tok * dtype_kv_bytes(kv->type, kv->d_head);
+}
+
 size_t kern_kv_page_bytes(const struct kern_kv *kv) {
-    size_t elem = kv->type == DT_F32 ? sizeof(float) : sizeof(uint16_t);
-    return (size_t)kv->n_layer * 2 * (size_t)kv->n_kv * (size_t)kv->page_tok * (size_t)kv->d_head *
-           elem;
+    return (size_t)kv->n_layer * 2 * (size_t)kv->n_kv * kern_kv_head_bytes(kv);
 }

@@ -39,12 +39,19 @@ struct step {
     const volatile int *cancel; /* not 0: give up soon; `end` returns ERR_CANCELLED. May be NULL */
 };
 
-/* Position p of a sequence lives in row p % page_tok of its page number p / page_tok. */
+/* Position p of a sequence lives in place p % page_tok of its page number p / page_tok. A page has
+ * for each layer the keys of each head, [d_head, page_tok] (a dimension of neighbouring positions
+ * lies side by side, as scores want it), then the values of each head, [page_tok, d_head].
+ * int8: a group of 32 numbers of a head at one position (the last group may be shorter) has a scale
+ * in bf16, the least one not below (largest magnitude) / 127; a number is the scale times the
+ * nearest integer to x / scale (ties to even, in f32 by the reciprocal). A group below 1e-30 is all
+ * zeros, one that is not finite all NaN. A head's scales lie before its numbers: of keys
+ * [groups, page_tok], of values [page_tok, groups]. */
 struct kern_kv {
     int n_layer, n_kv, d_head;
     int page_tok; /* positions in a page, a power of two */
     int n_page;
-    enum dtype type; /* DT_F16 or DT_F32 */
+    enum dtype type; /* DT_F16, DT_F32 or DT_I8 */
 };
 
 /* ---- static shapes --------------------------------------------------------------------- */
@@ -145,8 +152,8 @@ struct kern {
     /* The KV cache: one pool of n_page pages for all layers. Once per device. */
     enum err_code (*kv_open)(struct kern_dev *d, const struct kern_kv *kv, struct err *e);
     void (*kv_copy_page)(struct kern_dev *d, int dst, int src);
-    /* One page of all layers as bytes, [n_layer, 2, n_kv, page_tok, d_head] of kv.type, K before
-     * V: for saving sessions. The size is kern_kv_page_bytes. */
+    /* One page of all layers as bytes, as struct kern_kv says: for saving sessions. The size is
+     * kern_kv_page_bytes. */
     void (*kv_read_page)(struct kern_dev *d, int page, void *dst);
     void (*kv_write_page)(struct kern_dev *d, int page, const void *src);
 
@@ -212,6 +219,8 @@ void kern_qkv(const struct kern *k, struct kern_dev *d, const struct kern_qkv *a
 void kern_ffn(const struct kern *k, struct kern_dev *d, const struct kern_ffn *a);
 void kern_moe(const struct kern *k, struct kern_dev *d, const struct kern_moe *a);
 
+/* Of one head's keys or values in a page (scales included), and of a page: exact. */
+size_t kern_kv_head_bytes(const struct kern_kv *kv);
 size_t kern_kv_page_bytes(const struct kern_kv *kv);
 
 #endif

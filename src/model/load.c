@@ -39,8 +39,8 @@ static enum err_code check_options(const struct model_opts *o, struct err *e) {
         return err_set(e, ERR_RANGE, "positions in a KV page: %d is not a power of two",
                        o->page_tok);
     }
-    if (o->kv_type != DT_F16 && o->kv_type != DT_F32) {
-        return err_set(e, ERR_RANGE, "the KV cache is f16 or f32");
+    if (dtype_kv_bytes(o->kv_type, 1) == 0) {
+        return err_set(e, ERR_RANGE, "the KV cache is f16, f32 or int8");
     }
     return ERR_OK;
 }

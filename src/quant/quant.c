@@ -220,6 +220,7 @@ void quant_decode(enum dtype type, const void *src, float *out, size_t n) {
     case DT_Q8_K: DECODE_BLOCKS(q8_k, QK_K); break;
     case DT_IQ4_NL: DECODE_BLOCKS(iq4_nl, QK); break;
     case DT_IQ4_XS: DECODE_BLOCKS(iq4_xs, QK_K); break;
+    case DT_I8:
     case DT_MAX: break;
     }
 }

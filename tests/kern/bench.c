@@ -10,6 +10,7 @@
 #include "base/os.h"
 #include "blocks.h"
 #include "kern/ceiling.h"
+#include "kern/cpu/cpu.h"
 #include "kern/cpu/micro.h"
 
 enum { BIG = 192 << 20, PART = 4 << 20, COLS = 4096 };
@@ -167,6 +168,108 @@ static void bench_rows(const struct micro *m) {
     }
 }
 
+/* ---- attention
+ * -------------------------------------------------------------------------------------- */
+
+/* An 8B model's heads at 8,192 positions; more layers than caches hold. */
+enum { ATT_HEADS = 32, ATT_KV = 8, ATT_DIM = 128, ATT_POS = 8192, ATT_LAYERS = 4, ATT_TOK = 512 };
+
+struct att_bench {
+    struct kern_dev *d;
+    kern_ref q, y;
+    struct step step;
+    int32_t pos[ATT_TOK], seq[ATT_TOK], page[ATT_POS / 32], page_start[2];
+    struct kern_kv kv;
+};
+
+static bool att_open(struct att_bench *b, const char *level, enum dtype type) {
+    struct kern_opts o = {.n_thread = 1, .max_tok = ATT_TOK, .max_out = 1, .level = level};
+    struct err e = {0};
+    size_t n = (size_t)ATT_TOK * ATT_HEADS * ATT_DIM;
+    struct rng g;
+    b->kv = (struct kern_kv){ATT_LAYERS, ATT_KV, ATT_DIM, 32, ATT_POS / 32, type};
+    size_t bytes = kern_kv_page_bytes(&b->kv);
+    float *x = mem_alloc(n, sizeof *x);
+    uint16_t *page = mem_alloc(bytes, 1);
+    bool ok = x && page && !kern_cpu.open(&b->d, &o, &e) && !kern_cpu.ready(b->d, &e) &&
+              !kern_cpu.kv_open(b->d, &b->kv, &e) && !kern_cpu.alloc(b->d, n, &b->q, &e) &&
+              !kern_cpu.alloc(b->d, n, &b->y, &e);
+    rng_seed(&g, 1);
+    for (size_t i = 0; ok && i < n; i++) {
+        x[i] = blocks_uniform(&g, -1, 1);
+    }
+    for (size_t i = 0; ok && i < bytes / 2; i++) { /* as f16, as bf16 scales, as bytes: small */
+        page[i] = f16_from_f32(blocks_uniform(&g, -1, 1)) & 0xbfff;
+    }
+    if (ok) {
+        kern_cpu.write(b->d, b->q, x, n);
+        for (int i = 0; i < b->kv.n_page; i++) {
+            b->page[i] = i;
+            kern_cpu.kv_write_page(b->d, i, page);
+        }
+    }
+    mem_free(x);
+    mem_free(page);
+    return ok;
+}
+
+/* Seconds for n_tok tokens that end at the last position, all layers. */
+static double att_seconds(struct att_bench *b, int n_tok) {
+    struct kern_attend a = {.n_head = ATT_HEADS, .n_kv = ATT_KV, .d_head = ATT_DIM, .scale = 0.09f};
+    struct err e = {0};
+    b->page_start[1] = b->kv.n_page;
+    for (int t = 0; t < n_tok; t++) {
+        b->pos[t] = ATT_POS - n_tok + t;
+    }
+    b->step = (struct step){.n_tok = n_tok,
+                            .n_seq = 1,
+                            .pos = b->pos,
+                            .seq = b->seq,
+                            .page = b->page,
+                            .page_start = b->page_start};
+    kern_cpu.begin(b->d, &b->step);
+    double start = os_now();
+    for (a.layer = 0; a.layer < ATT_LAYERS; a.layer++) {
+        kern_cpu.attend(b->d, b->y, b->q, &a);
+    }
+    double seconds = os_now() - start;
+    kern_cpu.end(b->d, &e);
+    return seconds;
+}
+
+static double att_best(struct att_bench *b, int n_tok, int times) {
+    double best = 1e9;
+    for (int i = 0; i < times; i++) {
+        double seconds = att_seconds(b, n_tok);
+        best = seconds < best ? seconds : best;
+    }
+    return best;
+}
+
+static void bench_attention(const char *level, const struct ceilings *top, const char *function) {
+    static const enum dtype types[] = {DT_F16, DT_I8, DT_F32};
+    static struct att_bench b;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        char row[64];
+        snprintf(row, sizeof row, "attention_%s_%s", dtype_info(types[i])->name, level);
+        if (strcmp(level, "c") == 0 || (function && !strstr(row, function))) {
+            continue;
+        }
+        memset(&b, 0, sizeof b);
+        if (att_open(&b, level, types[i])) {
+            double bytes = (double)kern_kv_page_bytes(&b.kv) * b.kv.n_page;
+            double mac = 2.0 * ATT_HEADS * ATT_DIM * ATT_LAYERS * ATT_TOK * (ATT_POS - ATT_TOK / 2);
+            double read = bytes / att_best(&b, 1, 40) * 1e-9;
+            double rate = mac / att_best(&b, ATT_TOK, 4) * 1e-9;
+            printf("%-6s attention %-4s decode %6.2f GB/s %3.0f %%   prefill %6.1f GMAC/s %3.0f %% "
+                   "of f32\n",
+                   level, dtype_info(types[i])->name, read, 100 * read / top->read_gb_per_s, rate,
+                   100 * rate / ceiling_rate(top, CEILING_F32));
+        }
+        kern_cpu.close(b.d);
+    }
+}
+
 void bench_all(const char *function) {
     uint8_t *big = mem_aligned(BIG);
     if (big == NULL) {
@@ -198,6 +301,7 @@ void bench_all(const char *function) {
         if (function == NULL || strstr(rows, function) != NULL) {
             bench_rows(&m);
         }
+        bench_attention(m.name, &top, function);
         for (int i = 0; i < BLOCKS_TYPES; i++) {
             char row[64];
             snprintf(row, sizeof row, "matrix_%s_%s", dtype_info(blocks_types[i])->name, m.name);

@@ -95,6 +95,7 @@ static void blocks_one(struct rng *r, enum dtype type, enum blocks_kind kind, ui
     case DT_Q6_K: blocks_scale(r, &((struct block_q6_k *)p)->d, 1.0f / 32768, kind); break;
     case DT_Q8_K: ((struct block_q8_k *)p)->d = blocks_uniform(r, -1.0f / 1024, 1.0f / 1024); break;
     case DT_IQ4_XS: blocks_scale(r, &((struct block_iq4_xs *)p)->d, 1.0f / 32768, kind); break;
+    case DT_I8:
     case DT_MAX: break;
     }
 }

@@ -404,12 +404,6 @@ static void check_elementwise(void) {
         run.c.axpy(a, 0.3f, u, n);
         run.isa.axpy(b, 0.3f, u, n);
         check(same_floats(a, b, n), "axpy", "f32", "differs from C");
-        a = copy(x, n);
-        check(same_float(run.c.max(a, n), run.isa.max(a, n)) || n % 4 == 0, "max", "f32",
-              "differs from C");
-        b = copy(x, n);
-        float sa = run.c.exp_sum(a, n, 1.5f), sb = run.isa.exp_sum(b, n, 1.5f);
-        check(same_float(sa, sb) && same_floats(a, b, n), "exp_sum", "f32", "differs from C");
         guard_drop();
     }
 }
@@ -464,38 +458,176 @@ static void check_half(void) {
     }
 }
 
-static void check_attention(void) {
-    for (int round = 0; round < 150; round++) {
-        int n_q = (int)any(1, 9), n_pos = (int)any(1, 33), dim = 8 * (int)any(1, 17);
-        int step = n_pos + (int)any(0, 5);
-        float *q = guard_floats(n_q * dim), *k = guard_floats(n_pos * dim);
-        float *a = guard_floats(n_q * step), *b = guard_floats(n_q * step);
-        float *keep = guard_floats(n_q);
-        fill(q, n_q * dim, 2);
-        fill(k, n_pos * dim, 2);
-        fill(keep, n_q, 1);
-        fill(a, n_q * step, 1);
-        memcpy(b, a, (size_t)(n_q * step) * sizeof *a);
-        run.c.scores(q, n_q, k, n_pos, dim, 0.125f, a, step);
-        run.isa.scores(q, n_q, k, n_pos, dim, 0.125f, b, step);
-        check(same_floats(a, b, n_q * step), "scores", "f32", "differs from C");
-        bool ok = true;
-        for (int i = 0; i < n_q * n_pos; i++) {
-            const float *u = q + i / n_pos * dim, *v = k + i % n_pos * dim;
-            double sum = 0, size = 0;
-            for (int j = 0; j < dim; j++) {
-                sum += (double)u[j] * v[j];
-                size += fabs((double)u[j] * v[j]);
-            }
-            ok = ok && fabs(0.125 * sum - (double)a[i / n_pos * step + i % n_pos]) <= 1e-6 * size;
+/* Numbers of a KV cache: random, or all largest, all least, alternating, with NaN and infinity. */
+enum kv_kind { KV_RANDOM, KV_TOP, KV_BOTTOM, KV_STRIPES, KV_BROKEN, KV_KINDS };
+
+/* n numbers with n_scale scales, between guards. */
+static struct micro_rows kv_rows(enum micro_kv type, enum kv_kind kind, int64_t n, int64_t n_scale,
+                                 int step) {
+    size_t size = type == MICRO_KV_F32 ? 4 : type == MICRO_KV_F16 ? 2 : 1;
+    uint8_t *v = guard((size_t)n * size);
+    bf16_t *scale = type == MICRO_KV_I8 ? guard((size_t)n_scale * 2) : NULL;
+    for (int64_t i = 0; i < n; i++) {
+        float x = kind == KV_TOP       ? 4
+                  : kind == KV_BOTTOM  ? -4
+                  : kind == KV_STRIPES ? (float)(4 - 8 * (i % 2))
+                                       : blocks_uniform(&run.rng, -4, 4);
+        if (kind == KV_BROKEN && any(0, 300) == 0) {
+            x = any(0, 1) ? NAN : -INFINITY;
         }
-        check(ok, "scores", "f32", "C is inexact");
-        float *ya = guard_floats(n_q * dim);
-        fill(ya, n_q * dim, 1);
-        float *yb = copy(ya, n_q * dim);
-        run.c.mix(ya, dim, n_q, keep, a, step, k, n_pos, dim);
-        run.isa.mix(yb, dim, n_q, keep, a, step, k, n_pos, dim);
-        check(same_floats(ya, yb, n_q * dim), "mix", "f32", "differs from C");
+        if (type == MICRO_KV_F32) {
+            ((float *)v)[i] = x;
+        } else if (type == MICRO_KV_F16) {
+            ((f16_t *)v)[i] = f16_from_f32(x);
+        } else {
+            ((int8_t *)v)[i] = (int8_t)(isfinite(x) ? (int)lrintf(x * 31.75f) : 1);
+        }
+    }
+    for (int64_t i = 0; scale && i < n_scale; i++) {
+        float x = kind == KV_BROKEN && any(0, 30) == 0 ? NAN : blocks_uniform(&run.rng, 0, 2);
+        scale[i] = bf16_from_f32(x);
+    }
+    return (struct micro_rows){.v = v, .scale = scale, .step = step};
+}
+
+struct att_case {
+    enum micro_kv type;
+    enum kv_kind kind;
+    const char *name;
+    int n_q, n_pos, dim, s_step;
+    float *q, *s; /* [n_q, dim], [n_q, s_step] */
+};
+
+/* Scores, of which the definition must be near the sum in double. */
+static void check_scores(const struct att_case *c) {
+    int step = c->n_pos + 16 * (int)any(0, 2), n = c->n_q * c->s_step;
+    int64_t n_key = (int64_t)(c->dim - 1) * step + c->n_pos; /* up to the last one */
+    int64_t n_scale = (int64_t)((c->dim + 31) / 32 - 1) * step + c->n_pos;
+    struct micro_rows k = kv_rows(c->type, c->kind, n_key, n_scale, step);
+    float *a = copy(c->s, n), *b = copy(c->s, n), *wide = guard_floats((int64_t)c->dim * c->n_pos);
+    k.ahead = any(0, 1) ? k.v : NULL;
+    run.c.att[c->type].scores(c->q, c->n_q, c->dim, &k, c->n_pos, a, c->s_step);
+    run.isa.att[c->type].scores(c->q, c->n_q, c->dim, &k, c->n_pos, b, c->s_step);
+    check(same_floats(a, b, n), "scores", c->name, "differs from C");
+    if (c->type == MICRO_KV_F32) {
+        for (int d = 0; d < c->dim; d++) {
+            memcpy(wide + d * c->n_pos, (const float *)k.v + d * step,
+                   (size_t)c->n_pos * sizeof *wide);
+        }
+    } else {
+        float *other = guard_floats((int64_t)c->dim * c->n_pos);
+        run.c.att[c->type].keys(&k, c->dim, c->n_pos, wide, c->n_pos);
+        run.isa.att[c->type].keys(&k, c->dim, c->n_pos, other, c->n_pos);
+        check(same_floats(wide, other, c->dim * c->n_pos), "keys", c->name, "differs from C");
+    }
+    bool ok = true;
+    for (int i = 0; i < c->n_q * c->n_pos && c->kind != KV_BROKEN; i++) {
+        double sum = 0, size = 0;
+        for (int d = 0; d < c->dim; d++) {
+            double x = (double)c->q[i / c->n_pos * c->dim + d] * wide[d * c->n_pos + i % c->n_pos];
+            sum += x;
+            size += fabs(x);
+        }
+        ok = ok && fabs(sum - (double)a[i / c->n_pos * c->s_step + i % c->n_pos]) <= 1e-5 * size;
+    }
+    check(ok, "scores", c->name, "C is inexact");
+}
+
+static void check_mix(const struct att_case *c) {
+    int n = (int)any(1, c->n_pos), groups = (c->dim + 31) / 32;
+    int step = c->type == MICRO_KV_F32 ? c->dim + 8 * (int)any(0, 2) : c->dim;
+    int64_t n_value = (int64_t)(n - 1) * step + c->dim;
+    struct micro_rows v = kv_rows(c->type, c->kind, n_value, (int64_t)n * groups, step);
+    float *keep = guard_floats(c->n_q), *y = guard_floats(c->n_q * c->dim);
+    fill(keep, c->n_q, 1);
+    fill(y, c->n_q * c->dim, 1);
+    float *a = copy(y, c->n_q * c->dim), *b = copy(y, c->n_q * c->dim);
+    bool first = any(0, 1);
+    v.ahead = any(0, 1) ? v.v : NULL;
+    const float *kept = first ? keep : NULL;
+    run.c.att[c->type].mix(a, c->n_q, c->dim, kept, c->s, c->s_step, &v, n);
+    run.isa.att[c->type].mix(b, c->n_q, c->dim, kept, c->s, c->s_step, &v, n);
+    check(same_floats(a, b, c->n_q * c->dim), "mix", c->name, "differs from C");
+    if (c->type == MICRO_KV_F32) {
+        return;
+    }
+    float *wide = guard_floats((int64_t)n * c->dim), *other = guard_floats((int64_t)n * c->dim);
+    run.c.att[c->type].values(&v, c->dim, n, wide);
+    run.isa.att[c->type].values(&v, c->dim, n, other);
+    check(same_floats(wide, other, n * c->dim), "values", c->name, "differs from C");
+    /* what is widened first and mixed then is the same: many queries and few give the same bits */
+    const struct micro_rows tile = {.v = wide, .step = c->dim};
+    run.isa.att[MICRO_KV_F32].mix(y, c->n_q, c->dim, kept, c->s, c->s_step, &tile, n);
+    check(same_floats(a, y, c->n_q * c->dim), "mix", c->name, "differs when widened first");
+}
+
+static void check_attention(void) {
+    static const char *const names[] = {"f32", "f16", "i8"};
+    for (int round = 0; round < 300; round++) {
+        struct att_case c = {.type = (enum micro_kv)(round % MICRO_KV_N),
+                             .kind = (enum kv_kind)(round / MICRO_KV_N % KV_KINDS),
+                             .n_q = (int)any(1, 20),
+                             .n_pos = 16 * (int)any(1, 5),
+                             .dim = 16 * (int)any(1, 9)};
+        c.name = names[c.type];
+        c.s_step = c.n_pos + (int)any(0, 5);
+        c.q = guard_floats(c.n_q * c.dim);
+        c.s = guard_floats(c.n_q * c.s_step);
+        fill(c.q, c.n_q * c.dim, 2);
+        fill(c.s, c.n_q * c.s_step, 1);
+        check_scores(&c);
+        check_mix(&c);
+        guard_drop();
+    }
+}
+
+static void check_exp2(void) {
+    double worst = 0;
+    for (int i = 0; i < 2000000; i++) {
+        float x = -125.0f * (float)i / 2000000;
+        double want = exp2((double)x), error = fabs((double)micro_exp2(x) - want) / want;
+        worst = error > worst ? error : worst;
+    }
+    check(worst < 2e-7, "exp2", "f32", "relative error of 2e-7 exceeded");
+    check(micro_exp2(-INFINITY) == 0 && micro_exp2(-126) == 0 && isnan(micro_exp2(NAN)) &&
+              micro_exp2(0) == 1,
+          "exp2", "f32", "special values");
+}
+
+/* Scores as they come: far apart, equal, infinite, not a number; ranges empty, whole and cut. */
+static void check_softmax(void) {
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 0, -0.0f, 3e38f, -3e38f, -124.9f};
+    for (int round = 0; round < 400; round++) {
+        int n_q = (int)any(1, 9), n_pos = 16 * (int)any(1, 5), step = n_pos + (int)any(0, 5);
+        float *a = guard_floats(n_q * step), *top = guard_floats(n_q);
+        float *total = guard_floats(n_q * 16), *keep = guard_floats(n_q);
+        float *other_keep = guard_floats(n_q);
+        int *from = guard((size_t)n_q * sizeof *from), *to = guard((size_t)n_q * sizeof *to);
+        fill(a, n_q * step, round % 3 == 0 ? 200 : 4);
+        fill(total, n_q * 16, 3);
+        for (int i = 0; i < n_q; i++) {
+            from[i] = any(0, 2) ? 0 : (int)any(0, n_pos + 3);
+            to[i] = any(0, 2) ? n_pos : (int)any(-3, n_pos);
+            top[i] = any(0, 1) ? -INFINITY : blocks_uniform(&run.rng, -3, 3);
+            if (round % 4 == 3) {
+                a[i * step + any(0, n_pos - 1)] = odd[any(0, 7)];
+            }
+        }
+        float *b = copy(a, n_q * step), *in = copy(a, n_q * step), *other_top = copy(top, n_q);
+        float *other_total = copy(total, n_q * 16);
+        run.c.softmax(a, step, n_q, n_pos, from, to, top, total, keep);
+        run.isa.softmax(b, step, n_q, n_pos, from, to, other_top, other_total, other_keep);
+        check(same_floats(a, b, n_q * step) && same_floats(top, other_top, n_q) &&
+                  same_floats(total, other_total, n_q * 16) && same_floats(keep, other_keep, n_q),
+              "softmax", "f32", "differs from C");
+        bool ok = true;
+        for (int i = 0; i < n_q * n_pos && round % 4 != 3; i++) {
+            int r = i / n_pos, p = i % n_pos;
+            double x = (double)in[r * step + p] - top[r], want = x < -125 ? 0 : exp2(x);
+            want = p >= from[r] && p < to[r] ? want : 0;
+            ok = ok && fabs(want - (double)a[r * step + p]) <= 2e-6 * want;
+        }
+        check(ok, "softmax", "f32", "C is inexact");
         guard_drop();
     }
 }
@@ -507,7 +639,7 @@ static void check_level(const char *level) {
     } rows[] = {
         {"quantize", check_quantize},       {"rmsnorm", check_rmsnorm}, {"exp", check_exp},
         {"elementwise", check_elementwise}, {"rotate", check_rotate},   {"half", check_half},
-        {"attention", check_attention}};
+        {"attention", check_attention},     {"exp2", check_exp2},       {"softmax", check_softmax}};
     struct err e = {0};
     rng_seed(&run.rng, run.seed);
     if (micro_choose(&run.c, "c", &e) != ERR_OK || micro_choose(&run.isa, level, &e) != ERR_OK) {

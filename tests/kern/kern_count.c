@@ -26,6 +26,11 @@ static struct {
     uint8_t *arranged, *panel, *tile;
     float *in, *out; /* [ROWS * COLS] each, which is more than any kernel takes here */
     f16_t *half;
+    /* attention: a cache's type and numbers, and what a walk keeps of each query */
+    enum micro_kv kv;
+    struct micro_rows rows;
+    int from[QUERIES], to[QUERIES];
+    float top[QUERIES], total[QUERIES * 16], keep[QUERIES];
 } s;
 
 /* The tool counts what happens from here to the return; never merged into its callers. */
@@ -83,13 +88,19 @@ static void do_rotate(void) {
     s.m.rotate(s.out, s.in, s.in, HEAD / 2);
 }
 static void do_scores(void) {
-    s.m.scores(s.in, QUERIES, s.in, POSITIONS, HEAD, 0.125f, s.out, POSITIONS);
+    s.m.att[s.kv].scores(s.in, QUERIES, HEAD, &s.rows, POSITIONS, s.out, POSITIONS);
 }
-static void do_exp_sum(void) {
-    s.m.exp_sum(s.out, POSITIONS, 1.0f);
+static void do_softmax(void) {
+    s.m.softmax(s.out, POSITIONS, QUERIES, POSITIONS, s.from, s.to, s.top, s.total, s.keep);
 }
 static void do_mix(void) {
-    s.m.mix(s.out, HEAD, QUERIES, s.in, s.in, POSITIONS, s.in, POSITIONS, HEAD);
+    s.m.att[s.kv].mix(s.out, QUERIES, HEAD, s.in, s.in, POSITIONS, &s.rows, POSITIONS);
+}
+static void do_keys(void) {
+    s.m.att[s.kv].keys(&s.rows, HEAD, POSITIONS, s.out, POSITIONS);
+}
+static void do_values(void) {
+    s.m.att[s.kv].values(&s.rows, HEAD, POSITIONS, s.out);
 }
 static void do_widen(void) {
     s.m.f16_to_f32(s.half, s.out, COLS);
@@ -128,6 +139,33 @@ static void count_format(enum dtype type) {
     mem_free(s.tile);
 }
 
+static void count_attention(void) {
+    static const char *const names[] = {"F32", "F16", "I8"};
+    uint8_t *numbers = room((size_t)POSITIONS * HEAD * sizeof(float));
+    bf16_t *scales = room((size_t)POSITIONS * HEAD / 32 * sizeof *scales);
+    for (int i = 0; i < MICRO_KV_N; i++) {
+        s.kv = (enum micro_kv)i;
+        s.rows = (struct micro_rows){.v = numbers, .scale = scales, .step = POSITIONS};
+        s.rows.ahead = numbers;
+        count("scores", names[i], do_scores);
+        if (s.m.att[i].keys) {
+            count("keys", names[i], do_keys);
+        }
+        s.rows.step = HEAD;
+        count("mix", names[i], do_mix);
+        if (s.m.att[i].values) {
+            count("values", names[i], do_values);
+        }
+    }
+    for (int i = 0; i < QUERIES; i++) {
+        s.to[i] = POSITIONS;
+        s.top[i] = -1e30f;
+    }
+    count("softmax", NULL, do_softmax);
+    mem_free(numbers);
+    mem_free(scales);
+}
+
 int main(void) {
     struct rng g;
     if (micro_choose(&s.m, "avx2", NULL)) {
@@ -154,9 +192,7 @@ int main(void) {
     count("act_mul", "silu", do_silu);
     count("act_mul", "gelu", do_gelu);
     count("rotate", NULL, do_rotate);
-    count("scores", NULL, do_scores);
-    count("exp_sum", NULL, do_exp_sum);
-    count("mix", NULL, do_mix);
+    count_attention();
     count("f16_to_f32", NULL, do_widen);
     count("f32_to_f16", NULL, do_narrow);
     return 0;

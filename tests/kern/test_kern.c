@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "blocks.h"
 #include "kern/cpu/micro.h"
+#include "kern/host.h"
 #include "kern/kern.h"
 
 /* ---- a device with what a test needs ------------------------------------------------------- */
@@ -450,18 +451,149 @@ static void test_layer_same_bits(void **state) {
     }
 }
 
+/* ---- attention
+ * ------------------------------------------------------------------------------------ */
+
+/* More than two parts of a walk; the last LAST positions are looked at. */
+enum { POS = 2060, LAST = 20, CHUNK_MAX = 204, A_HEADS = 6, A_KV = 2, A_DH_MAX = 32 };
+
+struct att_case {
+    const char *device, *level;
+    int n_thread;
+    enum dtype type;
+    int page_tok, d_head, window;
+    int chunk; /* tokens in a step, of the last positions */
+};
+
+static void att_step(struct rig *r, const kern_ref ref[4], const struct att_case *c, int pos, int n,
+                     const float *x) {
+    static int32_t at[CHUNK_MAX], seq[CHUNK_MAX], page[POS];
+    int32_t page_start[2] = {0, (POS + c->page_tok - 1) / c->page_tok};
+    struct step s = {n, 1, 0, NULL, at, seq, NULL, page, page_start, NULL};
+    struct kern_attend a = {0, A_HEADS, A_KV, c->d_head, 0.3f, c->window, c->window ? 5.0f : 0};
+    size_t q = (size_t)A_HEADS * (size_t)c->d_head, kv = (size_t)A_KV * (size_t)c->d_head;
+    for (int i = 0; i < n; i++) {
+        at[i] = pos + i;
+    }
+    for (int i = 0; i < page_start[1]; i++) {
+        page[i] = i ^ 1; /* not in order */
+    }
+    r->k->write(r->d, ref[0], x + (size_t)pos * q, (size_t)n * q);
+    r->k->write(r->d, ref[1], x + 1 + (size_t)pos * kv, (size_t)n * kv);
+    r->k->write(r->d, ref[2], x + 3 + (size_t)pos * kv, (size_t)n * kv);
+    r->k->begin(r->d, &s);
+    r->k->kv_store(r->d, 0, ref[1], ref[2]);
+    if (pos >= POS - LAST) {
+        r->k->attend(r->d, ref[3], ref[0], &a);
+    }
+    run_end(r);
+}
+
+/* What the last positions give, [LAST, A_HEADS * d_head]. */
+static void att_run(const struct att_case *c, float *out) {
+    struct rig r = rig_open(c->device, c->level, c->n_thread, CHUNK_MAX);
+    size_t row = (size_t)A_HEADS * (size_t)c->d_head, n = CHUNK_MAX * row;
+    struct kern_kv kv = {1, A_KV, c->d_head, c->page_tok, POS / c->page_tok + 2, c->type};
+    struct err e = {0};
+    struct rng g;
+    kern_ref ref[4];
+    static float x[POS * A_HEADS * A_DH_MAX];
+    rng_seed(&g, 5);
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) { /* some channels are large */
+        x[i] = blocks_uniform(&g, -1, 1) * (i % 37 == 0 ? 30 : 1);
+    }
+    assert_int_equal(r.k->ready(r.d, &e), ERR_OK);
+    assert_int_equal(r.k->kv_open(r.d, &kv, &e), ERR_OK);
+    for (int i = 0; i < 4; i++) {
+        ref[i] = rig_alloc(&r, n, NULL);
+    }
+    for (int pos = 0; pos < POS - LAST; pos += CHUNK_MAX) {
+        att_step(&r, ref, c, pos, CHUNK_MAX, x);
+    }
+    for (int pos = POS - LAST, m; pos < POS; pos += m) {
+        m = pos + c->chunk < POS ? c->chunk : POS - pos;
+        att_step(&r, ref, c, pos, m, x);
+        r.k->read(r.d, ref[3], out + (size_t)(pos - POS + LAST) * row, (size_t)m * row);
+    }
+    rig_close(&r);
+}
+
+/* The fast walk is near the definition for every type of cache, page and head; and its bits depend
+ * neither on the level, nor on threads (eight of them walk parts side by side), nor on chunks. */
+static void test_attention(void **state) {
+    (void)state;
+    static const enum dtype types[] = {DT_F32, DT_F16, DT_I8};
+    static const char *const levels[] = {"c", "avx2", "avx512"};
+    static const int shapes[][3] = {{32, 32, 0}, {8, 32, 0}, {64, 20, 0}, {32, 16, 1100}};
+    static float want[LAST * A_HEADS * A_DH_MAX], base[LAST * A_HEADS * A_DH_MAX];
+    static float other[LAST * A_HEADS * A_DH_MAX];
+    assert_int_equal((POS - LAST) % CHUNK_MAX, 0);
+    for (size_t i = 0; i < 3 * sizeof shapes / sizeof shapes[0]; i++) {
+        const int *shape = shapes[i / 3];
+        struct att_case c = {"plain", NULL, 2, types[i % 3], shape[0], shape[1], shape[2], LAST};
+        size_t n = (size_t)LAST * A_HEADS * (size_t)c.d_head;
+        att_run(&c, want);
+        c.device = "cpu";
+        c.level = "c";
+        c.n_thread = 1;
+        att_run(&c, base);
+        assert_near(want, base, n, 2e-4f);
+        for (size_t l = 0; l < 3; l++) {
+            struct micro m;
+            c.level = levels[l];
+            if (micro_choose(&m, c.level, NULL) != ERR_OK) {
+                continue;
+            }
+            for (int k = l == 0 ? 1 : 0; k < (l == 0 ? 2 : 3); k++) { /* C is slow */
+                c.n_thread = k == 1 ? 8 : 1;
+                c.chunk = k == 0 ? 7 : k == 1 ? 1 : LAST;
+                att_run(&c, other);
+                assert_same(base, other, n);
+            }
+        }
+    }
+}
+
+/* int8: half a step of its group's scale is all that is lost; what is not finite stays so. */
+static void test_kv_quantize(void **state) {
+    (void)state;
+    struct rng g;
+    rng_seed(&g, 9);
+    for (int n = 1; n < 80; n++) {
+        float x[80];
+        int8_t q[80];
+        bf16_t scale[3];
+        for (int i = 0; i < n; i++) {
+            x[i] = blocks_uniform(&g, -1, 1) * (n % 4 == 0 ? 3e38f : n % 4 == 1 ? 1e-25f : 9.0f);
+        }
+        if (n % 5 == 0) {
+            memset(x, 0, sizeof x);
+        }
+        host_kv_quantize(x, n, q, scale);
+        for (int i = 0; i < n; i++) {
+            float s = f32_from_bf16(scale[i / 32]);
+            assert_true(fabsf(q[i] * s - x[i]) <= 0.501f * s);
+        }
+        x[n - 1] = n % 2 ? NAN : INFINITY;
+        host_kv_quantize(x, n, q, scale);
+        assert_true(isnan(f32_from_bf16(scale[(n - 1) / 32])));
+    }
+}
+
 /* ---- pages, cancelling, losing the file
  * ------------------------------------------------------------ */
 
 static void test_pages(void **state) {
     (void)state;
     static const char *const names[] = {"cpu", "plain"};
-    for (int i = 0; i < 2; i++) {
-        struct rig r = rig_open(names[i], NULL, 1, 4);
-        struct kern_kv kv = {2, 1, 4, 2, 3, DT_F16};
+    for (int i = 0; i < 4; i++) {
+        struct rig r = rig_open(names[i / 2], NULL, 1, 4);
+        struct kern_kv kv = {2, 1, 4, 2, 3, i % 2 ? DT_F16 : DT_I8};
         struct err e = {0};
         uint8_t in[2 * 2 * 1 * 2 * 4 * 2], out[sizeof in];
-        assert_int_equal(kern_kv_page_bytes(&kv), sizeof in);
+        size_t bytes =
+            i % 2 ? sizeof in : 2 * 2 * 1 * 2 * (4 + 2); /* int8: a scale for 4 numbers */
+        assert_int_equal(kern_kv_page_bytes(&kv), bytes);
         assert_int_equal(r.k->kv_open(r.d, &kv, &e), ERR_OK);
         for (size_t j = 0; j < sizeof in; j++) {
             in[j] = (uint8_t)(j * 5);
@@ -469,7 +601,7 @@ static void test_pages(void **state) {
         r.k->kv_write_page(r.d, 1, in);
         r.k->kv_copy_page(r.d, 2, 1);
         r.k->kv_read_page(r.d, 2, out);
-        assert_memory_equal(in, out, sizeof in);
+        assert_memory_equal(in, out, bytes);
         rig_close(&r);
     }
 }
@@ -554,6 +686,8 @@ int main(void) {
         cmocka_unit_test(test_matmul),
         cmocka_unit_test(test_layer_against_plain),
         cmocka_unit_test(test_layer_same_bits),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_kv_quantize),
         cmocka_unit_test(test_pages),
         cmocka_unit_test(test_end_says_what_went_wrong),
         cmocka_unit_test(test_not_finite_is_seen),

@@ -1,8 +1,10 @@
 /* attention.c: rotary positions, the KV cache, and softmax attention over its pages.
  *
  * Owns the walk: positions in tiles of ATT_TILE from 0, with a running maximum and sum (Milakov
- * and Gimelshein 2018; Dao et al. 2022). Query heads that share a KV head, and neighbouring tokens
- * of a sequence, go through a tile together, so that it is fetched and widened once.
+ * and Gimelshein 2018; Dao et al. 2022), begun anew at each part of ATT_PART, and the parts merged
+ * in their order. Query heads that share a KV head, and neighbouring tokens of a sequence, go
+ * through a tile together: few of them read it from the pages, many have it widened for them once.
+ * Where there are too few heads for the threads, parts are walked side by side.
  * Invariant: what is added to a query's sums, and in which order, depends on its position only:
  * a query whose window leaves a tile out multiplies by one and adds zeros there.
  */
@@ -13,8 +15,13 @@
 #include "base/mem.h"
 #include "kern/cpu/device.h"
 
-#define ATT_TILE  32 /* positions */
-#define ATT_QUERY 32 /* query heads that go through a tile together, at most */
+#define ATT_TILE   64   /* positions */
+#define ATT_PART   1024 /* positions whose sums are made by themselves, then merged */
+#define ATT_QUERY  64   /* query heads that go through a tile together, at most */
+#define ATT_DIRECT 8    /* so many at most read the pages themselves */
+#define ATT_SPLIT  16   /* so many at most have their parts walked side by side */
+
+#define LOG2_E 1.44269504f
 
 /* ---- rotation -------------------------------------------------------------------------- */
 
@@ -71,90 +78,70 @@ void cpu_rope(struct kern_dev *dev, kern_ref x, const struct kern_rope *r) {
     }
 }
 
-/* ---- the cache ------------------------------------------------------------------------- */
+/* ---- scratch --------------------------------------------------------------------------- */
 
-struct store_job {
-    struct cpu_dev *d;
-    int layer;
-    const float *k, *v;
-};
-
-static void store_token(void *arg, int t, int thread) {
-    const struct store_job *j = arg;
-    const struct kern_dev *d = &j->d->host;
-    const struct step *s = d->step;
-    int dh = d->kv.d_head, page = host_page(d, s->seq[t], s->pos[t]);
-    size_t at = (size_t)(s->pos[t] % d->kv.page_tok) * (size_t)dh;
-    (void)thread;
-    for (int h = 0; h < d->kv.n_kv; h++) {
-        size_t from = ((size_t)t * (size_t)d->kv.n_kv + (size_t)h) * (size_t)dh;
-        void *k = host_kv_at(d, j->layer, 0, h, page), *v = host_kv_at(d, j->layer, 1, h, page);
-        if (d->kv.type == DT_F32) {
-            memcpy((float *)k + at, j->k + from, (size_t)dh * sizeof(float));
-            memcpy((float *)v + at, j->v + from, (size_t)dh * sizeof(float));
-        } else {
-            j->d->micro.f32_to_f16(j->k + from, (f16_t *)k + at, dh);
-            j->d->micro.f32_to_f16(j->v + from, (f16_t *)v + at, dh);
-        }
-    }
-}
-
-void cpu_kv_store(struct kern_dev *dev, int layer, kern_ref k, kern_ref v) {
-    int n = dev->step->n_tok;
-    size_t width = (size_t)dev->kv.n_kv * (size_t)dev->kv.d_head;
-    struct store_job job = {(struct cpu_dev *)dev, layer, host_at(dev, k, (size_t)n * width),
-                            host_at(dev, v, (size_t)n * width)};
-    if ((size_t)n * width > SERIAL_FLOATS) {
-        pool_run(dev->pool, store_token, &job, n);
-        return;
-    }
-    for (int t = 0; t < n; t++) {
-        store_token(&job, t, 0);
-    }
-}
-
-/* ---- attention ------------------------------------------------------------------------- */
-
-/* A thread's scratch, all rows padded to a multiple of 8 floats with zeros. */
+/* A thread's scratch. dim: d_head, padded to a multiple of 16 with zeros. */
 struct att_scratch {
-    float *q, *y;              /* [ATT_QUERY, dim] */
-    float *k, *v;              /* [ATT_TILE, dim] */
+    float *q, *y, *sum;        /* [ATT_QUERY, dim] queries, a part's mixed values, all parts' */
+    float *k, *v;              /* [dim, ATT_TILE], [ATT_TILE, dim] */
     float *s;                  /* [ATT_QUERY, ATT_TILE] */
-    float *top, *total, *keep; /* [ATT_QUERY] */
+    float *lane;               /* [ATT_QUERY, 16] */
+    float *top, *total, *keep; /* [ATT_QUERY]; top of a part, total and all_top of all parts */
+    float *all_top;
+    int *from, *to; /* [ATT_QUERY] */
 };
 
-static size_t att_floats(int dim) {
-    size_t row = (size_t)micro_pad8(dim);
-    return row * (2 * ATT_QUERY + 2 * ATT_TILE) + ATT_QUERY * (ATT_TILE + 3);
+static size_t pad16(int n) {
+    return ((size_t)n + 15) / 16 * 16;
 }
 
-static struct att_scratch att_scratch(float *p, int dim) {
+static size_t att_floats(int d_head) {
+    return pad16(d_head) * (3 * ATT_QUERY + 2 * ATT_TILE) + ATT_QUERY * (ATT_TILE + 16 + 6);
+}
+
+static struct att_scratch att_scratch(const struct cpu_dev *d, int thread) {
     struct att_scratch a;
-    size_t row = (size_t)micro_pad8(dim);
-    a.q = p;
+    size_t row = pad16(d->host.kv.d_head);
+    a.q = (float *)(void *)(d->att + (size_t)thread * d->att_bytes);
     a.y = a.q + row * ATT_QUERY;
-    a.k = a.y + row * ATT_QUERY;
+    a.sum = a.y + row * ATT_QUERY;
+    a.k = a.sum + row * ATT_QUERY;
     a.v = a.k + row * ATT_TILE;
     a.s = a.v + row * ATT_TILE;
-    a.top = a.s + ATT_QUERY * ATT_TILE;
+    a.lane = a.s + ATT_QUERY * ATT_TILE;
+    a.top = a.lane + ATT_QUERY * 16;
     a.total = a.top + ATT_QUERY;
     a.keep = a.total + ATT_QUERY;
+    a.all_top = a.keep + ATT_QUERY;
+    a.from = (int *)(void *)(a.all_top + ATT_QUERY);
+    a.to = a.from + ATT_QUERY;
     return a;
 }
 
-enum { N_PART = 4 };
+/* Where parts are walked side by side: sums of each, [item, part, query] of the floats below. */
+static size_t split_floats(const struct kern_kv *kv) {
+    return pad16(kv->d_head) + 2; /* mixed values, top, total */
+}
+
+static size_t split_parts(const struct kern_kv *kv) {
+    return (size_t)kv->n_page * (size_t)kv->page_tok / ATT_PART + 1;
+}
+
+enum { N_PART = 5 };
 
 /* The one list of scratch, for telling and for taking. */
 static uint64_t list_parts(struct cpu_dev *d, const struct kern_kv *kv,
                            struct cpu_part part[N_PART]) {
-    size_t n_tok = (size_t)d->host.max_tok;
+    size_t n_tok = (size_t)d->host.max_tok, n_thread = (size_t)d->host.n_thread;
     d->rope_cap = n_tok * (size_t)kv->d_head / 2;
     d->att_bytes = (att_floats(kv->d_head) * sizeof(float) + 63) / 64 * 64;
     const struct cpu_part list[N_PART] = {
         {(void **)&d->rope_cos, d->rope_cap * sizeof(float)},
         {(void **)&d->rope_sin, d->rope_cap * sizeof(float)},
-        {(void **)&d->att, (size_t)d->host.n_thread * d->att_bytes},
+        {(void **)&d->att, n_thread * d->att_bytes},
         {(void **)&d->span, (n_tok + 1) * sizeof *d->span},
+        {(void **)&d->split,
+         n_thread * 2 * ATT_SPLIT * split_parts(kv) * split_floats(kv) * sizeof(float)},
     };
     memcpy(part, list, sizeof list);
     return cpu_parts_bytes(part, N_PART);
@@ -171,33 +158,121 @@ enum err_code cpu_attention_ready(struct cpu_dev *d, const struct kern_kv *kv, s
     return cpu_parts_take(part, N_PART, "attention", e);
 }
 
+/* ---- the cache ------------------------------------------------------------------------- */
+
+struct store_job {
+    struct cpu_dev *d;
+    int layer;
+    const float *x[2]; /* [n_tok, n_kv * d_head] keys, values */
+};
+
+/* Writes n numbers from place `at` on, `step` apart. */
+static void put_f16(const f16_t *x, int n, f16_t *to, int step) {
+    for (int i = 0; i < n; i++) {
+        to[(size_t)i * (size_t)step] = x[i];
+    }
+}
+
+/* One token's keys (value = 0) or values of one head, by way of scratch. */
+static void store_row(const struct cpu_dev *d, const struct host_kv *to, int value, int place,
+                      const float *x, const struct att_scratch *s) {
+    int dh = d->host.kv.d_head, page_tok = d->host.kv.page_tok, groups = host_kv_groups(dh);
+    void *row = s->q;
+    bf16_t *scale = (void *)s->y;
+    size_t at = value ? (size_t)place * (size_t)dh : (size_t)place;
+    int step = value ? 1 : page_tok;
+    if (d->host.kv.type == DT_F32) {
+        for (int i = 0; i < dh; i++) {
+            ((float *)to->v)[at + (size_t)i * (size_t)step] = x[i];
+        }
+    } else if (d->host.kv.type == DT_F16) {
+        d->micro.f32_to_f16(x, row, dh);
+        put_f16(row, dh, (f16_t *)to->v + at, step);
+    } else {
+        host_kv_quantize(x, dh, row, scale);
+        for (int i = 0; i < dh; i++) {
+            ((int8_t *)to->v)[at + (size_t)i * (size_t)step] = ((int8_t *)row)[i];
+        }
+        for (int g = 0; g < groups; g++) {
+            to->scale[value ? place * groups + g : g * page_tok + place] = scale[g];
+        }
+    }
+}
+
+/* All tokens of one head: neighbours share cache lines, which two threads would fight for. */
+static void store_head(void *arg, int item, int thread) {
+    const struct store_job *j = arg;
+    const struct kern_dev *d = &j->d->host;
+    const struct step *s = d->step;
+    int value = item / d->kv.n_kv, head = item % d->kv.n_kv;
+    struct att_scratch scratch = att_scratch(j->d, thread);
+    for (int t = 0; t < s->n_tok; t++) {
+        size_t from = ((size_t)t * (size_t)d->kv.n_kv + (size_t)head) * (size_t)d->kv.d_head;
+        int page = host_page(d, s->seq[t], s->pos[t]);
+        struct host_kv to = host_kv_at(d, j->layer, value, head, page);
+        store_row(j->d, &to, value, s->pos[t] % d->kv.page_tok, j->x[value] + from, &scratch);
+    }
+}
+
+void cpu_kv_store(struct kern_dev *dev, int layer, kern_ref k, kern_ref v) {
+    int n = dev->step->n_tok;
+    size_t width = (size_t)dev->kv.n_kv * (size_t)dev->kv.d_head;
+    struct store_job job = {
+        (struct cpu_dev *)dev,
+        layer,
+        {host_at(dev, k, (size_t)n * width), host_at(dev, v, (size_t)n * width)}};
+    if ((size_t)n * width > SERIAL_FLOATS) {
+        pool_run(dev->pool, store_head, &job, 2 * dev->kv.n_kv);
+        return;
+    }
+    for (int h = 0; h < 2 * dev->kv.n_kv; h++) {
+        store_head(&job, h, 0);
+    }
+}
+
+/* ---- the walk -------------------------------------------------------------------------- */
+
 struct attend_job {
     const struct cpu_dev *d;
     const struct kern_attend *a;
     const float *q;
     float *y;
-    int n_span; /* runs of tokens that attend together: d->span[i]..d->span[i + 1] */
-    int n_part; /* parts of a KV head's query heads */
-    int n_head; /* query heads in a part */
+    enum micro_kv type;
+    float scale; /* of q: scores are exponents of two */
+    float cap;   /* of such scores; 0: none */
+    bool whole;  /* heads and pages are whole registers: micro-kernels may read the pages */
+    int n_span;  /* runs of tokens that attend together: d->span[i]..d->span[i + 1] */
+    int n_share; /* shares of a KV head's query heads */
+    int n_head;  /* query heads in a share */
+    int n_part;  /* parts walked side by side; 0: each item walks all of its parts */
 };
 
 /* What one item works on: tokens t0..t1 and query heads h0..h1 of one KV head. Query i of the
  * item is head h0 + i % heads of token t0 + i / heads. */
 struct att_item {
     int t0, t1, h0, h1, kv_head;
-    int n_q, dim; /* dim: padded */
+    int n_q, dim;   /* dim: padded */
+    int first, end; /* positions that any of them attends to, from a tile's start */
 };
+
+static int item_count(const struct attend_job *j) {
+    return j->n_span * j->a->n_kv * j->n_share;
+}
 
 static struct att_item item_of(const struct attend_job *j, int item) {
     const struct kern_attend *a = j->a;
-    int per_span = a->n_kv * j->n_part, group = a->n_head / a->n_kv;
+    const struct step *s = j->d->host.step;
+    int per_span = a->n_kv * j->n_share, group = a->n_head / a->n_kv;
     int span = j->n_span - 1 - item / per_span; /* the longest walks first */
-    int kv_head = item % per_span / j->n_part, part = item % j->n_part;
+    int kv_head = item % per_span / j->n_share, share = item % j->n_share;
     struct att_item it = {.t0 = j->d->span[span], .t1 = j->d->span[span + 1], .kv_head = kv_head};
-    it.h0 = kv_head * group + part * j->n_head;
+    it.h0 = kv_head * group + share * j->n_head;
     it.h1 = it.h0 + j->n_head < (kv_head + 1) * group ? it.h0 + j->n_head : (kv_head + 1) * group;
     it.n_q = (it.t1 - it.t0) * (it.h1 - it.h0);
-    it.dim = (int)micro_pad8(a->d_head);
+    it.dim = (int)pad16(a->d_head);
+    it.end = s->pos[it.t1 - 1] + 1;
+    int low = a->window > 0 ? s->pos[it.t0] + 1 - a->window : 0;
+    it.first = low > 0 ? low / ATT_TILE * ATT_TILE : 0;
     return it;
 }
 
@@ -208,103 +283,281 @@ static size_t query_at(const struct attend_job *j, const struct att_item *it, in
     return (token * (size_t)j->a->n_head + head) * (size_t)j->a->d_head;
 }
 
-/* Widens n rows of a page, from place `at` on, into rows of dim floats. */
-static void rows_widen(const struct attend_job *j, const void *page, size_t at, int n, int dim,
-                       float *to) {
-    int dh = j->a->d_head;
-    if (j->d->host.kv.type == DT_F16 && dim == dh) { /* no padding: all at once */
-        j->d->micro.f16_to_f32((const f16_t *)page + at, to, n * dh);
-        return;
-    }
-    for (int i = 0; i < n; i++, at += (size_t)dh, to += dim) {
-        if (j->d->host.kv.type == DT_F32) {
-            memcpy(to, (const float *)page + at, (size_t)dh * sizeof *to);
-        } else {
-            j->d->micro.f16_to_f32((const f16_t *)page + at, to, dh);
-        }
-    }
-}
-
-/* Widens positions p0..p0+n of the cache into k and v, a page's at a time. */
-static void tile_fetch(const struct attend_job *j, const struct att_item *it, int p0, int n,
-                       const struct att_scratch *s) {
+/* Keys (value = 0) or values from position p on, as they lie in its page. */
+static struct micro_rows rows_of(const struct attend_job *j, const struct att_item *it, int value,
+                                 int p) {
     const struct kern_dev *d = &j->d->host;
-    int seq = d->step->seq[it->t0], run;
-    for (int p = p0; p < p0 + n; p += run) {
-        int page = host_page(d, seq, p), place = p % d->kv.page_tok;
-        size_t at = (size_t)place * (size_t)j->a->d_head, to = (size_t)(p - p0) * (size_t)it->dim;
-        run = d->kv.page_tok - place < p0 + n - p ? d->kv.page_tok - place : p0 + n - p;
-        for (int value = 0; value < 2; value++) {
-            const void *from = host_kv_at(d, j->a->layer, value, it->kv_head, page);
-            rows_widen(j, from, at, run, it->dim, (value ? s->v : s->k) + to);
+    int dh = d->kv.d_head, place = p % d->kv.page_tok;
+    struct host_kv kv =
+        host_kv_at(d, j->a->layer, value, it->kv_head, host_page(d, d->step->seq[it->t0], p));
+    size_t at = value ? (size_t)place * (size_t)dh : (size_t)place;
+    size_t size = d->kv.type == DT_F32 ? 4 : d->kv.type == DT_F16 ? 2 : 1;
+    size_t scale_at = (size_t)(value ? place * host_kv_groups(dh) : place);
+    return (struct micro_rows){.v = (const char *)kv.v + at * size,
+                               .scale = kv.scale ? kv.scale + scale_at : NULL,
+                               .step = value ? dh : d->kv.page_tok};
+}
+
+/* The same, and what follows: the walk's next run of positions. */
+static struct micro_rows rows_ahead(const struct attend_job *j, const struct att_item *it,
+                                    int value, int p, int next) {
+    struct micro_rows r = rows_of(j, it, value, p);
+    r.ahead = next < it->end ? rows_of(j, it, value, next).v : NULL;
+    return r;
+}
+
+/* Positions from p on that lie in one page, up to `end`. */
+static int run_of(const struct attend_job *j, int p, int end) {
+    int left = j->d->host.kv.page_tok - p % j->d->host.kv.page_tok;
+    return left < end - p ? left : end - p;
+}
+
+static float number_of(const struct attend_job *j, const struct micro_rows *r, size_t at,
+                       size_t scale_at) {
+    return j->type == MICRO_KV_F32 ? ((const float *)r->v)[at]
+           : j->type == MICRO_KV_F16
+               ? f32_from_f16(((const f16_t *)r->v)[at])
+               : (float)((const int8_t *)r->v)[at] * f32_from_bf16(r->scale[scale_at]);
+}
+
+/* Widens positions p..p+n of the cache into k and v, number by number: for pages and heads that are
+ * no whole registers. */
+static void widen_slowly(const struct attend_job *j, const struct att_item *it, int p0, int n,
+                         const struct att_scratch *s) {
+    int dh = j->a->d_head;
+    for (int p = p0; p < p0 + n; p++) {
+        struct micro_rows k = rows_of(j, it, 0, p), v = rows_of(j, it, 1, p);
+        for (int i = 0; i < dh; i++) {
+            size_t g = (size_t)(i / DTYPE_KV_GROUP);
+            s->k[i * ATT_TILE + p - p0] =
+                number_of(j, &k, (size_t)i * (size_t)k.step, g * (size_t)k.step);
+            s->v[(p - p0) * it->dim + i] = number_of(j, &v, (size_t)i, g);
         }
     }
 }
 
-/* Scores of one tile to weights: sets s, and how much of the sums so far is kept. */
-static void tile_softmax(const struct attend_job *j, const struct att_item *it, int p0, int n,
-                         const struct att_scratch *s) {
-    const struct micro *m = &j->d->micro;
+static int up16(int n) {
+    return (n + 15) / 16 * 16;
+}
+
+/* Widens positions p0..p0+n into k and v, a page's at a time. Past n, k holds anything. */
+static void widen(const struct attend_job *j, const struct att_item *it, int p0, int n,
+                  const struct att_scratch *s) {
+    const struct micro_att *m = &j->d->micro.att[j->type];
+    for (int p = p0, run; p < p0 + n; p += run) {
+        struct micro_rows k = rows_of(j, it, 0, p), v = rows_of(j, it, 1, p);
+        run = run_of(j, p, p0 + n);
+        m->keys(&k, j->a->d_head, up16(run), s->k + (p - p0), ATT_TILE);
+        m->values(&v, it->dim, run, s->v + (size_t)(p - p0) * (size_t)it->dim);
+    }
+}
+
+/* Which positions of the tile at p0 count for each query. */
+static void tile_bounds(const struct attend_job *j, const struct att_item *it, int p0, int n,
+                        const struct att_scratch *s) {
     int heads = it->h1 - it->h0, window = j->a->window;
     for (int i = 0; i < it->n_q; i++) {
         int pos = j->d->host.step->pos[it->t0 + i / heads];
         int first = window > 0 && pos + 1 > window ? pos + 1 - window : 0;
-        int from = first > p0 ? first - p0 : 0, to = pos + 1 - p0 < n ? pos + 1 - p0 : n;
-        float *row = s->s + i * ATT_TILE;
-        s->keep[i] = 1.0f;
-        if (from >= to) { /* nothing here for this query */
-            memset(row, 0, (size_t)n * sizeof *row);
-            continue;
-        }
-        for (int p = 0; p < from; p++) {
-            row[p] = -INFINITY;
-        }
-        for (int p = to; p < n; p++) {
-            row[p] = -INFINITY;
-        }
-        float top = m->max(row, n);
-        if (top > s->top[i]) {
-            s->keep[i] = micro_exp(s->top[i] - top);
-            s->top[i] = top;
-        }
-        float sum = m->exp_sum(row, n, s->top[i]);
-        s->total[i] = s->total[i] * s->keep[i] + sum;
+        s->from[i] = first > p0 ? first - p0 : 0;
+        s->to[i] = pos + 1 - p0 < n ? pos + 1 - p0 : n;
     }
 }
 
+/* Scores of n positions, capped where the model wants that, become weights. */
+static void tile_weigh(const struct attend_job *j, const struct att_item *it, int n,
+                       const struct att_scratch *s) {
+    const struct micro *m = &j->d->micro;
+    for (int i = 0; j->cap > 0 && i < it->n_q; i++) {
+        m->softcap(s->s + i * ATT_TILE, n, j->cap);
+    }
+    m->softmax(s->s, ATT_TILE, it->n_q, up16(n), s->from, s->to, s->top, s->lane, s->keep);
+}
+
+/* Few queries: keys and values pass through registers, straight from their pages. */
+static void tile_direct(const struct attend_job *j, const struct att_item *it, int p0, int n,
+                        const struct att_scratch *s) {
+    const struct micro_att *m = &j->d->micro.att[j->type];
+    int dh = j->a->d_head, end = p0 + n;
+    for (int p = p0, run; p < end; p += run) {
+        run = run_of(j, p, end);
+        struct micro_rows k = rows_ahead(j, it, 0, p, p + run);
+        m->scores(s->q, it->n_q, dh, &k, up16(run), s->s + (p - p0), ATT_TILE);
+    }
+    tile_weigh(j, it, n, s);
+    const float *keep = s->keep;
+    for (int p = p0, run; p < end; p += run, keep = NULL) {
+        run = run_of(j, p, end);
+        struct micro_rows v = rows_ahead(j, it, 1, p, p + run);
+        m->mix(s->y, it->n_q, dh, keep, s->s + (p - p0), ATT_TILE, &v, run);
+    }
+}
+
+/* Many queries: the tile is widened once for all of them. */
+static void tile_widened(const struct attend_job *j, const struct att_item *it, int p0, int n,
+                         const struct att_scratch *s) {
+    const struct micro_att *m = &j->d->micro.att[MICRO_KV_F32];
+    const struct micro_rows k = {.v = s->k, .step = ATT_TILE}, v = {.v = s->v, .step = it->dim};
+    if (j->whole && j->type != MICRO_KV_F32) {
+        widen(j, it, p0, n, s);
+    } else {
+        widen_slowly(j, it, p0, n, s);
+    }
+    m->scores(s->q, it->n_q, it->dim, &k, up16(n), s->s, ATT_TILE);
+    tile_weigh(j, it, n, s);
+    m->mix(s->y, it->n_q, it->dim, s->keep, s->s, ATT_TILE, &v, n);
+}
+
+/* One part of the positions, by itself: y, top and the lanes of the total. */
+static void walk_part(const struct attend_job *j, const struct att_item *it, int part,
+                      const struct att_scratch *s) {
+    int p = part * ATT_PART, end = p + ATT_PART < it->end ? p + ATT_PART : it->end;
+    bool direct = j->whole && (it->n_q <= ATT_DIRECT || j->type == MICRO_KV_F32);
+    memset(s->y, 0, (size_t)it->n_q * (size_t)it->dim * sizeof(float));
+    memset(s->lane, 0, (size_t)it->n_q * 16 * sizeof(float));
+    for (int i = 0; i < it->n_q; i++) {
+        s->top[i] = -INFINITY;
+    }
+    for (p = it->first > p ? it->first : p; p < end; p += ATT_TILE) {
+        int n = end - p < ATT_TILE ? end - p : ATT_TILE;
+        if (host_cancelled(&j->d->host)) {
+            return;
+        }
+        tile_bounds(j, it, p, n, s);
+        (direct ? tile_direct : tile_widened)(j, it, p, n, s);
+    }
+}
+
+static void load_queries(const struct attend_job *j, const struct att_item *it,
+                         const struct att_scratch *s) {
+    int dh = j->a->d_head;
+    for (int i = 0; i < it->n_q; i++) {
+        const float *q = j->q + query_at(j, it, i);
+        for (int d = 0; d < it->dim; d++) {
+            s->q[i * it->dim + d] = d < dh ? q[d] * j->scale : 0;
+        }
+    }
+    if (it->dim > dh) { /* what no page has: padding */
+        memset(s->k + dh * ATT_TILE, 0, (size_t)(it->dim - dh) * ATT_TILE * sizeof(float));
+        memset(s->v, 0, (size_t)it->dim * ATT_TILE * sizeof(float));
+    }
+}
+
+static float total_of(const float lane[16]) {
+    float sum[8];
+    for (int i = 0; i < 8; i++) {
+        sum[i] = lane[i] + lane[i + 8];
+    }
+    return micro_sum8(sum);
+}
+
+/* Adds a part's sums to those of the parts before it. A part without positions, whose total is
+ * zero, leaves no trace, and the first with some is taken as it is. */
+static void merge(float *y, float *top, float *total, const float *part_y, float part_top,
+                  float part_total, int dim) {
+    if (part_total == 0) {
+        return;
+    }
+    if (*total == 0) {
+        memcpy(y, part_y, (size_t)dim * sizeof *y);
+        *top = part_top;
+        *total = part_total;
+        return;
+    }
+    float most = part_top > *top ? part_top : *top;
+    float a = micro_exp2(*top - most), b = micro_exp2(part_top - most);
+    for (int i = 0; i < dim; i++) {
+        y[i] = y[i] * a + part_y[i] * b;
+    }
+    *top = most;
+    *total = *total * a + part_total * b;
+}
+
+static void put_result(const struct attend_job *j, const struct att_item *it, int i,
+                       const float *sum, float total) {
+    float *y = j->y + query_at(j, it, i), inv = 1.0f / total;
+    for (int k = 0; k < j->a->d_head; k++) {
+        y[k] = sum[k] * inv;
+    }
+}
+
+/* All parts of an item, one after the other. */
 static void attend_item(void *arg, int item, int thread) {
     const struct attend_job *j = arg;
-    const struct micro *m = &j->d->micro;
-    const struct step *step = j->d->host.step;
     struct att_item it = item_of(j, item);
-    struct att_scratch s =
-        att_scratch((float *)(j->d->att + (size_t)thread * j->d->att_bytes), j->a->d_head);
-    int dh = j->a->d_head, window = j->a->window;
-    /* Padding must be zero: what is there is left from another model's shape at worst. */
-    memset(s.q, 0, (size_t)it.dim * (2 * ATT_QUERY + 2 * ATT_TILE) * sizeof(float));
-    for (int i = 0; i < it.n_q; i++) {
-        memcpy(s.q + i * it.dim, j->q + query_at(j, &it, i), (size_t)dh * sizeof(float));
-        s.top[i] = -INFINITY;
-        s.total[i] = 0;
-    }
-    int end = step->pos[it.t1 - 1] + 1, low = step->pos[it.t0] + 1 - window;
-    int p = window > 0 && low > 0 ? low / ATT_TILE * ATT_TILE : 0;
-    for (; p < end && !host_cancelled(&j->d->host); p += ATT_TILE) {
-        int n = end - p < ATT_TILE ? end - p : ATT_TILE;
-        tile_fetch(j, &it, p, n, &s);
-        m->scores(s.q, it.n_q, s.k, n, it.dim, j->a->scale, s.s, ATT_TILE);
-        for (int i = 0; j->a->cap > 0 && i < it.n_q; i++) {
-            m->softcap(s.s + i * ATT_TILE, n, j->a->cap);
-        }
-        tile_softmax(j, &it, p, n, &s);
-        m->mix(s.y, it.dim, it.n_q, s.keep, s.s, ATT_TILE, s.v, n, it.dim);
-    }
-    for (int i = 0; i < it.n_q; i++) {
-        float *y = j->y + query_at(j, &it, i), inv = 1.0f / s.total[i];
-        for (int k = 0; k < dh; k++) {
-            y[k] = s.y[i * it.dim + k] * inv;
+    struct att_scratch s = att_scratch(j->d, thread);
+    load_queries(j, &it, &s);
+    memset(s.total, 0, (size_t)it.n_q * sizeof(float));
+    for (int part = it.first / ATT_PART; part * ATT_PART < it.end; part++) {
+        walk_part(j, &it, part, &s);
+        for (int i = 0; i < it.n_q; i++) {
+            size_t at = (size_t)i * (size_t)it.dim;
+            merge(s.sum + at, &s.all_top[i], &s.total[i], s.y + at, s.top[i],
+                  total_of(s.lane + i * 16), it.dim);
         }
     }
+    for (int i = 0; i < it.n_q; i++) {
+        put_result(j, &it, i, s.sum + (size_t)i * (size_t)it.dim, s.total[i]);
+    }
+}
+
+/* ---- parts side by side ---------------------------------------------------------------- */
+
+static float *split_at(const struct attend_job *j, int item, int part, int i) {
+    size_t slot = ((size_t)item * (size_t)j->n_part + (size_t)part) * ATT_SPLIT + (size_t)i;
+    return j->d->split + slot * split_floats(&j->d->host.kv);
+}
+
+/* One part of an item. */
+static void split_item(void *arg, int index, int thread) {
+    const struct attend_job *j = arg;
+    int item = index / j->n_part, part = index % j->n_part;
+    struct att_item it = item_of(j, item);
+    struct att_scratch s = att_scratch(j->d, thread);
+    if (part * ATT_PART >= it.end || (part + 1) * ATT_PART <= it.first) {
+        return;
+    }
+    load_queries(j, &it, &s);
+    walk_part(j, &it, part, &s);
+    for (int i = 0; i < it.n_q; i++) {
+        float *to = split_at(j, item, part, i);
+        memcpy(to + 2, s.y + (size_t)i * (size_t)it.dim, (size_t)it.dim * sizeof *to);
+        to[0] = s.top[i];
+        to[1] = total_of(s.lane + i * 16);
+    }
+}
+
+/* The parts of an item, merged in their order. */
+static void merge_item(void *arg, int item, int thread) {
+    const struct attend_job *j = arg;
+    struct att_item it = item_of(j, item);
+    struct att_scratch s = att_scratch(j->d, thread);
+    for (int i = 0; i < it.n_q; i++) {
+        float top = 0, total = 0;
+        for (int part = it.first / ATT_PART; part * ATT_PART < it.end; part++) {
+            const float *from = split_at(j, item, part, i);
+            merge(s.sum, &top, &total, from + 2, from[0], from[1], it.dim);
+        }
+        put_result(j, &it, i, s.sum, total);
+    }
+}
+
+/* Parts that are worth walking side by side; 0 where the items are enough for the threads, have
+ * too many queries, or one part each. */
+static int parts_of(const struct attend_job *j) {
+    int most = 0;
+    if (item_count(j) >= 2 * j->d->host.n_thread) {
+        return 0;
+    }
+    for (int i = 0; i < item_count(j); i++) {
+        struct att_item it = item_of(j, i);
+        int n = (it.end + ATT_PART - 1) / ATT_PART;
+        most = n > most ? n : most;
+        if (it.n_q > ATT_SPLIT) {
+            return 0;
+        }
+    }
+    return most > 1 ? most : 0;
 }
 
 void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_attend *a) {
@@ -313,8 +566,14 @@ void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_
     size_t n = (size_t)s->n_tok * (size_t)a->n_head * (size_t)a->d_head;
     int group = a->n_head / a->n_kv;
     struct attend_job j = {.d = d, .a = a, .q = host_at(dev, q, n), .y = host_at(dev, y, n)};
+    j.type = dev->kv.type == DT_F32   ? MICRO_KV_F32
+             : dev->kv.type == DT_F16 ? MICRO_KV_F16
+                                      : MICRO_KV_I8;
+    j.scale = a->scale * LOG2_E; /* e^x = 2^(x / ln 2) */
+    j.cap = a->cap * LOG2_E;
+    j.whole = a->d_head % 16 == 0 && dev->kv.page_tok % 16 == 0;
     j.n_head = group < ATT_QUERY ? group : ATT_QUERY;
-    j.n_part = (group + j.n_head - 1) / j.n_head;
+    j.n_share = (group + j.n_head - 1) / j.n_head;
     int most = ATT_QUERY / j.n_head;
     for (int t = 0; t < s->n_tok; t++) { /* spans: neighbours in one sequence, at most `most` */
         if (t == 0 || s->seq[t] != s->seq[t - 1] || t - d->span[j.n_span - 1] == most) {
@@ -322,5 +581,11 @@ void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_
         }
     }
     d->span[j.n_span] = s->n_tok;
-    pool_run(dev->pool, attend_item, &j, j.n_span * a->n_kv * j.n_part);
+    j.n_part = parts_of(&j);
+    if (j.n_part > 0) {
+        pool_run(dev->pool, split_item, &j, item_count(&j) * j.n_part);
+        pool_run(dev->pool, merge_item, &j, item_count(&j));
+        return;
+    }
+    pool_run(dev->pool, attend_item, &j, item_count(&j));
 }

@@ -25,6 +25,7 @@ static void cpu_close(struct kern_dev *dev) {
     mem_free(d->rope_cos);
     mem_free(d->rope_sin);
     mem_free(d->att);
+    mem_free(d->split);
     mem_free(d->span);
     host_fini(dev);
     mem_free(d);

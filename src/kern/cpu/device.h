@@ -34,6 +34,7 @@ struct cpu_dev {
     kern_weight rope_freq;      /* whose angles they hold for this step; 0: nothing yet */
     float rope_scale;
     uint8_t *att; /* [n_thread] of att_bytes */
+    float *split; /* parts of walks that are walked side by side */
     size_t att_bytes;
     int32_t *span; /* [max_tok + 1] first tokens of the blocks that attend together */
 };

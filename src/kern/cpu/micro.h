@@ -112,6 +112,37 @@ struct micro_format {
     size_t panel_bytes, tile_bytes; /* for each 256 columns */
 };
 
+/* ---- attention -------------------------------------------------------------------------- */
+
+/* Keys or values of one head at neighbouring positions, in a page of the KV cache (kern.h) or in a
+ * tile of floats. Keys lie with positions side by side: key(d, p) is number d * step + p, and value
+ * (p, j) is number p * step + j. An int8 is multiplied by its group's scale, which is exact in f32:
+ * scale[d / 32 * step + p] of keys, scale[p * (groups of 32 in dim) + j / 32] of values. */
+struct micro_rows {
+    const void *v;
+    const bf16_t *scale; /* of int8 only */
+    int step;
+    const void *ahead; /* what will be read next, as large as this, to be fetched; or NULL */
+};
+
+enum micro_kv { MICRO_KV_F32, MICRO_KV_F16, MICRO_KV_I8, MICRO_KV_N };
+
+/* For one type of numbers. q has rows of dim floats, y too. Each sum is one chain of fma: no result
+ * depends on how many queries and positions there are. */
+struct micro_att {
+    /* s[i * s_step + p] = q[i] . key(p) from 0, d ascending; n_pos a multiple of 16 */
+    void (*scores)(const float *q, int n_q, int dim, const struct micro_rows *k, int n_pos,
+                   float *s, int s_step);
+    /* y[i] = y[i] * keep[i] (NULL: 1), plus s[i * s_step + p] * value(p), p ascending; dim a
+     * multiple of 16 */
+    void (*mix)(float *y, int n_q, int dim, const float *keep, const float *s, int s_step,
+                const struct micro_rows *v, int n_pos);
+    /* As floats: to[d * to_step + p] = key(d, p), n_pos a multiple of 16; to[p * dim + j] =
+     * value(p, j), dim a multiple of 16. NULL of f32. */
+    void (*keys)(const struct micro_rows *k, int dim, int n_pos, float *to, int to_step);
+    void (*values)(const struct micro_rows *v, int dim, int n_pos, float *to);
+};
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 struct micro {
@@ -140,28 +171,31 @@ struct micro {
     void (*rotate_pairs)(float *head, const float *cos, const float *sin, int half);
     void (*f32_to_f16)(const float *x, f16_t *y, int n);
     void (*f16_to_f32)(const f16_t *x, float *y, int n);
-    /* s[q * s_step + p] = scale * (q[q] . k[p]); q, k rows of dim floats, dim a multiple of 8 */
-    void (*scores)(const float *q, int n_q, const float *k, int n_pos, int dim, float scale,
-                   float *s, int s_step);
-    /* x[i] = exp(x[i] - top), returns the sum in 8 lanes */
-    float (*exp_sum)(float *x, int n, float top);
-    float (*max)(const float *x, int n); /* n >= 1 */
-    /* y[q] = y[q] * keep[q] + sum over p of s[q * s_step + p] * v[p], p ascending */
-    void (*mix)(float *y, int y_step, int n_q, const float *keep, const float *s, int s_step,
-                const float *v, int n_pos, int dim);
+    struct micro_att att[MICRO_KV_N];
+    /* Scores of n_q queries at n_pos positions, a multiple of 16, become weights: of row i those in
+     * [from[i], to[i]), zeros elsewhere. m = their maximum; where m > top: keep = 2^(top - m) and
+     * top = m; else keep = 1. s = 2^(s - top), and total[i * 16 + l] = total * keep, then plus s[p]
+     * for p = l, l + 16, ... A row where nothing counts has keep = 1 and is all zeros. */
+    void (*softmax)(float *s, int s_step, int n_q, int n_pos, const int *from, const int *to,
+                    float *top, float *total, float *keep);
 };
 
 /* exp with a relative error below 2e-7 for x in [-87, 88]; 0 below, exp(88.5) above. */
 float micro_exp(float x);
+/* 2^x with a relative error below 2e-7 for x in [-125, 0]; 0 below; not for x above. */
+float micro_exp2(float x);
 
 /* Fills the table with portable C. */
 void micro_init_c(struct micro *m);
+void micro_att_init_c(struct micro *m);
 #if defined(__x86_64__)
 /* Overwrites what AVX2, FMA and F16C do better; only where the processor has all three. */
 void micro_init_avx2(struct micro *m);
+void micro_att_init_avx2(struct micro *m);
 /* Overwrites what AVX-512 (F, BW, VL, DQ, VBMI) and VNNI do better, after micro_init_avx2. */
 void micro_init_avx512(struct micro *m);
 void micro_rows_init_avx512(struct micro *m);
+void micro_att_init_avx512(struct micro *m);
 #elif defined(__aarch64__)
 /* Overwrites what NEON does better, on every processor of aarch64. */
 void micro_init_neon(struct micro *m);

@@ -399,48 +399,6 @@ static void f16_to_f32_c(const f16_t *x, float *y, int n) {
     }
 }
 
-/* ---- attention ------------------------------------------------------------------------------ */
-
-static void scores_c(const float *q, int n_q, const float *k, int n_pos, int dim, float scale,
-                     float *s, int s_step) {
-    for (int i = 0; i < n_q; i++) {
-        for (int p = 0; p < n_pos; p++) {
-            s[i * s_step + p] = scale * dot_f32(q + i * dim, k + p * dim, dim);
-        }
-    }
-}
-
-static float exp_sum_c(float *x, int n, float top) {
-    float lane[8] = {0};
-    for (int i = 0; i < n; i++) {
-        x[i] = micro_exp(x[i] - top);
-        lane[i % 8] += x[i];
-    }
-    return micro_sum8(lane);
-}
-
-static float max_c(const float *x, int n) {
-    float m = x[0];
-    for (int i = 1; i < n; i++) {
-        m = x[i] > m ? x[i] : m;
-    }
-    return m;
-}
-
-static void mix_c(float *y, int y_step, int n_q, const float *keep, const float *s, int s_step,
-                  const float *v, int n_pos, int dim) {
-    for (int i = 0; i < n_q; i++) {
-        float *row = y + i * y_step;
-        for (int j = 0; j < dim; j++) {
-            float a = row[j] * keep[i];
-            for (int p = 0; p < n_pos; p++) {
-                a = fmaf(s[i * s_step + p], v[p * dim + j], a);
-            }
-            row[j] = a;
-        }
-    }
-}
-
 /* ---- the table ---------------------------------------------------------------------------------
  */
 
@@ -474,11 +432,8 @@ void micro_init_c(struct micro *m) {
         .rotate_pairs = rotate_pairs_c,
         .f32_to_f16 = f32_to_f16_c,
         .f16_to_f32 = f16_to_f32_c,
-        .scores = scores_c,
-        .exp_sum = exp_sum_c,
-        .max = max_c,
-        .mix = mix_c,
     };
+    micro_att_init_c(m);
     m->fmt[DT_Q4_0] = ENTRY_Q(q4_0);
     m->fmt[DT_Q4_1] = ENTRY_Q(q4_1);
     m->fmt[DT_Q5_0] = ENTRY_Q(q5_0);

@@ -1,4 +1,4 @@
-/* micro_rows_avx512.c: float weights, rows of floats and attention for processors with AVX-512.
+/* micro_rows_avx512.c: float weights and rows of floats for processors with AVX-512.
  *
  * Owns instructions, not arithmetic: see micro_avx512.c, which has the quantized weights. Sums keep
  * the definition's eight lanes: a register of sixteen holds those of two rows, or takes its two
@@ -164,28 +164,6 @@ static void act_mul_avx512(float *gate, const float *up, int n, enum kern_act ac
     }
 }
 
-static float exp_sum_avx512(float *x, int n, float top) {
-    __m256 sum = _mm256_setzero_ps();
-    __m512 t = _mm512_set1_ps(top);
-    for (int i = 0; i < n; i += 16) {
-        __mmask16 m = first(n - i);
-        __m512 e = exp16(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), t));
-        e = _mm512_maskz_mov_ps(m, e);
-        _mm512_mask_storeu_ps(x + i, m, e);
-        sum = _mm256_add_ps(sum, _mm512_castps512_ps256(e));
-        sum = _mm256_add_ps(sum, _mm512_extractf32x8_ps(e, 1));
-    }
-    return sum8(sum);
-}
-
-static float max_avx512(const float *x, int n) {
-    __m512 v = _mm512_set1_ps(x[0]);
-    for (int i = 0; i < n; i += 16) {
-        v = _mm512_mask_max_ps(v, first(n - i), _mm512_maskz_loadu_ps(first(n - i), x + i), v);
-    }
-    return _mm512_reduce_max_ps(v);
-}
-
 /* ---- half floats ------------------------------------------------------------------------- */
 
 static void f16_to_f32_avx512(const f16_t *x, float *y, int n) {
@@ -301,118 +279,6 @@ UNPACK_F(f32, DT_F32)
 UNPACK_F(f16, DT_F16)
 UNPACK_F(bf16, DT_BF16)
 
-/* ---- attention --------------------------------------------------------------------------- */
-
-/* Eight positions, of which n <= 8 are there, and n_q <= 4 queries. */
-INLINE void scores_block(int n_q, const float *q, const float *k, int n, int dim, float scale,
-                         float *s, int s_step) {
-    const float *row[8];
-    __m512 acc[4][4];
-    for (int i = 0; i < 8; i++) {
-        row[i] = k + (i < n ? i : n - 1) * dim;
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < n_q; i++) {
-        for (int j = 0; j < 4; j++) {
-            acc[i][j] = _mm512_setzero_ps();
-        }
-    }
-    for (int c = 0; c < dim; c += 8) {
-        __m512 v[4];
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-            v[j] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(row[2 * j] + c)),
-                                      _mm256_loadu_ps(row[2 * j + 1] + c), 1);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < n_q; i++) {
-            __m512 u = _mm512_broadcast_f32x8(_mm256_loadu_ps(q + i * dim + c));
-            for (int j = 0; j < 4; j++) {
-                acc[i][j] = _mm512_fmadd_ps(v[j], u, acc[i][j]);
-            }
-        }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < n_q; i++) {
-        __m256 sum = _mm256_mul_ps(_mm256_set1_ps(scale), sum8x8(acc[i]));
-        _mm256_mask_storeu_ps(s + i * s_step, (__mmask8)first(n), sum);
-    }
-}
-
-static void scores_avx512(const float *q, int n_q, const float *k, int n_pos, int dim, float scale,
-                          float *s, int s_step) {
-    for (int p = 0; p < n_pos; p += 8) {
-        const float *kp = k + p * dim;
-        int n = n_pos - p < 8 ? n_pos - p : 8, i = 0;
-        for (; i + 4 <= n_q; i += 4) {
-            scores_block(4, q + i * dim, kp, n, dim, scale, s + i * s_step + p, s_step);
-        }
-        switch (n_q - i) {
-        case 3: scores_block(3, q + i * dim, kp, n, dim, scale, s + i * s_step + p, s_step); break;
-        case 2: scores_block(2, q + i * dim, kp, n, dim, scale, s + i * s_step + p, s_step); break;
-        case 1: scores_block(1, q + i * dim, kp, n, dim, scale, s + i * s_step + p, s_step); break;
-        }
-    }
-}
-
-/* n_q <= 4 rows of y, 16 * n_v columns, those of `mask` in each sixteen. */
-INLINE void mix_block(int n_q, int n_v, __mmask16 mask, float *y, int y_step, const float *keep,
-                      const float *s, int s_step, const float *v, int n_pos, int dim) {
-    __m512 acc[4][4];
-#pragma GCC unroll 4
-    for (int i = 0; i < n_q; i++) {
-        for (int c = 0; c < n_v; c++) {
-            acc[i][c] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y + i * y_step + 16 * c),
-                                      _mm512_set1_ps(keep[i]));
-        }
-    }
-    for (int p = 0; p < n_pos; p++, v += dim) {
-        __m512 u[4];
-        for (int c = 0; c < n_v; c++) {
-            u[c] = _mm512_maskz_loadu_ps(mask, v + 16 * c);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < n_q; i++) {
-            __m512 w = _mm512_set1_ps(s[i * s_step + p]);
-            for (int c = 0; c < n_v; c++) {
-                acc[i][c] = _mm512_fmadd_ps(w, u[c], acc[i][c]);
-            }
-        }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < n_q; i++) {
-        for (int c = 0; c < n_v; c++) {
-            _mm512_mask_storeu_ps(y + i * y_step + 16 * c, mask, acc[i][c]);
-        }
-    }
-}
-
-INLINE void mix_rows(int n_q, float *y, int y_step, const float *keep, const float *s, int s_step,
-                     const float *v, int n_pos, int dim) {
-    int c = 0;
-    for (; c + 64 <= dim; c += 64) {
-        mix_block(n_q, 4, 0xffff, y + c, y_step, keep, s, s_step, v + c, n_pos, dim);
-    }
-    for (; c < dim; c += 16) {
-        mix_block(n_q, 1, first(dim - c), y + c, y_step, keep, s, s_step, v + c, n_pos, dim);
-    }
-}
-
-static void mix_avx512(float *y, int y_step, int n_q, const float *keep, const float *s, int s_step,
-                       const float *v, int n_pos, int dim) {
-    int i = 0;
-    for (; i + 4 <= n_q; i += 4) {
-        mix_rows(4, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
-    }
-    if (n_q - i >= 2) {
-        mix_rows(2, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
-        i += 2;
-    }
-    if (i < n_q) {
-        mix_rows(1, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
-    }
-}
-
 #define ENTRY_F(type, name)                                                                        \
     m->fmt[type].rows = ROWS_F;                                                                    \
     m->fmt[type].toks = TOKS_F;                                                                    \
@@ -428,8 +294,4 @@ void micro_rows_init_avx512(struct micro *m) {
     m->softcap = softcap_avx512;
     m->f32_to_f16 = f32_to_f16_avx512;
     m->f16_to_f32 = f16_to_f32_avx512;
-    m->scores = scores_avx512;
-    m->exp_sum = exp_sum_avx512;
-    m->max = max_avx512;
-    m->mix = mix_avx512;
 }

@@ -1,4 +1,4 @@
-/* micro_rows_neon.c: float weights, rows of floats and attention for every processor of aarch64.
+/* micro_rows_neon.c: float weights and rows of floats for every processor of aarch64.
  *
  * Owns instructions, not arithmetic: see micro_neon.c, which has the quantized weights. Eight lanes
  * are two registers. Refuses what compilers vectorize from micro_c.c as well: add and axpy.
@@ -218,37 +218,6 @@ static void softcap_neon(float *x, int n, float cap) {
     }
 }
 
-static float exp_sum_neon(float *x, int n, float top) {
-    static const uint32_t place[4] = {0, 1, 2, 3};
-    float32x4_t lane[2] = {vdupq_n_f32(0), vdupq_n_f32(0)};
-    for (int i = 0; i < n; i += 4) {
-        float32x4_t e = exp4(vsubq_f32(load_up_to(x + i, n - i), vdupq_n_f32(top)));
-        store_up_to(x + i, e, n - i);
-        uint32x4_t there = vcltq_u32(vld1q_u32(place), vdupq_n_u32((uint32_t)(n - i)));
-        e = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(e), there));
-        lane[i / 4 % 2] = vaddq_f32(lane[i / 4 % 2], e);
-    }
-    return sum8(lane[0], lane[1]);
-}
-
-/* The larger as C has it: a, unless b is larger, which NaN never is. */
-INLINE float32x4_t larger(float32x4_t a, float32x4_t b) {
-    return vbslq_f32(vcgtq_f32(b, a), b, a);
-}
-
-static float max_neon(const float *x, int n) {
-    float32x4_t v = vdupq_n_f32(x[0]);
-    int i = 0;
-    for (; i + 4 <= n; i += 4) {
-        v = larger(v, vld1q_f32(x + i));
-    }
-    for (; i < n; i++) {
-        v = larger(v, vdupq_n_f32(x[i]));
-    }
-    v = larger(v, vextq_f32(v, v, 2));
-    return vgetq_lane_f32(larger(v, vextq_f32(v, v, 1)), 0);
-}
-
 /* ---- sums of eight lanes ------------------------------------------------------------------- */
 
 #define DOT_ROWS 4
@@ -445,98 +414,6 @@ FORMAT_F(f32, DT_F32)
 FORMAT_F(f16, DT_F16)
 FORMAT_F(bf16, DT_BF16)
 
-/* ---- attention --------------------------------------------------------------------------- */
-
-/* n_q <= 3 queries. */
-INLINE void scores_rows(int n_q, const float *q, const float *k, int n_pos, int dim, float scale,
-                        float *s, int s_step) {
-    int p = 0;
-    for (; p + DOT_ROWS <= n_pos; p += DOT_ROWS) {
-        float32x4_t out[DOT_TOKS];
-        dots_x4(n_q, k + p * dim, dim, 8, q, dim, 8, dim, out);
-        for (int i = 0; i < n_q; i++) {
-            vst1q_f32(s + i * s_step + p, vmulq_n_f32(out[i], scale));
-        }
-    }
-    for (; p < n_pos; p++) {
-        for (int i = 0; i < n_q; i++) {
-            float dot;
-            gemv_rows(DT_F32, 1, (const uint8_t *)(k + p * dim), 0, q + i * dim, dim, &dot);
-            s[i * s_step + p] = scale * dot;
-        }
-    }
-}
-
-static void scores_neon(const float *q, int n_q, const float *k, int n_pos, int dim, float scale,
-                        float *s, int s_step) {
-    int i = 0;
-    for (; i + 3 <= n_q; i += 3) {
-        scores_rows(3, q + i * dim, k, n_pos, dim, scale, s + i * s_step, s_step);
-    }
-    if (n_q - i == 2) {
-        scores_rows(2, q + i * dim, k, n_pos, dim, scale, s + i * s_step, s_step);
-    } else if (n_q - i == 1) {
-        scores_rows(1, q + i * dim, k, n_pos, dim, scale, s + i * s_step, s_step);
-    }
-}
-
-/* n_q <= 4 rows of y, 4 * n_v columns. */
-INLINE void mix_block(int n_q, int n_v, float *y, int y_step, const float *keep, const float *s,
-                      int s_step, const float *v, int n_pos, int dim) {
-    float32x4_t acc[4][4];
-#pragma GCC unroll 4
-    for (int i = 0; i < n_q; i++) {
-        for (int c = 0; c < n_v; c++) {
-            acc[i][c] = vmulq_n_f32(vld1q_f32(y + i * y_step + 4 * c), keep[i]);
-        }
-    }
-    for (int p = 0; p < n_pos; p++, v += dim) {
-        float32x4_t u[4];
-#pragma GCC unroll 4
-        for (int c = 0; c < n_v; c++) {
-            u[c] = vld1q_f32(v + 4 * c);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < n_q; i++) {
-            for (int c = 0; c < n_v; c++) {
-                acc[i][c] = vfmaq_n_f32(acc[i][c], u[c], s[i * s_step + p]);
-            }
-        }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < n_q; i++) {
-        for (int c = 0; c < n_v; c++) {
-            vst1q_f32(y + i * y_step + 4 * c, acc[i][c]);
-        }
-    }
-}
-
-INLINE void mix_rows(int n_q, float *y, int y_step, const float *keep, const float *s, int s_step,
-                     const float *v, int n_pos, int dim) {
-    int c = 0;
-    for (; c + 16 <= dim; c += 16) {
-        mix_block(n_q, 4, y + c, y_step, keep, s, s_step, v + c, n_pos, dim);
-    }
-    if (c < dim) { /* dim is a multiple of 8 */
-        mix_block(n_q, 2, y + c, y_step, keep, s, s_step, v + c, n_pos, dim);
-    }
-}
-
-static void mix_neon(float *y, int y_step, int n_q, const float *keep, const float *s, int s_step,
-                     const float *v, int n_pos, int dim) {
-    int i = 0;
-    for (; i + 4 <= n_q; i += 4) {
-        mix_rows(4, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
-    }
-    if (n_q - i >= 2) {
-        mix_rows(2, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
-        i += 2;
-    }
-    if (i < n_q) {
-        mix_rows(1, y + i * y_step, y_step, keep + i, s + i * s_step, s_step, v, n_pos, dim);
-    }
-}
-
 /* ---- the table ------------------------------------------------------------------------------ */
 
 #define ENTRY_F(type, name)                                                                        \
@@ -557,8 +434,4 @@ void micro_rows_init_neon(struct micro *m) {
     m->rotate_pairs = rotate_pairs_neon;
     m->f32_to_f16 = f32_to_f16_neon;
     m->f16_to_f32 = f16_to_f32_neon;
-    m->scores = scores_neon;
-    m->exp_sum = exp_sum_neon;
-    m->max = max_neon;
-    m->mix = mix_neon;
 }

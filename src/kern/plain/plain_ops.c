@@ -182,6 +182,52 @@ void plain_rope(struct kern_dev *d, kern_ref x, const struct kern_rope *r) {
     }
 }
 
+/* Number i of place `row`, and its scale, in a head's keys or values. */
+static size_t kv_index(const struct kern_dev *d, int value, int row, int i) {
+    return value ? (size_t)row * (size_t)d->kv.d_head + (size_t)i
+                 : (size_t)i * (size_t)d->kv.page_tok + (size_t)row;
+}
+
+static size_t kv_scale_index(const struct kern_dev *d, int value, int row, int i) {
+    int g = i / DTYPE_KV_GROUP;
+    return value ? (size_t)(row * host_kv_groups(d->kv.d_head) + g)
+                 : (size_t)(g * d->kv.page_tok + row);
+}
+
+static void kv_put(const struct kern_dev *d, const struct host_kv *to, int value, int row,
+                   const float *x) {
+    int8_t q[DTYPE_KV_GROUP];
+    bf16_t scale;
+    for (int i = 0; i < d->kv.d_head; i++) {
+        size_t at = kv_index(d, value, row, i);
+        if (d->kv.type == DT_F32) {
+            ((float *)to->v)[at] = x[i];
+        } else if (d->kv.type == DT_F16) {
+            ((f16_t *)to->v)[at] = f16_from_f32(x[i]);
+        } else {
+            if (i % DTYPE_KV_GROUP == 0) {
+                int left = d->kv.d_head - i;
+                host_kv_quantize(x + i, left < DTYPE_KV_GROUP ? left : DTYPE_KV_GROUP, q, &scale);
+                to->scale[kv_scale_index(d, value, row, i)] = scale;
+            }
+            ((int8_t *)to->v)[at] = q[i % DTYPE_KV_GROUP];
+        }
+    }
+}
+
+static float kv_get(const struct kern_dev *d, const struct host_kv *from, int value, int row,
+                    int i) {
+    size_t at = kv_index(d, value, row, i);
+    if (d->kv.type == DT_F32) {
+        return ((const float *)from->v)[at];
+    }
+    if (d->kv.type == DT_F16) {
+        return f32_from_f16(((const f16_t *)from->v)[at]);
+    }
+    return (float)((const int8_t *)from->v)[at] *
+           f32_from_bf16(from->scale[kv_scale_index(d, value, row, i)]);
+}
+
 void plain_kv_store(struct kern_dev *d, int layer, kern_ref k, kern_ref v) {
     const struct step *s = d->step;
     size_t dh = (size_t)d->kv.d_head, width = (size_t)d->kv.n_kv * dh;
@@ -189,24 +235,13 @@ void plain_kv_store(struct kern_dev *d, int layer, kern_ref k, kern_ref v) {
                            host_at(d, v, (size_t)s->n_tok * width)};
     for (int t = 0; t < s->n_tok; t++) {
         int page = host_page(d, s->seq[t], s->pos[t]);
-        size_t at = (size_t)(s->pos[t] % d->kv.page_tok) * dh;
         for (int h = 0; h < 2 * d->kv.n_kv; h++) {
             int value = h / d->kv.n_kv, head = h % d->kv.n_kv;
-            const float *from = src[value] + (size_t)t * width + (size_t)head * dh;
-            void *to = host_kv_at(d, layer, value, head, page);
-            for (size_t i = 0; i < dh; i++) {
-                if (d->kv.type == DT_F32) {
-                    ((float *)to)[at + i] = from[i];
-                } else {
-                    ((f16_t *)to)[at + i] = f16_from_f32(from[i]);
-                }
-            }
+            struct host_kv to = host_kv_at(d, layer, value, head, page);
+            kv_put(d, &to, value, s->pos[t] % d->kv.page_tok,
+                   src[value] + (size_t)t * width + (size_t)head * dh);
         }
     }
-}
-
-static float kv_get(const struct kern_dev *d, const void *head, size_t i) {
-    return d->kv.type == DT_F32 ? ((const float *)head)[i] : f32_from_f16(((const f16_t *)head)[i]);
 }
 
 struct attend_job {
@@ -233,11 +268,10 @@ static void attend_head(void *arg, int item, int thread) {
     }
     float top = -INFINITY;
     for (int p = first; p <= pos; p++) {
-        const void *k = host_kv_at(d, a->layer, 0, kv_head, host_page(d, s->seq[t], p));
-        size_t at = (size_t)(p % d->kv.page_tok) * (size_t)dh;
+        struct host_kv k = host_kv_at(d, a->layer, 0, kv_head, host_page(d, s->seq[t], p));
         double sum = 0;
         for (int i = 0; i < dh; i++) {
-            sum += (double)q[i] * kv_get(d, k, at + (size_t)i);
+            sum += (double)q[i] * kv_get(d, &k, 0, p % d->kv.page_tok, i);
         }
         score[p] = (float)sum * a->scale;
         score[p] = a->cap > 0 ? softcap(score[p], a->cap) : score[p];
@@ -252,11 +286,10 @@ static void attend_head(void *arg, int item, int thread) {
         y[i] = 0;
     }
     for (int p = first; p <= pos; p++) {
-        const void *v = host_kv_at(d, a->layer, 1, kv_head, host_page(d, s->seq[t], p));
-        size_t at = (size_t)(p % d->kv.page_tok) * (size_t)dh;
+        struct host_kv v = host_kv_at(d, a->layer, 1, kv_head, host_page(d, s->seq[t], p));
         float weight = (float)(score[p] / total);
         for (int i = 0; i < dh; i++) {
-            y[i] += weight * kv_get(d, v, at + (size_t)i);
+            y[i] += weight * kv_get(d, &v, 1, p % d->kv.page_tok, i);
         }
     }
 }
