@@ -21,7 +21,7 @@
  * awake, short enough to be no burden to a neighbour. */
 #define SPIN_SECONDS 40e-6
 #define LINE         64
-#define SHARES       3 /* a thread takes one part in so many of its part of what is left */
+#define SHARES       2 /* a thread takes one part in so many of its part of what is left */
 
 struct worker {
     struct pool *pool;
@@ -36,11 +36,14 @@ struct busy {
 
 struct pool {
     _Alignas(LINE) _Atomic uint64_t state;
-    _Alignas(LINE) atomic_int done;     /* items finished */
-    _Alignas(LINE) _Atomic(pool_fn) fn; /* written by the caller between loops only */
+    _Atomic(pool_fn) fn; /* from here to counts: written between loops only */
     _Atomic(void *) arg;
     atomic_int n_item;
     atomic_int cpu;                   /* where the caller was when the loop began */
+    struct busy *busy;                /* [n_thread] */
+    double waited;                    /* mean over the threads, seconds */
+    bool counts;                      /* whether `busy` and `waited` are wanted */
+    _Alignas(LINE) atomic_int done;   /* items finished */
     _Alignas(LINE) atomic_int asleep; /* workers on `wake` */
     atomic_bool waiting;              /* the caller is on `finish` */
     atomic_bool stop;
@@ -50,9 +53,6 @@ struct pool {
     struct os_mutex *lock;
     struct os_cond *wake, *finish;
     struct worker *workers; /* [n_thread - 1] */
-    struct busy *busy;      /* [n_thread] */
-    bool counts;            /* changes between loops only */
-    double waited;          /* mean over the threads, seconds */
 };
 
 /* Takes the next items of the loop that is now open, *n of them; -1 if there are none. A share of
