@@ -53,7 +53,7 @@ class Compare(Case):
         turns = json.loads(read(speed))[0]["programs"][2]["turns"]
         mean = (turns[0]["decode"] + turns[1]["decode"]) / 2
         self.assertEqual(ours[7], f"{mean / 0.25:.2f} x one, {mean / 0.25:.2f} x two")
-        self.assertRegex(text, r"ign c \(cpu: c, 1 thread, .*\): ceilings [\d.]+ to ")
+        self.assertRegex(text, r"(?m)^- .*, ign c \(cpu: c, 1 thread, .*\): ceilings [\d.]+ to ")
 
         self.measure("--peer", f"one={peer}", "--cpu", "c", "--only", "kl", "--json", kl)
         *_, joined = self.rows(self.compare("--join", speed, kl))
