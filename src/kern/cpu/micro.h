@@ -200,6 +200,7 @@ void micro_att_init_avx512(struct micro *m);
 /* Overwrites what NEON does better, on every processor of aarch64. */
 void micro_init_neon(struct micro *m);
 void micro_rows_init_neon(struct micro *m);
+void micro_att_init_neon(struct micro *m);
 /* Overwrites what SDOT does better, after micro_init_neon; SMMLA, after micro_init_dotprod. */
 void micro_init_dotprod(struct micro *m);
 void micro_init_i8mm(struct micro *m);

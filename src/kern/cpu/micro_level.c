@@ -27,7 +27,7 @@ static const struct level levels[] = {
      {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vnni"},
      {micro_init_avx512, micro_rows_init_avx512, micro_att_init_avx512}},
 #elif defined(__aarch64__)
-    {"neon", "NEON", {"neon"}, {micro_init_neon, micro_rows_init_neon}},
+    {"neon", "NEON", {"neon"}, {micro_init_neon, micro_rows_init_neon, micro_att_init_neon}},
     {"dotprod", "dot products of bytes", {"dotprod"}, {micro_init_dotprod}},
     {"i8mm", "matrix products of bytes", {"i8mm"}, {micro_init_i8mm}},
 #endif
