@@ -29,11 +29,13 @@ struct plan_scratch {
 struct plan_model {
     char name[64];
     int n_layer, d_model, n_head, n_kv, d_head, d_ff, n_vocab, n_ctx;
-    int n_exp, n_used; /* 0, 0: dense */
-    bool tied;         /* the output matrix is the embedding table */
-    bool bias;         /* of q, k, v */
-    bool rope_table;   /* the file brings factors for the rotation */
-    bool is_file;      /* weights_bytes[file_quant] is a file's own; others would be made from it */
+    int n_exp, n_used;       /* 0, 0: dense */
+    bool tied;               /* the output matrix is the embedding table */
+    bool bias;               /* of q, k, v */
+    bool qk_norm, post_norm; /* norms of heads of q and k; after attention and feed-forward */
+    bool fused;              /* q, k, v are one matrix; gate and up another */
+    int n_factors;           /* lists of factors for the rotation that the file brings */
+    bool is_file; /* weights_bytes[file_quant] is a file's own; others would be made from it */
     enum plan_quant file_quant;
     char file_type[16]; /* as the file says it: "Q4_K_M"; "" */
     uint64_t n_param;
@@ -100,7 +102,7 @@ int plan_threads(const struct machine_cpu *c, int asked);
  * it but `scratch`, which depends on a back end: model_need_known has that too. ERR_NOTFOUND lists
  * the known names. */
 enum err_code plan_known(struct plan_model *model, const char *name, struct err *e);
-/* n_param, weights_bytes and active_bytes from the shape: the fields from n_layer to rope_table. */
+/* n_param, weights_bytes and active_bytes from the shape: the fields from n_layer to n_factors. */
 void plan_sizes(struct plan_model *model);
 
 const char *plan_quant_name(enum plan_quant q); /* "fp32", "fp16", "int8", "int4" */

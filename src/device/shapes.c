@@ -15,36 +15,83 @@
 /* ---- names ------------------------------------------------------------------------------------
  */
 
+/* What a model's tensors have beside the common ones. */
+enum shape_has {
+    TIED = 1,       /* the output matrix is the embedding table */
+    BIAS = 2,       /* of q, k, v */
+    QK_NORM = 4,    /* of heads of q and k */
+    POST_NORM = 8,  /* after attention and feed-forward */
+    FUSED = 16,     /* q, k, v are one matrix; gate and up another */
+    A_FACTORS = 32, /* lists of factors for the rotation, from here up */
+};
+#define FACTORS(n) ((n)*A_FACTORS)
+
 /* From each model's config.json. `alias`: other spellings, as plain() leaves them. */
 static const struct shape {
     const char *name, *alias;
     int n_layer, d_model, n_head, n_kv, d_head, d_ff, n_vocab, n_ctx, n_exp, n_used;
-    bool tied, bias, rope_table;
+    int has; /* sum of enum shape_has */
 } shapes[] = {
     /* clang-format off */
-    /*                      layer model head kv head    ff   vocab     ctx exp   tied bias rope */
+    /*               layer model head kv head    ff   vocab     ctx  exp */
+    {"llama2-7b", "llama2",
+                     32, 4096, 32, 32, 128, 11008,  32000,   4096, 0, 0, 0},
+    {"llama2-13b", "",
+                     40, 5120, 40, 40, 128, 13824,  32000,   4096, 0, 0, 0},
     {"llama3.1-8b", "llama38b llama31 llama3 llama8b",
-                               32, 4096, 32, 8, 128, 14336, 128256, 131072, 0, 0, 0, 0, 1},
-    {"llama3.2-1b", "llama1b", 16, 2048, 32, 8,  64,  8192, 128256, 131072, 0, 0, 1, 0, 1},
+                     32, 4096, 32,  8, 128, 14336, 128256, 131072, 0, 0, FACTORS(1)},
+    {"llama3.2-1b", "llama1b",
+                     16, 2048, 32,  8,  64,  8192, 128256, 131072, 0, 0, TIED + FACTORS(1)},
     {"llama3.2-3b", "llama32 llama3b",
-                               28, 3072, 24, 8, 128,  8192, 128256, 131072, 0, 0, 1, 0, 1},
-    {"mistral-7b", "mistral",  32, 4096, 32, 8, 128, 14336,  32768,  32768, 0, 0, 0, 0, 0},
+                     28, 3072, 24,  8, 128,  8192, 128256, 131072, 0, 0, TIED + FACTORS(1)},
+    {"llama3.3-70b", "llama33 llama370b llama3170b llama70b",
+                     80, 8192, 64,  8, 128, 28672, 128256, 131072, 0, 0, FACTORS(1)},
+    {"mistral-7b", "mistral",
+                     32, 4096, 32,  8, 128, 14336,  32768,  32768, 0, 0, 0},
     {"mixtral-8x7b", "mistral8x7b mixtral",
-                               32, 4096, 32, 8, 128, 14336,  32000,  32768, 8, 2, 0, 0, 0},
+                     32, 4096, 32,  8, 128, 14336,  32000,  32768, 8, 2, 0},
     {"qwen2.5-7b", "qwen258b qwen25 qwen7b qwen8b",
-                               28, 3584, 28, 4, 128, 18944, 152064,  32768, 0, 0, 0, 1, 0},
+                     28, 3584, 28,  4, 128, 18944, 152064,  32768, 0, 0, BIAS},
     {"qwen2.5-coder-0.5b", "qwen2505b",
-                               24,  896, 14, 2,  64,  4864, 151936,  32768, 0, 0, 1, 1, 0},
+                     24,  896, 14,  2,  64,  4864, 151936,  32768, 0, 0, TIED + BIAS},
     {"qwen2.5-coder-1.5b", "qwen2515b",
-                               28, 1536, 12, 2, 128,  8960, 151936,  32768, 0, 0, 1, 1, 0},
+                     28, 1536, 12,  2, 128,  8960, 151936,  32768, 0, 0, TIED + BIAS},
     {"qwen2.5-coder-3b", "qwen253b",
-                               36, 2048, 16, 2, 128, 11008, 151936,  32768, 0, 0, 1, 1, 0},
+                     36, 2048, 16,  2, 128, 11008, 151936,  32768, 0, 0, TIED + BIAS},
     {"qwen2.5-coder-7b", "qwen25coder",
-                               28, 3584, 28, 4, 128, 18944, 152064,  32768, 0, 0, 0, 1, 0},
+                     28, 3584, 28,  4, 128, 18944, 152064,  32768, 0, 0, BIAS},
     {"qwen2.5-coder-14b", "qwen2514b",
-                               48, 5120, 40, 8, 128, 13824, 152064,  32768, 0, 0, 0, 1, 0},
+                     48, 5120, 40,  8, 128, 13824, 152064,  32768, 0, 0, BIAS},
+    {"qwen3-0.6b", "",
+                     28, 1024, 16,  8, 128,  3072, 151936,  40960, 0, 0, TIED + QK_NORM},
+    {"qwen3-1.7b", "",
+                     28, 2048, 16,  8, 128,  6144, 151936,  40960, 0, 0, TIED + QK_NORM},
+    {"qwen3-4b", "",
+                     36, 2560, 32,  8, 128,  9728, 151936,  40960, 0, 0, TIED + QK_NORM},
+    {"qwen3-8b", "qwen3",
+                     36, 4096, 32,  8, 128, 12288, 151936,  40960, 0, 0, QK_NORM},
+    {"qwen3-14b", "",
+                     40, 5120, 40,  8, 128, 17408, 151936,  40960, 0, 0, QK_NORM},
+    {"qwen3-32b", "",
+                     64, 5120, 64,  8, 128, 25600, 151936,  40960, 0, 0, QK_NORM},
+    {"gemma2-2b", "",
+                     26, 2304,  8,  4, 256,  9216, 256000,   8192, 0, 0, TIED + POST_NORM},
+    {"gemma2-9b", "gemma2",
+                     42, 3584, 16,  8, 256, 14336, 256000,   8192, 0, 0, TIED + POST_NORM},
+    {"gemma3-1b", "",
+                     26, 1152,  4,  1, 256,  6912, 262144,  32768, 0, 0, TIED + QK_NORM + POST_NORM},
+    {"gemma3-4b", "gemma3",
+                     34, 2560,  8,  4, 256, 10240, 262208, 131072, 0, 0, TIED + QK_NORM + POST_NORM},
+    {"gemma3-12b", "",
+                     48, 3840, 16,  8, 256, 15360, 262208, 131072, 0, 0, TIED + QK_NORM + POST_NORM},
+    {"gemma3-27b", "",
+                     62, 5376, 32, 16, 128, 21504, 262208, 131072, 0, 0, TIED + QK_NORM + POST_NORM},
+    {"phi3-mini", "phi3 phi3mini4k",
+                     32, 3072, 32, 32,  96,  8192,  32064,   4096, 0, 0, FUSED},
+    {"phi3.5-mini", "phi35",
+                     32, 3072, 32, 32,  96,  8192,  32064, 131072, 0, 0, FUSED + FACTORS(2)},
     {"smollm2-135m", "smollm2 smollm135m",
-                               30,  576,  9, 3,  64,  1536,  49152,   8192, 0, 0, 1, 0, 0},
+                     30,  576,  9,  3,  64,  1536,  49152,   8192, 0, 0, TIED},
     /* clang-format on */
 };
 
@@ -105,9 +152,12 @@ static void shape_copy(struct plan_model *m, const struct shape *s) {
         .n_ctx = s->n_ctx,
         .n_exp = s->n_exp,
         .n_used = s->n_used,
-        .tied = s->tied,
-        .bias = s->bias,
-        .rope_table = s->rope_table,
+        .tied = s->has & TIED,
+        .bias = s->has & BIAS,
+        .qk_norm = s->has & QK_NORM,
+        .post_norm = s->has & POST_NORM,
+        .fused = s->has & FUSED,
+        .n_factors = s->has / A_FACTORS,
         .text_bytes = (uint64_t)s->n_vocab * TEXT_BYTES_A_TOKEN,
     };
     snprintf(m->name, sizeof m->name, "%s", s->name);
@@ -115,7 +165,7 @@ static void shape_copy(struct plan_model *m, const struct shape *s) {
 }
 
 enum err_code plan_known(struct plan_model *model, const char *name, struct err *e) {
-    char want[64], own[64], known[256] = "";
+    char want[64], own[64], known[512] = "";
     size_t n = 0;
     plain(want, sizeof want, name);
     for (int i = 0; i < N_SHAPE; i++) {
@@ -135,7 +185,7 @@ enum err_code plan_known(struct plan_model *model, const char *name, struct err 
 /* ---- recipes ----------------------------------------------------------------------------------
  */
 
-enum part { EMBED, OUTPUT, VECTOR, ROUTE, WQ, WK, WV, WO, GATE, UP, DOWN };
+enum part { EMBED, OUTPUT, VECTOR, ROUTE, WQ, WK, WV, WO, QKV, GATE, UP, DOWN };
 
 /* llama.cpp gives more bits to the first and last eighth of the layers and to every third between.
  */
@@ -145,13 +195,18 @@ static bool wants_more(int layer, int n_layer) {
 
 /* Q4_K_M (llama_tensor_get_type of llama.cpp), for rows that are whole super-blocks. */
 static enum dtype q4km_type(const struct plan_model *m, enum part p, int layer) {
-    bool eight = m->n_exp == 8;
+    bool eight = m->n_exp == 8, large = m->n_layer == 80; /* of 70 billion parameters */
     switch (p) {
     case OUTPUT: return DT_Q6_K;
     case EMBED: return m->tied ? DT_Q6_K : DT_Q4_K;
     case WK: return eight ? DT_Q8_0 : DT_Q4_K;
     case WO: return eight ? DT_Q5_K : DT_Q4_K;
-    case WV: return eight ? DT_Q8_0 : wants_more(layer, m->n_layer) ? DT_Q6_K : DT_Q4_K;
+    case WV:
+        return eight                           ? DT_Q8_0
+               : wants_more(layer, m->n_layer) ? DT_Q6_K
+               : large                         ? DT_Q5_K
+                                               : DT_Q4_K;
+    case QKV:
     case DOWN: return wants_more(layer, m->n_layer) ? DT_Q6_K : DT_Q4_K;
     default: return DT_Q4_K;
     }
@@ -193,11 +248,19 @@ static void add_layer(struct sum *s, int l) {
     const struct plan_model *m = s->m;
     int q = m->n_head * m->d_head, kv = m->n_kv * m->d_head, d = m->d_model;
     int n_exp = m->n_exp ? m->n_exp : 1, used = m->n_exp ? m->n_used : 1;
-    add(s, VECTOR, l, 2, 2, 1, d);
-    add(s, WQ, l, 1, 1, q, d);
-    add(s, WK, l, 1, 1, kv, d);
-    add(s, WV, l, 1, 1, kv, d);
+    int norms = m->post_norm ? 4 : 2;
+    add(s, VECTOR, l, norms, norms, 1, d);
+    if (m->fused) {
+        add(s, QKV, l, 1, 1, q + 2 * kv, d);
+    } else {
+        add(s, WQ, l, 1, 1, q, d);
+        add(s, WK, l, 1, 1, kv, d);
+        add(s, WV, l, 1, 1, kv, d);
+    }
     add(s, WO, l, 1, 1, d, q);
+    if (m->qk_norm) {
+        add(s, VECTOR, l, 2, 2, 1, m->d_head);
+    }
     if (m->bias) {
         add(s, VECTOR, l, 1, 1, 1, q);
         add(s, VECTOR, l, 2, 2, 1, kv);
@@ -218,9 +281,7 @@ void plan_sizes(struct plan_model *m) {
         if (!m->tied) {
             add(&s, OUTPUT, 0, 1, 1, m->n_vocab, m->d_model);
         }
-        if (m->rope_table) {
-            add(&s, VECTOR, 0, 1, 1, 1, m->d_head / 2);
-        }
+        add(&s, VECTOR, 0, m->n_factors, m->n_factors > 0, 1, m->d_head / 2);
         for (int l = 0; l < m->n_layer; l++) {
             add_layer(&s, l);
         }

@@ -182,6 +182,18 @@ static uint64_t text_of(const struct gguf *g, uint64_t tensor_bytes) {
            (file > tensor_bytes ? file - tensor_bytes : 0);
 }
 
+static bool is_factors(struct str name) {
+    return str_is(name, "rope_freqs.weight") || str_starts(name, "rope_factors_");
+}
+
+static int count_factors(const struct gguf *g) {
+    int n = 0;
+    for (size_t i = 0; i < g->n_tensor; i++) {
+        n += is_factors(g->tensor[i].name);
+    }
+    return n;
+}
+
 static void copy_shape(struct plan_model *p, const struct gguf *g, const struct config *c) {
     struct str name = {0};
     *p = (struct plan_model){
@@ -197,22 +209,54 @@ static void copy_shape(struct plan_model *p, const struct gguf *g, const struct 
         .n_used = c->n_used,
         .tied = c->tied,
         .bias = c->qkv_bias,
-        .rope_table = gguf_find_tensor(g, "rope_freqs.weight") != NULL,
+        .qk_norm = c->qk_norm,
+        .post_norm = c->post_norm,
+        .fused = c->fused,
+        .n_factors = count_factors(g),
         .is_file = true,
     };
     gguf_get_str(g, "general.name", &name, NULL);
     snprintf(p->name, sizeof p->name, "%.*s", (int)(name.n < 63 ? name.n : 63), name.p);
 }
 
+static bool ends(struct str s, const char *end) {
+    size_t n = strlen(end);
+    return s.n >= n && memcmp(s.p + s.n - n, end, n) == 0;
+}
+
+/* What is loaded of a file, as weights.c does it: a fused matrix is several weights, and angles are
+ * computed from factors. t [n_tensor * PARTS + N_ANGLES]; returns how many there are. */
+enum { PARTS = 3, N_ANGLES = 2 };
+
+static size_t list_weights(struct kern_tensor *t, const struct gguf *g, const struct config *c) {
+    size_t n = 0;
+    for (size_t i = 0; i < g->n_tensor; i++) {
+        const struct gguf_tensor *u = &g->tensor[i];
+        bool qkv = c->fused && ends(u->name, ".attn_qkv.weight");
+        int parts = qkv ? PARTS : c->fused && ends(u->name, ".ffn_up.weight") ? 2 : 1;
+        for (int k = 0; k < parts && !is_factors(u->name); k++) {
+            t[n++] = (struct kern_tensor){.type = (enum dtype)u->type,
+                                          .n_mat = (int)u->dim[2],
+                                          .n_row = (int64_t)u->dim[1] / parts,
+                                          .n_col = (int64_t)u->dim[0]};
+        }
+    }
+    for (int k = 0; k < (c->rope_base_local > 0 ? N_ANGLES : 1); k++) {
+        t[n++] =
+            (struct kern_tensor){.type = DT_F32, .n_mat = 1, .n_row = 1, .n_col = c->n_rot / 2};
+    }
+    return n;
+}
+
 enum err_code need_of_file(struct plan_model *p, const struct gguf *g, const struct config *c,
                            const struct model_opts *o, struct err *e) {
     struct model_opts r = need_settle(c, o);
-    struct asker a = {.c = c, .o = &r, .n = g->n_tensor};
+    struct asker a = {.c = c, .o = &r};
     enum err_code rc = need_device(&a.k, o->device, e);
     if (rc) {
         return rc;
     }
-    struct kern_tensor *t = mem_zalloc(g->n_tensor, sizeof *t);
+    struct kern_tensor *t = mem_zalloc(g->n_tensor * PARTS + N_ANGLES, sizeof *t);
     if (!t) {
         return err_set(e, ERR_NOMEM, "no memory for a list of %zu tensors", g->n_tensor);
     }
@@ -223,11 +267,8 @@ enum err_code need_of_file(struct plan_model *p, const struct gguf *g, const str
     for (size_t i = 0; i < g->n_tensor; i++) {
         const struct gguf_tensor *u = &g->tensor[i];
         p->weights_bytes[p->file_quant] += u->bytes;
-        t[i] = (struct kern_tensor){.type = (enum dtype)u->type,
-                                    .n_mat = (int)u->dim[2],
-                                    .n_row = (int64_t)u->dim[1],
-                                    .n_col = (int64_t)u->dim[0]};
     }
+    a.n = list_weights(t, g, c);
     struct model_cost cost;
     model_cost(&cost, g, c, DT_F16);
     p->active_bytes[p->file_quant] = (uint64_t)cost.weights_bytes;

@@ -75,6 +75,16 @@ static void spellings_of_users_find_their_model(void **state) {
         {"Qwen2.5 Coder 3B", "qwen2.5-coder-3b"},
         {"qwen2.5-coder-7b", "qwen2.5-coder-7b"},
         {"QWEN2.5-CODER-14B-INSTRUCT", "qwen2.5-coder-14b"},
+        {"meta-llama/Llama-2-7b-chat-hf", "llama2-7b"},
+        {"meta-llama/Llama-3.3-70B-Instruct", "llama3.3-70b"},
+        {"llama3.1-70b", "llama3.3-70b"},
+        {"Qwen/Qwen3-8B", "qwen3-8b"},
+        {"Qwen3-0.6B-Q4_K_M.gguf", "qwen3-0.6b"},
+        {"google/gemma-3-4b-it", "gemma3-4b"},
+        {"gemma3:27b", "gemma3-27b"},
+        {"gemma-2-9b-it", "gemma2-9b"},
+        {"phi-3.5-mini", "phi3.5-mini"},
+        {"microsoft/Phi-3-mini-4k-instruct", "phi3-mini"},
         {"SmolLM2-135M-Instruct", "smollm2-135m"},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -83,7 +93,7 @@ static void spellings_of_users_find_their_model(void **state) {
         assert_int_equal(plan_known(&m, all[i][0], &e), ERR_OK);
         assert_string_equal(m.name, all[i][1]);
     }
-    static const char *const none[] = {"",      "-", "llama", "llama3.1-70b",
+    static const char *const none[] = {"",      "-", "llama", "llama3.1-405b",
                                        "gpt-4", "b", "8b",    "../x"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         struct plan_model m;
@@ -106,6 +116,13 @@ static void weights_are_exact(void **state) {
         {"mixtral-8x7b", 46702792704, {186811170816, 93408215040, 49625579520, 28447727616}},
         {"qwen2.5-7b", 7615616512, {30462466048, 15231899648, 8092571648, 4677120000}},
         {"qwen2.5-coder-0.5b", 494032768, {1976131072, 988208640, 525120000, 391859712}},
+        {"llama3.3-70b", 70553706560, {282214826240, 141110051072, 74967187712, 42512531712}},
+        {"qwen3-0.6b", 596049920, {2384199680, 1192230912, 633495552, 390753280}},
+        {"qwen3-8b", 8190735360, {32762941440, 16382087168, 8703561728, 5021827072}},
+        {"gemma2-9b", 9241705984, {36966823936, 18484623360, 9821091840, 5755000832}},
+        {"gemma3-1b", 999885952, {3999543808, 2000040448, 1062773248, 799525120}},
+        {"gemma3-4b", 3880263168, {15521052672, 7761262592, 4123860992, 2483352832}},
+        {"phi3.5-mini", 3821079648, {15284318592, 7642558848, 4060483968, 2396032896}},
         {"smollm2-135m", 134515008, {538060032, 269100288, 143025408, 103668480}},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
