@@ -29,7 +29,7 @@ enum err_code {
 
 struct err {
     enum err_code code;
-    char what[640];
+    char what[320];
     char where[320];
     char hint[192];
 };

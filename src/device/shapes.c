@@ -140,6 +140,15 @@ static bool has_word(const char *list, const char *word) {
     return false;
 }
 
+/* One more name of a list, which says a family's sizes after its first: "qwen3-0.6b|1.7b|4b". */
+static size_t name_append(char *out, size_t n, const char *last, const char *name) {
+    const char *size = strrchr(name, '-');
+    size_t family = size ? (size_t)(size - name) + 1 : 0;
+    bool same = last && family && strncmp(last, name, family) == 0 && !strchr(last + family, '-');
+    int k = snprintf(out, n, "%s%s", !last ? "" : same ? "|" : ", ", same ? name + family : name);
+    return k < 0 ? 0 : (size_t)k < n ? (size_t)k : n - 1;
+}
+
 static void shape_copy(struct plan_model *m, const struct shape *s) {
     *m = (struct plan_model){
         .n_layer = s->n_layer,
@@ -165,7 +174,7 @@ static void shape_copy(struct plan_model *m, const struct shape *s) {
 }
 
 enum err_code plan_known(struct plan_model *model, const char *name, struct err *e) {
-    char want[64], own[64], known[512] = "";
+    char want[64], own[64], known[256] = "";
     size_t n = 0;
     plain(want, sizeof want, name);
     for (int i = 0; i < N_SHAPE; i++) {
@@ -175,7 +184,7 @@ enum err_code plan_known(struct plan_model *model, const char *name, struct err 
             shape_copy(model, s);
             return ERR_OK;
         }
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", s->name);
+        n += name_append(known + n, sizeof known - n, i ? shapes[i - 1].name : NULL, s->name);
     }
     err_set(e, ERR_NOTFOUND, "no model is known as '%.48s', only %s", name, known);
     err_hint(e, "take one of these names, or give a file");

@@ -1,8 +1,12 @@
 /* arch_qwen3.c: Qwen3, dense. Source: Yang et al. 2025 (Qwen3 technical report). */
 #include "model/config.h"
 
+static const char *const hf_types[] = {"qwen3", NULL};
+static const struct hf_family qwen3_hf = {.types = hf_types};
+
 const struct arch arch_qwen3 = {
     .name = "qwen3",
+    .hf = &qwen3_hf,
     .rope_halves = true,
     .qk_norm = true,
     .act = ACT_SILU,
