@@ -25,9 +25,16 @@ static bool is_later_part(const char *name) {
            strncmp(of - 5, "00001", 5) != 0;
 }
 
-static bool is_model(const char *name) {
+/* A GGUF file by its name, or a folder with what a model's folder has. */
+static bool is_model(struct buf *path, const char *folder, const char *name) {
     size_t n = strlen(name);
-    return n > 5 && strcmp(name + n - 5, ".gguf") == 0;
+    buf_reset(path);
+    buf_printf(path, "%s/%s/config.json", folder, name);
+    bool yes = (n > 5 && strcmp(name + n - 5, ".gguf") == 0) ||
+               (name[0] != '.' && !path->failed && os_file_exists(path->p));
+    buf_reset(path);
+    buf_printf(path, "%s/%s", folder, name);
+    return yes;
 }
 
 /* The digest in the file beside `path`; *there says whether one is. ERR_FORMAT, ERR_IO. */
@@ -97,6 +104,9 @@ static enum err_code model_look(const char *path, struct checkup_model *m, struc
         snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)(arch.n < 63 ? arch.n : 63),
                  arch.p);
     }
+    for (size_t i = 0; !rc && g->version == 0 && i < g->n_part; i++) {
+        m->bytes += g->part[i].size; /* of a folder: its files with weights */
+    }
     for (size_t i = 0; !rc && i < g->n_tensor; i++) {
         const uint64_t *d = g->tensor[i].dim;
         m->parameters += d[0] * d[1] * d[2] * d[3]; /* which gguf_open has bounded */
@@ -161,7 +171,7 @@ static enum err_code check_model(struct checkup *u, const char *path, const char
     snprintf(check, sizeof check, "model %.150s", name);
     enum err_code rc = os_file_info(path, &info, &why);
     if (!rc) {
-        m.bytes = info.size;
+        m.bytes = info.is_folder ? 0 : info.size;
         m.mtime = info.mtime;
         rc = is_later_part(name) ? ERR_OK : model_look(path, &m, &why);
     }
@@ -170,6 +180,11 @@ static enum err_code check_model(struct checkup *u, const char *path, const char
                    rc == ERR_IO ? "let this user read it, or get the file again"
                                 : "get the file again");
         rc = ERR_OK;
+    } else if (info.is_folder) {
+        char size[32];
+        m.ok = true;
+        checkup_add(u, CHECK_OK, check, "%s, %s, a Hugging Face folder", m.architecture,
+                    cli_bytes(m.bytes, size, sizeof size));
     } else {
         rc = check_sum(u, path, check, &m, e);
     }
@@ -191,9 +206,7 @@ enum err_code checkup_store(struct checkup *u, struct err *e) {
     }
     buf_init(&path, 65536);
     for (size_t i = 0; i < n && !rc; i++) {
-        if (is_model(names[i])) {
-            buf_reset(&path);
-            buf_printf(&path, "%s/%s", u->store_path, names[i]);
+        if (is_model(&path, u->store_path, names[i])) {
             rc = buf_check(&path, e);
             rc = rc ? rc : check_model(u, path.p, names[i], e);
         }

@@ -204,9 +204,13 @@ static void put_json(struct cli *c, const struct gguf *g) {
     struct json_writer w;
     cli_json_begin(c, &w);
     json_key(&w, "format");
-    json_put_z(&w, "gguf");
+    json_put_z(&w, g->version ? "gguf" : "hugging_face_folder");
     json_key(&w, "version");
-    json_put_uint(&w, g->version);
+    if (g->version) {
+        json_put_uint(&w, g->version);
+    } else {
+        json_put_null(&w);
+    }
     json_key(&w, "parts");
     json_put_uint(&w, g->n_part);
     put_str_key(&w, "name", f.name);
@@ -288,7 +292,11 @@ static void print_summary(struct cli *c, const struct gguf *g) {
                  {"architecture", f.arch},
                  {"tokenizer", f.tokenizer},
                  {"pre-tokenizer", f.pre}};
-    cli_printf(c, "%-14s gguf, version %u", "format", g->version);
+    if (g->version) {
+        cli_printf(c, "%-14s gguf, version %u", "format", g->version);
+    } else {
+        cli_printf(c, "%-14s Hugging Face folder", "format");
+    }
     if (g->n_part > 1) {
         cli_printf(c, ", %zu files", g->n_part);
     }

@@ -60,8 +60,8 @@ static const struct knob table[] = {
      .help = "the time that chat templates see, in seconds since 1970, in place of now"},
 
     {.name = "model", .type = KNOB_STR, .group = KNOB_MODEL, .unit = "MODEL",
-     .help = "a GGUF file (of a split one, the first), or the name of a model in the store; the "
-             "demo model, if it is there, when not given"},
+     .help = "a GGUF file (of a split one, the first), a Hugging Face folder, or the name of a model "
+             "in the store; the demo model, if it is there, when not given"},
     {.name = "store", .type = KNOB_STR, .group = KNOB_MODEL | KNOB_STORE,
      .unit = "FOLDER",
      .help = "where models are kept; ign/models in the user's data folder when not given"},

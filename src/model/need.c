@@ -163,11 +163,12 @@ static uint64_t strings_of(const struct gguf *g, const char *key, uint32_t *n) {
     return kv->bytes - kv->n * sizeof(uint64_t);
 }
 
-/* Vocabulary and tokenizer, and the file's pages that they were read from, which stay mapped. */
+/* Vocabulary and tokenizer, and what they were read from: the file's pages, which stay mapped, or
+ * what a built directory holds. */
 static uint64_t text_of(const struct gguf *g, uint64_t tensor_bytes) {
     struct vocab_spec s = {.model = VOCAB_SPM};
     struct str name = {0}, pre = {0};
-    uint64_t text = strings_of(g, "tokenizer.ggml.tokens", &s.n_vocab), file = 0;
+    uint64_t text = strings_of(g, "tokenizer.ggml.tokens", &s.n_vocab), file = g->own.used;
     strings_of(g, "tokenizer.ggml.merges", &s.n_merge);
     if (!gguf_get_str(g, "tokenizer.ggml.model", &name, NULL) && str_is(name, "gpt2")) {
         s.model = VOCAB_BPE;
