@@ -6,6 +6,8 @@
     tiny-mistral   F16; the weights of tiny-mistral.gguf, and its golden logits
     tiny-llama31   BF16 with norms in F32, in several shards; those of tiny-llama31.gguf
     tiny-mixtral   F32, each expert's tensors alone; those of tiny-mixtral.gguf
+    tiny-qwen3, tiny-gemma2, tiny-gemma3, tiny-phi35
+                   F32 or F16; those of the GGUF files
     tiny-qwen2     all of it BF16, norms and biases too; golden logits of its own
 
 The tokenizer is a byte for each id and an end, as in the GGUF files. Needs torch, transformers,
@@ -26,7 +28,8 @@ import make_tiny_models as tiny
 
 TEMPLATE = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}"
 TYPES = {"tiny-mistral": torch.float16, "tiny-llama31": torch.bfloat16,
-         "tiny-mixtral": torch.float32}
+         "tiny-mixtral": torch.float32, "tiny-qwen3": torch.float32, "tiny-gemma2": torch.float32,
+         "tiny-gemma3": torch.float32, "tiny-phi35": torch.float16}
 SHARD = {"tiny-llama31": "60KB"}
 
 

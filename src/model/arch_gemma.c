@@ -7,6 +7,7 @@
  * Sources: Gemma Team 2024 (Gemma 2), 2025 (Gemma 3).
  */
 #include <math.h>
+#include <stdio.h>
 
 #include "model/config.h"
 #include "model/hparam.h"
@@ -39,8 +40,118 @@ static enum err_code gemma3_extra(struct config *c, const struct gguf *g, struct
     return ERR_OK;
 }
 
+/* ---- folders ---------------------------------------------------------------------------- */
+
+static const struct hf_name hf_names[] = {
+    {"input_layernorm.weight", "attn_norm.weight", HF_PLUS_ONE},
+    {"post_attention_layernorm.weight", "post_attention_norm.weight", HF_PLUS_ONE},
+    {"pre_feedforward_layernorm.weight", "ffn_norm.weight", HF_PLUS_ONE},
+    {"post_feedforward_layernorm.weight", "post_ffw_norm.weight", HF_PLUS_ONE},
+    {"self_attn.q_norm.weight", "attn_q_norm.weight", HF_PLUS_ONE},
+    {"self_attn.k_norm.weight", "attn_k_norm.weight", HF_PLUS_ONE},
+    {"norm.weight", "output_norm.weight", HF_PLUS_ONE},
+    {0},
+};
+
+/* Scores are scaled by what no key of a GGUF file says: it must be what the rule above gives. */
+static enum err_code check_scale(struct gguf_build *b, const struct arch *a,
+                                 const struct json *config, uint32_t largest, struct err *e) {
+    double heads = hf_known_int(b, a, "attention.head_count");
+    double want = hf_known_int(b, a, "block_count") == largest && heads > 0
+                      ? hf_known_int(b, a, "embedding_length") / heads
+                      : hf_known_int(b, a, "attention.key_length");
+    double said = hf_number(config, "query_pre_attn_scalar", want);
+    return said == want
+               ? ERR_OK
+               : err_set(e, ERR_UNSUPPORTED, "'query_pre_attn_scalar' is %g, not %g", said, want);
+}
+
+/* "layer_types", where it is not the custom of the family: every `period`-th layer sees all. */
+static enum err_code put_locals(struct gguf_build *b, const struct arch *a,
+                                const struct json *config, size_t period, struct err *e) {
+    const struct json *list = json_find(config, "layer_types");
+    uint32_t n_layer = hf_known_int(b, a, "block_count");
+    bool usual = true;
+    if (!list || json_kind(list) != JSON_IS_ARRAY) {
+        uint32_t said = (uint32_t)hf_number(config, "sliding_window_pattern", (double)period);
+        if (said != period) {
+            hf_put_int(b, a, "attention.sliding_window_pattern", said, "sliding_window_pattern");
+        }
+        return b->code;
+    }
+    if (json_count(list) != n_layer || n_layer > CONFIG_LAYER_MAX) {
+        return err_set(e, ERR_FORMAT, "'layer_types' has %zu elements for %u layers",
+                       json_count(list), n_layer);
+    }
+    int32_t local[CONFIG_LAYER_MAX];
+    for (uint32_t i = 0; i < n_layer; i++) {
+        local[i] = str_is(json_str(json_at(list, i)), "sliding_attention");
+        usual = usual && local[i] == (i % period != period - 1);
+    }
+    if (!usual) {
+        char key[96];
+        snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", a->name);
+        gguf_build_i32s(b, key, local, n_layer);
+    }
+    return b->code;
+}
+
+static enum err_code gemma2_hf_extra(struct gguf_build *b, const struct arch *a,
+                                     const struct json *config, struct err *e) {
+    enum err_code rc = check_scale(b, a, config, 46, e);
+    return rc ? rc : put_locals(b, a, config, 2, e);
+}
+
+/* The files of Gemma 3 leave out most of what their configuration class has as its defaults. */
+static enum err_code gemma3_hf_extra(struct gguf_build *b, const struct arch *a,
+                                     const struct json *config, struct err *e) {
+    const struct json *all = json_find(config, "rope_parameters");
+    const struct json *local =
+        all && json_kind(all) == JSON_IS_OBJECT ? json_find(all, "sliding_attention") : NULL;
+    const struct json *rope = hf_rope_of(config);
+    double base = hf_number(config, "rope_local_base_freq", 10000);
+    if (local && json_kind(local) == JSON_IS_OBJECT) {
+        base = hf_number(local, "rope_theta", base);
+    }
+    hf_put_real(b, a, "rope.freq_base_swa", base, "rope_local_base_freq");
+    if (!json_find(config, "rope_theta") && !(rope && json_find(rope, "rope_theta"))) {
+        hf_put_real(b, a, "rope.freq_base", 1e6, "rope_theta");
+    }
+    enum err_code rc = check_scale(b, a, config, 62, e);
+    return rc ? rc : put_locals(b, a, config, 6, e);
+}
+
+static const char *const gemma2_types[] = {"gemma2", NULL};
+static const char *const gemma3_types[] = {"gemma3_text", NULL};
+
+static const struct hf_key gemma2_keys[] = {
+    {"sliding_window", "attention.sliding_window", HF_INT, 4096},
+    {"attn_logit_softcapping", "attn_logit_softcapping", HF_REAL, 0},
+    {"final_logit_softcapping", "final_logit_softcapping", HF_REAL, 0},
+    {0},
+};
+
+static const struct hf_key gemma3_keys[] = {
+    {"num_attention_heads", "attention.head_count", HF_INT, 8},
+    {"num_key_value_heads", "attention.head_count_kv", HF_INT, 4},
+    {"head_dim", "attention.key_length", HF_INT, 256},
+    {"head_dim", "attention.value_length", HF_INT, 256},
+    {"max_position_embeddings", "context_length", HF_INT, 131072},
+    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_REAL, 1e-6},
+    {"sliding_window", "attention.sliding_window", HF_INT, 4096},
+    {"attn_logit_softcapping", "attn_logit_softcapping", HF_REAL, 0},
+    {"final_logit_softcapping", "final_logit_softcapping", HF_REAL, 0},
+    {0},
+};
+
+static const struct hf_family gemma2_hf = {
+    .types = gemma2_types, .keys = gemma2_keys, .names = hf_names, .extra = gemma2_hf_extra};
+static const struct hf_family gemma3_hf = {
+    .types = gemma3_types, .keys = gemma3_keys, .names = hf_names, .extra = gemma3_hf_extra};
+
 const struct arch arch_gemma2 = {
     .name = "gemma2",
+    .hf = &gemma2_hf,
     .rope_halves = true,
     .post_norm = true,
     .act = ACT_GELU,
@@ -49,6 +160,7 @@ const struct arch arch_gemma2 = {
 
 const struct arch arch_gemma3 = {
     .name = "gemma3",
+    .hf = &gemma3_hf,
     .rope_halves = true,
     .qk_norm = true,
     .post_norm = true,

@@ -28,9 +28,9 @@ static enum err_code llama_extra(struct config *c, const struct gguf *g, struct 
 static const char *const hf_types[] = {"llama", "mistral", "mixtral", NULL};
 
 static const struct hf_key hf_keys[] = {
-    {"sliding_window", "attention.sliding_window", HF_INT},
-    {"num_local_experts", "expert_count", HF_INT},
-    {"num_experts_per_tok", "expert_used_count", HF_INT},
+    {"sliding_window", "attention.sliding_window", HF_INT, 0},
+    {"num_local_experts", "expert_count", HF_INT, 0},
+    {"num_experts_per_tok", "expert_used_count", HF_INT, 0},
     {0},
 };
 

@@ -10,8 +10,21 @@ static enum err_code phi3_extra(struct config *c, const struct gguf *g, struct e
     return config_window(c, g, 0, 0, e);
 }
 
+static const char *const hf_types[] = {"phi3", NULL};
+static const struct hf_key hf_keys[] = {
+    {"sliding_window", "attention.sliding_window", HF_INT, 0},
+    {0},
+};
+static const struct hf_name hf_names[] = {
+    {"self_attn.qkv_proj.weight", "attn_qkv.weight", HF_AS_IT_IS},
+    {"mlp.gate_up_proj.weight", "ffn_up.weight", HF_AS_IT_IS},
+    {0},
+};
+static const struct hf_family phi3_hf = {.types = hf_types, .keys = hf_keys, .names = hf_names};
+
 const struct arch arch_phi3 = {
     .name = "phi3",
+    .hf = &phi3_hf,
     .rope_halves = true,
     .fused = true,
     .act = ACT_SILU,

@@ -12,13 +12,17 @@
 #include "format/gguf_build.h"
 #include "format/hf_folder.h"
 
+struct arch; /* model/config.h */
+
 enum hf_kind { HF_INT, HF_REAL };
 
 /* A setting of config.json and its key, without the architecture's prefix. Absent or null: the
- * key is left out. */
+ * value is `def`, which the family's files leave out; 0: the key is left out. Of two lines for one
+ * key, the family's counts. */
 struct hf_key {
     const char *from, *key;
     enum hf_kind kind;
+    double def;
 };
 
 enum hf_change {
@@ -41,10 +45,9 @@ struct hf_family {
     const struct hf_key *keys;   /* beside the common ones; may be NULL */
     const struct hf_name *names; /* looked at before the common ones; may be NULL */
     /* Settings that no table can tell; may be NULL. Called after the tables. */
-    enum err_code (*extra)(struct gguf_build *b, const struct json *config, struct err *e);
+    enum err_code (*extra)(struct gguf_build *b, const struct arch *a, const struct json *config,
+                           struct err *e);
 };
-
-struct arch;
 
 /* config.json to keys and, for some RoPE scalings, tensors; *a is the architecture. `where` is the
  * file's path, for messages. ERR_FORMAT names the setting, ERR_UNSUPPORTED what is not known. */
@@ -52,13 +55,18 @@ enum err_code hf_config(struct gguf_build *b, const struct arch **a, const struc
                         const char *where, struct err *e);
 /* A number of config.json, or `def` if it is absent, null or none. */
 double hf_number(const struct json *config, const char *name, double def);
+/* The number under a key that has been put, or 0. */
+uint32_t hf_known_int(const struct gguf_build *b, const struct arch *a, const char *key);
 /* As the tables do, for `extra`: the key under this architecture's prefix. */
 void hf_put_int(struct gguf_build *b, const struct arch *a, const char *key, uint32_t v,
                 const char *from);
 void hf_put_real(struct gguf_build *b, const struct arch *a, const char *key, double v,
                  const char *from);
 
-/* The scaling of rotations, from "rope_scaling" or "rope_parameters". */
+/* The settings of rotations: "rope_scaling", or "rope_parameters" (of the layers that attend to
+ * all, where there are several); NULL if there are none. */
+const struct json *hf_rope_of(const struct json *config);
+/* The scaling of rotations. */
 enum err_code hf_rope(struct gguf_build *b, const struct arch *a, const struct json *config,
                       struct err *e);
 

@@ -11,16 +11,16 @@
 #include "model/hf.h"
 
 static const struct hf_key common[] = {
-    {"num_hidden_layers", "block_count", HF_INT},
-    {"hidden_size", "embedding_length", HF_INT},
-    {"num_attention_heads", "attention.head_count", HF_INT},
-    {"num_key_value_heads", "attention.head_count_kv", HF_INT},
-    {"head_dim", "attention.key_length", HF_INT},
-    {"head_dim", "attention.value_length", HF_INT},
-    {"intermediate_size", "feed_forward_length", HF_INT},
-    {"max_position_embeddings", "context_length", HF_INT},
-    {"vocab_size", "vocab_size", HF_INT},
-    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_REAL},
+    {"num_hidden_layers", "block_count", HF_INT, 0},
+    {"hidden_size", "embedding_length", HF_INT, 0},
+    {"num_attention_heads", "attention.head_count", HF_INT, 0},
+    {"num_key_value_heads", "attention.head_count_kv", HF_INT, 0},
+    {"head_dim", "attention.key_length", HF_INT, 0},
+    {"head_dim", "attention.value_length", HF_INT, 0},
+    {"intermediate_size", "feed_forward_length", HF_INT, 0},
+    {"max_position_embeddings", "context_length", HF_INT, 0},
+    {"vocab_size", "vocab_size", HF_INT, 0},
+    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_REAL, 0},
     {0},
 };
 
@@ -60,25 +60,50 @@ void hf_put_real(struct gguf_build *b, const struct arch *a, const char *key, do
     gguf_build_f32(b, key_of(a, key).s, (float)v, from);
 }
 
-static enum err_code put_keys(struct gguf_build *b, const struct arch *a, const struct json *config,
-                              const struct hf_key *k, struct err *e) {
-    for (; k && k->from; k++) {
-        const struct json *j = find(config, k->from);
-        if (!j) {
-            continue;
-        }
-        bool whole = json_kind(j) == JSON_IS_INT && json_int(j) >= 0 && json_int(j) <= UINT32_MAX;
-        if (k->kind == HF_INT ? !whole : !is_number(j)) {
-            return err_set(e, ERR_FORMAT, "'%s' is not a %s", k->from,
-                           k->kind == HF_INT ? "whole number from 0 to 4294967295" : "number");
-        }
-        if (k->kind == HF_INT) {
-            hf_put_int(b, a, k->key, (uint32_t)json_int(j), k->from);
-        } else {
-            hf_put_real(b, a, k->key, json_num(j), k->from);
+static const struct gguf_kv *known(const struct gguf_build *b, const struct arch *a,
+                                   const char *key) {
+    struct full_key k = key_of(a, key);
+    for (size_t i = 0; b->g && i < b->g->n_kv; i++) {
+        if (str_is(b->g->kv[i].key, k.s)) {
+            return &b->g->kv[i];
         }
     }
+    return NULL;
+}
+
+uint32_t hf_known_int(const struct gguf_build *b, const struct arch *a, const char *key) {
+    const struct gguf_kv *kv = known(b, a, key);
+    return kv && kv->type == GGUF_U32 ? (uint32_t)gguf_int_at(kv, 0) : 0;
+}
+
+static enum err_code put_key(struct gguf_build *b, const struct arch *a, const struct json *config,
+                             const struct hf_key *k, struct err *e) {
+    const struct json *j = find(config, k->from);
+    if (known(b, a, k->key) || (!j && k->def == 0)) {
+        return ERR_OK;
+    }
+    bool whole =
+        !j || (json_kind(j) == JSON_IS_INT && json_int(j) >= 0 && json_int(j) <= UINT32_MAX);
+    if (k->kind == HF_INT ? !whole : j && !is_number(j)) {
+        return err_set(e, ERR_FORMAT, "'%s' is not a %s", k->from,
+                       k->kind == HF_INT ? "whole number from 0 to 4294967295" : "number");
+    }
+    double v = j ? json_num(j) : k->def;
+    if (k->kind == HF_INT) {
+        hf_put_int(b, a, k->key, (uint32_t)v, k->from);
+    } else {
+        hf_put_real(b, a, k->key, v, k->from);
+    }
     return b->code;
+}
+
+static enum err_code put_keys(struct gguf_build *b, const struct arch *a, const struct json *config,
+                              const struct hf_key *k, struct err *e) {
+    enum err_code rc = ERR_OK;
+    for (; !rc && k && k->from; k++) {
+        rc = put_key(b, a, config, k, e);
+    }
+    return rc;
 }
 
 /* ---- what is refused -------------------------------------------------------------------- */
@@ -159,20 +184,21 @@ static enum err_code find_type(const struct arch **a, const struct json *config,
 }
 
 static void put_rotation(struct gguf_build *b, const struct arch *a, const struct json *config) {
-    const struct json *rope = find(config, "rope_parameters");
-    bool inside = rope && json_kind(rope) == JSON_IS_OBJECT && find(rope, "rope_theta");
-    const struct json *where = inside ? rope : config;
+    const struct json *rope = hf_rope_of(config);
+    const struct json *where = rope && find(rope, "rope_theta") ? rope : config;
     if (is_number(find(where, "rope_theta"))) {
         hf_put_real(b, a, "rope.freq_base", hf_number(where, "rope_theta", 0), "rope_theta");
     }
     double part = hf_number(config, "partial_rotary_factor",
                             rope ? hf_number(rope, "partial_rotary_factor", 1) : 1);
-    double heads = hf_number(config, "num_attention_heads", 0);
-    double d_head =
-        hf_number(config, "head_dim", heads > 0 ? hf_number(config, "hidden_size", 0) / heads : 0);
-    double n_rot = part * d_head;
-    if (n_rot >= 0 && n_rot <= UINT32_MAX) {
-        hf_put_int(b, a, "rope.dimension_count", (uint32_t)n_rot, "partial_rotary_factor");
+    uint32_t heads = hf_known_int(b, a, "attention.head_count");
+    uint32_t d_head = hf_known_int(b, a, "attention.key_length");
+    if (d_head == 0 && heads) {
+        d_head = hf_known_int(b, a, "embedding_length") / heads;
+    }
+    if (part >= 0 && part <= 1) {
+        hf_put_int(b, a, "rope.dimension_count", (uint32_t)(part * d_head),
+                   "partial_rotary_factor");
     }
 }
 
@@ -193,14 +219,14 @@ static enum err_code read_config(struct gguf_build *b, const struct arch **a,
     }
     const struct hf_family *hf = (*a)->hf;
     gguf_build_str(b, "general.architecture", str_c((*a)->name));
-    if ((rc = put_keys(b, *a, config, common, e)) || (rc = put_keys(b, *a, config, hf->keys, e))) {
+    if ((rc = put_keys(b, *a, config, hf->keys, e)) || (rc = put_keys(b, *a, config, common, e))) {
         return rc;
     }
     put_rotation(b, *a, config);
     if ((rc = hf_rope(b, *a, config, e))) {
         return rc;
     }
-    return hf->extra ? hf->extra(b, config, e) : b->code;
+    return hf->extra ? hf->extra(b, *a, config, e) : b->code;
 }
 
 enum err_code hf_config(struct gguf_build *b, const struct arch **a, const struct json *config,

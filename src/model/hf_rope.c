@@ -138,36 +138,21 @@ static enum err_code put_linear(struct gguf_build *b, const struct arch *a, cons
     return rc ? rc : b->code;
 }
 
-static const struct json *scaling_of(const struct json *config) {
+const struct json *hf_rope_of(const struct json *config) {
     static const char *const names[] = {"rope_scaling", "rope_parameters"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const struct json *j = json_find(config, names[i]);
         if (j && json_kind(j) == JSON_IS_OBJECT) {
-            return j;
+            const struct json *all = json_find(j, "full_attention");
+            return all && json_kind(all) == JSON_IS_OBJECT ? all : j;
         }
     }
     return NULL;
 }
 
-/* Pairs of dimensions that rotate: as many as config.c will find, if the file is in order. */
-static enum err_code count_pairs(const struct arch *a, const struct gguf *g, size_t *n,
-                                 struct err *e) {
-    for (size_t i = 0; i < g->n_kv; i++) {
-        const struct gguf_kv *kv = &g->kv[i];
-        if (str_starts(kv->key, a->name) &&
-            str_is(str_of(kv->key.p + strlen(a->name), kv->key.n - strlen(a->name)),
-                   ".rope.dimension_count")) {
-            *n = (size_t)gguf_int_at(kv, 0) / 2;
-        }
-    }
-    return *n >= 1 && *n <= CONFIG_D_HEAD_MAX / 2
-               ? ERR_OK
-               : err_set(e, ERR_FORMAT, "the heads' dimensions do not make pairs to rotate");
-}
-
 enum err_code hf_rope(struct gguf_build *b, const struct arch *a, const struct json *config,
                       struct err *e) {
-    const struct json *j = scaling_of(config);
+    const struct json *j = hf_rope_of(config);
     if (!j || b->code) {
         return b->code;
     }
@@ -175,16 +160,15 @@ enum err_code hf_rope(struct gguf_build *b, const struct arch *a, const struct j
     kind = kind ? kind : json_find(j, "type");
     struct str type = kind ? json_str(kind) : str_of("", 0);
     double base = hf_number(j, "rope_theta", hf_number(config, "rope_theta", 10000));
-    size_t n_pair = 0;
     char key[64];
     snprintf(key, sizeof key, "%s.rope.scaling.type", a->name);
     /* "dynamic" changes nothing within the context that the model was trained for. */
     if (type.n == 0 || str_is(type, "default") || str_is(type, "dynamic")) {
         return ERR_OK;
     }
-    enum err_code rc = count_pairs(a, b->g, &n_pair, e);
-    if (rc) {
-        return rc;
+    size_t n_pair = hf_known_int(b, a, "rope.dimension_count") / 2;
+    if (n_pair < 1 || n_pair > CONFIG_D_HEAD_MAX / 2) {
+        return err_set(e, ERR_FORMAT, "the heads' dimensions do not make pairs to rotate");
     }
     if (str_is(type, "llama3")) {
         return put_llama3(b, j, base, n_pair, e);
@@ -201,8 +185,8 @@ enum err_code hf_rope(struct gguf_build *b, const struct arch *a, const struct j
         gguf_build_str(b, key, str_c("longrope"));
         return put_long(b, a, config, j, n_pair, e);
     }
-    rc = err_set(e, ERR_UNSUPPORTED, "unknown RoPE scaling '%.*s'",
-                 (int)(type.n < 64 ? type.n : 64), type.p);
+    enum err_code rc = err_set(e, ERR_UNSUPPORTED, "unknown RoPE scaling '%.*s'",
+                               (int)(type.n < 64 ? type.n : 64), type.p);
     err_hint(e, "known are default, dynamic, linear, llama3, yarn and longrope");
     return rc;
 }

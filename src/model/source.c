@@ -51,18 +51,6 @@ static void put_name(struct gguf_build *b, const char *path) {
     gguf_build_str(b, "general.name", str_of(path + start, end - start));
 }
 
-static uint32_t key_u32(const struct gguf_build *b, const struct arch *a, const char *key) {
-    size_t n = strlen(a->name);
-    for (size_t i = 0; i < b->g->n_kv; i++) {
-        struct str k = b->g->kv[i].key;
-        if (str_starts(k, a->name) && k.n > n + 1 &&
-            str_is(str_of(k.p + n + 1, k.n - n - 1), key)) {
-            return (uint32_t)gguf_int_at(&b->g->kv[i], 0);
-        }
-    }
-    return 0;
-}
-
 static uint32_t embedding_rows(const struct gguf *g) {
     for (size_t i = 0; i < g->n_tensor; i++) {
         if (str_is(g->tensor[i].name, "token_embd.weight")) {
@@ -85,8 +73,8 @@ static enum err_code put_weights(struct opening *o, bool copy) {
     }
     b->g->rope_halves = true;
     const struct json *tied = json_find(o->config, "tie_word_embeddings");
-    return hf_tensors(b, a, &o->f, key_u32(b, a, "block_count"), key_u32(b, a, "expert_count"),
-                      tied && json_bool(tied), o->e);
+    return hf_tensors(b, a, &o->f, hf_known_int(b, a, "block_count"),
+                      hf_known_int(b, a, "expert_count"), tied && json_bool(tied), o->e);
 }
 
 static enum err_code put_all(struct opening *o, bool copy) {
