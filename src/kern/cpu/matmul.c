@@ -188,10 +188,15 @@ static void prepare(struct mat_run *r) {
 
 /* ---- products -------------------------------------------------------------------------- */
 
+/* The place of row `row` of the result for activation row i. */
+static float *result_at(const struct mat *m, int i, int64_t row) {
+    size_t to = (size_t)(m->choice != NULL ? m->choice[i] : i);
+    return m->y + to * (size_t)m->w->n_row + row;
+}
+
 /* Rows row..row+n of the result for activation row i; v is spent. */
 static void put(const struct cpu_dev *d, const struct mat *m, int i, int64_t row, int n, float *v) {
-    size_t to = (size_t)(m->choice != NULL ? m->choice[i] : i);
-    float *y = m->y + to * (size_t)m->w->n_row + row;
+    float *y = result_at(m, i, row);
     if (m->bias != NULL) {
         d->micro.add(v, m->bias + row, n);
     }
@@ -210,6 +215,30 @@ static void panel_unpack(const struct mat *m, int64_t row, int n, uint8_t *panel
     m->f->unpack(rows, m->w->n_col, panel);
 }
 
+/* What a thread fetches while the tile of tokens t..t+n_tok passes: its share of the rows that the
+ * thread will most likely unpack next, and where this tile's results go. Nothing depends on it. */
+static void fetch_ahead(const struct mat_run *r, const struct mat *m, int64_t row, int t,
+                        int n_tok) {
+    int64_t next = row + m->f->rows; /* a thread takes neighbours, until few are left */
+    if (next + m->f->rows <= m->w->n_row) {
+        size_t bytes = (size_t)m->f->rows * m->w->row_bytes;
+        size_t share = bytes / (size_t)tiles_of(m) + 64, at = (size_t)(t / m->f->toks) * share;
+        size_t end = at + share < bytes ? at + share : bytes;
+        for (const struct mat *w = m; w <= m + r->glu; w++) {
+            const uint8_t *from = w->rows + (size_t)next * w->w->row_bytes;
+            for (size_t i = at; i < end; i += 64) {
+                __builtin_prefetch(from + i, 0, 2);
+            }
+        }
+    }
+    for (int i = t; i < t + n_tok; i++) {
+        const float *y = result_at(m, i, row);
+        for (int k = 0; k < m->f->rows; k += 16) {
+            __builtin_prefetch(y + k, 1, 3);
+        }
+    }
+}
+
 /* A panel of rows of matrix m, and of the next one where the run is a GLU, times all tiles. */
 static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row, int n,
                       uint8_t *panel) {
@@ -222,6 +251,7 @@ static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row,
         float v[MICRO_TOKS * MICRO_ROWS], u[MICRO_TOKS * MICRO_ROWS];
         int n_tok = m->n - t < m->f->toks ? m->n - t : m->f->toks;
         const uint8_t *tile = tile_at(d, m, t / m->f->toks);
+        fetch_ahead(r, m, row, t, n_tok);
         m->f->tile(panel, tile, n_tok, m->w->n_col, v);
         if (r->glu) {
             m[1].f->tile(panel + d->panel_bytes, tile, n_tok, m->w->n_col, u);
