@@ -63,7 +63,8 @@ typedef struct ign_model_options {
     int duty;                /* percent of their processors' time, 5..100, that they use; 0: 100 */
     int context;             /* positions of KV memory, shared by all sessions; 0: 4096 or less */
     int batch;               /* tokens computed in one step at most; 0: 512 */
-    bool kv_f32;             /* KV cache in f32, else f16 */
+    const char *kv_type;     /* numbers of the KV cache: "f16", "f32", "int8" (half of f16, next to
+                                no loss); NULL: f16, or int8 where that does not fit */
     bool no_mmap;            /* read the file into memory */
     bool mlock;              /* lock it there */
     uint64_t max_memory;     /* bytes that the process may have in all; 0: what is available */
@@ -92,6 +93,7 @@ typedef struct ign_model_info {
     const char *device; /* "cpu: avx2, 2 threads"; "" if tokenizer only */
     uint64_t parameters;
     uint64_t weights_bytes, kv_bytes, scratch_bytes;
+    const char *kv_type; /* "f16", "f32", "int8"; "" if tokenizer only */
     int layers, vocabulary, context_trained, context;
     double load_seconds;
 } ign_model_info;

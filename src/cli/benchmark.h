@@ -38,6 +38,7 @@ double series_quantile(struct series *s, double q);
 /* What is asked for. */
 struct benchmark_plan {
     int n_prompt, n_new; /* tokens of a request */
+    int depth;           /* positions before them */
     int n_request;       /* one after the other; 0: until the time is over */
     double seconds;      /* no request is begun after this time; 0: n_request says it */
     int n_session;       /* requests side by side */
@@ -83,6 +84,7 @@ struct benchmark {
     struct benchmark_plan plan;
     struct ceilings ceiling, after; /* before the model was loaded, and after the last request */
     struct model_cost cost;
+    double kv_bytes_int8; /* of one position, were the KV cache int8 */
     ign_model *model;
     ign_model_info info;
     struct benchmark_result result;

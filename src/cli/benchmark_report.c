@@ -18,7 +18,8 @@ double benchmark_ceiling(const struct benchmark *b, enum ceiling which) {
     return x > y ? x : y;
 }
 
-/* Seconds at the ceilings for a prompt, whose last row alone has logits; *mac: its multiply-adds.
+/* Seconds at the ceilings for a prompt, whose last row alone has logits and whose attention is f32;
+ * *mac: its multiply-adds.
  */
 static double prompt_seconds(const struct benchmark *b, double *mac) {
     const struct model_cost *c = &b->cost;
@@ -31,7 +32,9 @@ static double prompt_seconds(const struct benchmark *b, double *mac) {
             *mac += n;
         }
     }
-    return seconds;
+    double attention = model_cost_attention(c, b->plan.depth, b->plan.n_prompt);
+    *mac += attention;
+    return seconds + attention / (benchmark_ceiling(b, CEILING_F32) * 1e9);
 }
 
 double benchmark_prefill_ceiling(const struct benchmark *b) {
@@ -43,7 +46,7 @@ double benchmark_prefill_ceiling(const struct benchmark *b) {
 static double bytes_per_token(const struct benchmark *b) {
     double sum = 0;
     for (int i = 1; i < b->plan.n_new; i++) {
-        sum += model_cost_bytes(&b->cost, b->plan.n_prompt + i);
+        sum += model_cost_bytes(&b->cost, b->plan.depth + b->plan.n_prompt + i);
     }
     return sum / (b->plan.n_new - 1);
 }
@@ -81,6 +84,8 @@ void benchmark_put_settings(const struct benchmark *b, struct json_writer *w) {
     json_member_z(w, "version", ign_version());
     json_member_int(w, "prompt_tokens", p->n_prompt);
     json_member_int(w, "new_tokens", p->n_new);
+    json_member_int(w, "depth", p->depth);
+    json_member_z(w, "kv_type", b->info.kv_type);
     json_key(w, "repeat");
     if (p->n_request > 0) {
         json_put_int(w, p->n_request);
@@ -314,7 +319,11 @@ void benchmark_put_text(struct benchmark *b) {
     char peak[32];
     cli_puts(b->c, "model      ");
     cli_put_text(b->c, b->info.name, strlen(b->info.name));
-    cli_printf(b->c, "\ndevice     %s\n", b->info.device);
+    cli_printf(b->c, "\ndevice     %s, KV cache %s", b->info.device, b->info.kv_type);
+    if (b->plan.depth > 0) {
+        cli_printf(b->c, ", %d positions in it before each request", b->plan.depth);
+    }
+    cli_puts(b->c, "\n");
     text_ceilings(b);
     cli_printf(b->c, "load       %.2f s\n", b->info.load_seconds);
     text_phases(b);

@@ -13,9 +13,12 @@
 #include "base/os.h"
 #include "cli/benchmark.h"
 #include "cli/progress.h"
+#include "engine/engine.h"
 
 /* Enough to touch every weight once. */
 enum { WARM_PROMPT = 32, WARM_NEW = 2 };
+/* Tokens whose keys and values fill a depth. */
+enum { FILL_PROMPT = 512 };
 
 /* ---- samples ------------------------------------------------------------------------------- */
 
@@ -94,8 +97,8 @@ static const char text[] =
     "read it without calling anyone.\n\n";
 
 /* The text once as the model wants a text to begin, then over and over without that. */
-static ign_status make_prompt(const struct benchmark *b, int32_t *ids, ign_error *e) {
-    size_t n = 0, want = (size_t)b->plan.n_prompt;
+static ign_status make_prompt(const struct benchmark *b, int32_t *ids, size_t want, ign_error *e) {
+    size_t n = 0;
     ign_status rc = IGN_OK;
     while (n < want && !rc) {
         int32_t *piece = NULL;
@@ -153,16 +156,16 @@ static void on_event(void *arg, const ign_event *ev) {
     }
 }
 
-static ign_status seat_begin(struct round *r, struct seat *seat, int n_prompt, int n_new,
+static ign_status seat_begin(struct seat *seat, int depth, const int32_t *ids, int n_ids, int n_new,
                              ign_error *e) {
-    ign_request q = {.ids = r->prompt,
-                     .n_ids = (size_t)n_prompt,
+    ign_request q = {.ids = ids,
+                     .n_ids = (size_t)n_ids,
                      .max_tokens = n_new,
                      .ignore_eos = true,
                      .logprobs = -1,
                      .on_event = on_event,
                      .arg = seat};
-    ign_status rc = ign_session_truncate(seat->s, 0, e);
+    ign_status rc = ign_session_truncate(seat->s, (size_t)depth, e);
     seat->n = 0;
     seat->n_most = n_new;
     seat->ended = false;
@@ -277,7 +280,8 @@ static ign_status run_all(struct round *r, ign_error *e) {
         for (int i = 0; i < p->n_session && !rc; i++) {
             if (!r->seat[i].busy && more_wanted(r)) {
                 rc = p->profile ? benchmark_profile_prompt(r->b, e) : IGN_OK;
-                rc = rc ? rc : seat_begin(r, &r->seat[i], p->n_prompt, p->n_new, e);
+                rc = rc ? rc
+                        : seat_begin(&r->seat[i], p->depth, r->prompt, p->n_prompt, p->n_new, e);
                 r->n_begun++;
             }
         }
@@ -299,13 +303,11 @@ static ign_status run_all(struct round *r, ign_error *e) {
     return rc;
 }
 
-/* Touches every weight; what it takes is not counted. */
-static ign_status warm_up(struct round *r, ign_error *e) {
-    const struct benchmark_plan *p = &r->b->plan;
-    struct seat *seat = r->seat;
+/* A request from position 0 on that is not counted. */
+static ign_status ask_uncounted(struct round *r, struct seat *seat, const int32_t *ids, int n,
+                                int n_new, ign_error *e) {
     int busy = 1;
-    ign_status rc =
-        seat_begin(r, seat, p->n_prompt < WARM_PROMPT ? p->n_prompt : WARM_PROMPT, WARM_NEW, e);
+    ign_status rc = seat_begin(seat, 0, ids, n, n_new, e);
     while (!rc && busy > 0) {
         rc = ign_step(r->b->model, &busy, e);
     }
@@ -313,6 +315,28 @@ static ign_status warm_up(struct round *r, ign_error *e) {
     if (!rc && seat->stop == IGN_STOP_ERROR) {
         *e = seat->error;
         rc = e->code;
+    }
+    return rc;
+}
+
+/* Touches every weight; what it takes is not counted. */
+static ign_status warm_up(struct round *r, ign_error *e) {
+    int n = r->b->plan.n_prompt;
+    return ask_uncounted(r, r->seat, r->prompt, n < WARM_PROMPT ? n : WARM_PROMPT, WARM_NEW, e);
+}
+
+/* Gives every session the positions that are to be there before its requests. */
+static ign_status fill_depth(struct round *r, ign_error *e) {
+    const struct benchmark_plan *p = &r->b->plan;
+    int32_t ids[FILL_PROMPT];
+    int n = p->depth < FILL_PROMPT ? p->depth : FILL_PROMPT;
+    if (n == 0) {
+        return IGN_OK;
+    }
+    ign_status rc = make_prompt(r->b, ids, (size_t)n, e);
+    for (int i = 0; i < p->n_session && !rc && !interrupt_seen(r->b->c->intr); i++) {
+        rc = ask_uncounted(r, &r->seat[i], ids, n, 0, e);
+        rc = rc || interrupt_seen(r->b->c->intr) ? rc : session_repeat(r->seat[i].s, p->depth, e);
     }
     return rc;
 }
@@ -336,8 +360,8 @@ static ign_status run_open(struct round *r, ign_error *e) {
     }
     for (size_t i = 0; i < n; i++) {
         struct seat *seat = &r->seat[i];
-        ign_status rc =
-            ign_session_create(r->b->model, p->n_prompt + p->n_new, &greedy, &seat->s, e);
+        ign_status rc = ign_session_create(r->b->model, p->depth + p->n_prompt + p->n_new, &greedy,
+                                           &seat->s, e);
         if (rc) {
             return rc;
         }
@@ -345,7 +369,7 @@ static ign_status run_open(struct round *r, ign_error *e) {
         seat->ids = r->ids + i * n_new;
         seat->when = r->when + i * n_new;
     }
-    return make_prompt(r->b, r->prompt, e);
+    return make_prompt(r->b, r->prompt, (size_t)p->n_prompt, e);
 }
 
 static void run_close(struct round *r) {
@@ -367,6 +391,7 @@ ign_status benchmark_run(struct benchmark *b, ign_error *e) {
         interrupt_cancels_all(intr, r.session, (size_t)b->plan.n_session);
         progress_begin(&r.bar, b->c, b->plan.n_request > 0 ? "tokens" : "seconds");
         rc = warm_up(&r, e);
+        rc = rc || interrupt_seen(intr) ? rc : fill_depth(&r, e);
         if (!rc && b->plan.profile) {
             rc = benchmark_profile_begin(b, r.prompt, b->plan.n_prompt, e);
         }

@@ -103,12 +103,12 @@ static int check_context(struct cli *c, const char *path) {
 }
 
 /* What is correct is not rounded on its way to being compared, unless that was asked for. */
-bool kv_f32_wanted(const struct cli *c) {
+const char *kv_type_wanted(const struct cli *c) {
     const struct knobs *k = c->k;
-    if (!knobs_given(k, "kv-type") && strcmp(knobs_str(k, "device"), "plain") == 0) {
-        return true;
+    if (!knobs_given(k, "kv-type")) {
+        return strcmp(knobs_str(k, "device"), "plain") == 0 ? "f32" : NULL;
     }
-    return strcmp(knobs_str(k, "kv-type"), "f32") == 0;
+    return knobs_str(k, "kv-type");
 }
 
 /* Threads past what the process may use only take turns with each other. */
@@ -127,10 +127,14 @@ static int threads_of(struct cli *c, const struct machine *m, bool planned) {
 }
 
 void engine_plan_options(struct cli *c, struct model_opts *o) {
+    const char *kv = kv_type_wanted(c);
     *o = (struct model_opts){
         .device = knobs_str(c->k, "device"),
         .cpu_level = knobs_str(c->k, "cpu"),
-        .kv_type = kv_f32_wanted(c) ? DT_F32 : DT_F16,
+        .kv_type = !kv || strcmp(kv, "f16") == 0 ? DT_F16
+                   : strcmp(kv, "f32") == 0      ? DT_F32
+                                                 : DT_I8,
+        .kv_shrink = !kv,
     };
 }
 
@@ -157,7 +161,7 @@ static ign_model_options options_of(struct cli *c, const struct machine *m, int 
         .duty = (int)knobs_int(k, "duty"),
         .context = context,
         .batch = planned ? batch : (int)knobs_int(k, "batch"),
-        .kv_f32 = kv_f32_wanted(c),
+        .kv_type = kv_type_wanted(c),
         .no_speculation = !speculates(c),
         .no_mmap = knobs_bool(k, "no-mmap"),
         .mlock = knobs_bool(k, "mlock"),

@@ -35,8 +35,8 @@ struct text_model {
 int text_model_open(struct cli *c, struct text_model *t);
 void text_model_close(struct text_model *t); /* a half-opened one is fine */
 
-/* Whether the KV cache is to hold f32: --kv-type, or --device plain. */
-bool kv_f32_wanted(const struct cli *c);
+/* What the KV cache is to hold: --kv-type; f32 with --device plain; NULL: what fits. */
+const char *kv_type_wanted(const struct cli *c);
 
 /* Positions that any model may be given, whatever it was trained for. */
 enum { CONTEXT_FREE = 32768 };

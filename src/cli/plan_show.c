@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/dtype.h"
+
 /* ---- as data -----------------------------------------------------------------------------------
  */
 
@@ -20,12 +22,17 @@ static void put_range(struct json_writer *w, const char *key, const double range
     json_close(w, ']');
 }
 
+static const char *kv_name(const struct plan_row *r) {
+    return dtype_kv_name(r->kv_bytes == 4 ? DT_F32 : r->kv_bytes == 2 ? DT_F16 : DT_I8);
+}
+
 /* The members of a row, into an object that is open. */
 static void put_row(struct json_writer *w, const struct plan_row *r) {
     json_member_or_null(w, "quantization", plan_quant_name(r->quant));
     json_member_uint(w, "context", (uint64_t)r->context);
     json_member_uint(w, "weights_bytes", r->weights);
     json_member_uint(w, "kv_bytes", r->kv);
+    json_member_or_null(w, "kv_type", kv_name(r));
     json_member_uint(w, "scratch_bytes", r->scratch);
     json_member_uint(w, "program_bytes", r->program);
     json_member_uint(w, "total_bytes", r->total);
@@ -107,7 +114,7 @@ void plan_print(struct cli *c, const struct plan_model *model, const struct plan
                model->file_type[0] ? ")" : "");
     cli_printf(c, "%-14s %s, %d threads, steps of %d tokens\n", "Device", p->device, p->threads,
                p->batch);
-    cli_printf(c, "%-14s %d positions\n", "Context", r->context);
+    cli_printf(c, "%-14s %d positions, %s in the KV cache\n", "Context", r->context, kv_name(r));
     cli_printf(c,
                "%-14s %.2f GB: weights %.2f, KV cache %.2f, scratch %.2f, program and text %.2f\n",
                "Memory", gb(r->total), gb(r->weights), gb(r->kv), gb(r->scratch), gb(r->program));

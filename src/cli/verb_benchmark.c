@@ -37,6 +37,14 @@ static const struct knob own[] = {
      .min = 2,
      .max = 1000000,
      .help = "tokens that each request generates"},
+    {.name = "depth",
+     .type = KNOB_INT,
+     .unit = "N",
+     .def = "0",
+     .min = 0,
+     .max = 1000000,
+     .help = "positions that are in the KV cache before each request; filled by repeating the keys "
+             "and values of 512 tokens"},
     {.name = "repeat",
      .type = KNOB_INT,
      .unit = "N",
@@ -87,6 +95,7 @@ static enum err_code read_plan(struct benchmark *b, struct err *e) {
     b->plan = (struct benchmark_plan){
         .n_prompt = (int)knobs_int(k, "prompt-tokens"),
         .n_new = (int)knobs_int(k, "new-tokens"),
+        .depth = (int)knobs_int(k, "depth"),
         .n_request = timed ? 0 : (int)knobs_int(k, "repeat"),
         .seconds = timed ? knobs_real(k, "duration") : 0,
         .n_session = (int)knobs_int(k, "concurrent-requests"),
@@ -113,7 +122,7 @@ static enum err_code read_plan(struct benchmark *b, struct err *e) {
 static enum err_code plan_context(struct benchmark *b, const struct config *cfg, struct err *e) {
     enum { DEFAULT = 4096, PAGE = 32 };
     struct knobs *k = b->c->k;
-    int64_t each = (int64_t)b->plan.n_prompt + b->plan.n_new;
+    int64_t each = (int64_t)b->plan.depth + b->plan.n_prompt + b->plan.n_new;
     int64_t need = b->plan.n_session * ((each + PAGE - 1) / PAGE * PAGE);
     if (knobs_given(k, "context") && need > knobs_int(k, "context")) {
         err_set(e, ERR_RANGE, "%d x %lld tokens in requests take a context of %lld, not %lld",
@@ -149,7 +158,10 @@ static int look_at_model(struct benchmark *b) {
     } else if (plan_context(b, &cfg, &e)) {
         code = cli_fail(b->c, &e);
     } else {
-        model_cost(&b->cost, g, &cfg, kv_f32_wanted(b->c) ? DT_F32 : DT_F16);
+        struct model_opts o;
+        engine_plan_options(b->c, &o);
+        model_cost(&b->cost, g, &cfg, o.kv_type);
+        b->kv_bytes_int8 = model_cost_kv(&cfg, DT_I8);
     }
     gguf_close(g);
     mem_free(path);
@@ -175,6 +187,9 @@ static int open_model(struct benchmark *b) {
     int code = engine_model_open(b->c, b->plan.context, &b->model);
     if (code == EXIT_DONE) {
         ign_model_get_info(b->model, &b->info);
+        if (strcmp(b->info.kv_type, "int8") == 0) { /* which the plan may have chosen */
+            b->cost.kv_bytes = b->kv_bytes_int8;
+        }
         if (b->against && benchmark_compare_same(b, &e)) {
             code = cli_fail(b->c, &e);
         }

@@ -203,7 +203,10 @@ static enum err_code make_plan(struct job *j, struct err *e) {
         .batch = knobs_given(k, "batch") ? (int)knobs_int(k, "batch") : 0,
         .quant = plan_quant_find(knobs_str(k, "quantization")),
         .device = mo.device,
-        .kv_bytes = mo.kv_type == DT_F32 ? 4 : 2,
+        .kv_bytes = mo.kv_type == DT_F32   ? 4
+                    : mo.kv_type == DT_F16 ? 2
+                                           : 1,
+        .kv_shrink = mo.kv_shrink,
         .max_memory = knobs_size(k, "max-memory"),
     };
     enum err_code rc = context_of(j, &o.context, e);

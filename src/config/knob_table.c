@@ -92,7 +92,9 @@ static const struct knob table[] = {
     {.name = "batch", .type = KNOB_INT, .group = KNOB_RUN, .unit = "N", .def = "512", .min = 1,
      .max = 8192, .help = "most tokens computed in one step"},
     {.name = "kv-type", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "TYPE", .def = "f16",
-     .choices = "f16|f32", .help = "numbers of the KV cache; f32 with --device plain when not given"},
+     .choices = "f16|int8|f32",
+     .help = "numbers of the KV cache; when not given f32 with --device plain, and int8 where f16 does "
+             "not fit"},
     {.name = "speculate", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "WHEN", .def = "auto",
      .choices = "auto|off",
      .help = "compute what has followed before ahead of time, where that is faster; same answers"},

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "device/plan_table.h"
 
 /* Resident memory of the program before it opens anything: code, libraries, tables, stacks. */
@@ -38,8 +39,8 @@ int plan_quant_find(const char *name) {
  */
 
 static uint64_t kv_of_one(const struct plan_model *m, const struct plan_opts *o) {
-    return (uint64_t)m->n_layer * 2 * (uint64_t)m->n_kv * (uint64_t)m->d_head *
-           (uint64_t)(o->kv_bytes ? o->kv_bytes : 2);
+    enum dtype type = o->kv_bytes == 4 ? DT_F32 : o->kv_bytes == 1 ? DT_I8 : DT_F16;
+    return (uint64_t)m->n_layer * 2 * (uint64_t)m->n_kv * dtype_kv_bytes(type, m->d_head);
 }
 
 /* Positions come in whole pages. */
@@ -55,6 +56,7 @@ struct plan_row plan_row_of(enum plan_where where, const struct plan_model *m,
     struct plan_row r = {
         .quant = q,
         .context = context,
+        .kv_bytes = o->kv_bytes ? o->kv_bytes : 2,
         .weights = m->weights_bytes[q],
         .kv = positions(o, context) * kv_of_one(m, o),
         .scratch = s->fixed + s->per_tok * (uint64_t)batch +
@@ -219,12 +221,37 @@ static struct plan_row find_nearest(const struct maker *k) {
     return (struct plan_row){0};
 }
 
+/* The longest context that an int8 cache would make fit, up to what is wanted; 0: it is no help. */
+static int int8_context(const struct maker *k, int wanted) {
+    struct plan_opts o = *k->o;
+    struct maker with = *k;
+    if (k->p->row.kv_bytes == 1) {
+        return 0;
+    }
+    o.kv_bytes = 1;
+    with.o = &o;
+    int own = k->p->row.context;
+    k->p->row.context = wanted; /* longest() looks no further */
+    int n = longest(&with, k->p->row.quant), now = longest(k, k->p->row.quant);
+    k->p->row.context = own;
+    return n > now && (n > own || !k->p->row.fits) ? n : 0;
+}
+
+/* What was asked for, or without that the least that is usual: a longer one is no help unwanted. */
+static int context_wanted(const struct maker *k) {
+    enum { USUAL = 4096 };
+    int usual = k->model->n_ctx < USUAL ? k->model->n_ctx : USUAL;
+    int n = k->o->context ? k->o->context : usual;
+    return n > k->p->row.context ? n : k->p->row.context;
+}
+
 static void choose(const struct maker *k) {
     struct plan_choice *p = k->p;
     struct plan_pick pick =
         plan_pick(PLAN_CPU, k->model, k->o, p->available, k->m->cpu.usable_cores, p->threads);
     p->batch = pick.batch;
     p->row = judge(k, pick.row.quant, pick.row.context);
+    p->int8_context = int8_context(k, context_wanted(k));
     if (!p->row.fits) {
         p->nearest = find_nearest(k);
         p->least = judge(k, k->model->is_file ? k->model->file_quant : PLAN_INT4, CONTEXT_LEAST);
@@ -334,6 +361,24 @@ enum err_code plan_make(struct plan_choice *p, const struct plan_model *model,
     p->available = plan_available(&m->memory, o->max_memory, p->limited_by, sizeof p->limited_by);
     settle_threads(&k);
     choose(&k);
+    struct plan_opts shrunk = *o;
+    if (o->kv_shrink && !p->row.fits && p->row.kv_bytes == 2) {
+        struct plan_row f16 = p->row;
+        shrunk.kv_bytes = 1;
+        k.o = &shrunk;
+        choose(&k);
+        if (p->row.fits) {
+            say(next_warning(p), sizeof *p->warning,
+                "the KV cache is int8: with f16 the model would need %s for %d positions, there "
+                "are "
+                "%s",
+                amount(f16.total).text, f16.context, amount(p->available).text);
+        }
+    } else if (p->row.fits && p->int8_context > 0) {
+        say(next_warning(p), sizeof *p->warning,
+            "%d positions fit with f16 in the KV cache; with --kv-type int8 %d would",
+            p->row.context, p->int8_context);
+    }
     if (p->row.context > model->n_ctx) {
         say(next_warning(p), sizeof *p->warning,
             "a context of %d is more than the %d that the model was trained for", p->row.context,
@@ -353,7 +398,9 @@ enum err_code plan_refuse(const struct plan_choice *p, struct err *e) {
         "are %s (%s)",
         gb(r->total), gb(r->weights), gb(r->kv), gb(r->scratch), gb(r->program),
         amount(p->available).text, p->limited_by);
-    if (near->total == 0) {
+    if (p->int8_context >= r->context) {
+        err_hint(e, "--kv-type int8 would fit");
+    } else if (near->total == 0) {
         err_hint(e, "take a smaller model: the least of this one, %s with --context %d, needs %s",
                  plan_quant_name(p->least.quant), p->least.context, amount(p->least.total).text);
     } else if (near->quant == r->quant) {

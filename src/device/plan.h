@@ -46,19 +46,21 @@ struct plan_model {
 };
 
 struct plan_opts {
-    int context;                      /* 0: choose */
-    int threads, batch;               /* 0: choose */
-    int quant;                        /* enum plan_quant, or -1: choose */
-    const char *device;               /* NULL, "auto", "cpu", "plain" */
-    int kv_bytes;                     /* of one number in the KV cache: 2 or 4; 0: 2 */
-    int page_tok;                     /* positions in a page of the KV cache; 0: 32 */
-    uint64_t max_memory;              /* --max-memory, bytes; 0: none */
+    int context;         /* 0: choose */
+    int threads, batch;  /* 0: choose */
+    int quant;           /* enum plan_quant, or -1: choose */
+    const char *device;  /* NULL, "auto", "cpu", "plain" */
+    int kv_bytes;        /* of one number in the KV cache: 4, 2, or 1 (and scales); 0: 2 */
+    bool kv_shrink;      /* take 1 where 2 does not fit */
+    int page_tok;        /* positions in a page of the KV cache; 0: 32 */
+    uint64_t max_memory; /* --max-memory, bytes; 0: none */
     double read_gb_per_s, gmac_per_s; /* this machine's ceilings; 0: not measured, no estimate */
 };
 
 struct plan_row {
     enum plan_quant quant;
     int context;
+    int kv_bytes;                                  /* as in plan_opts: 4, 2 or 1 */
     uint64_t weights, kv, scratch, program, total; /* bytes */
     bool fits;
     char why[160];                  /* the reason of a no; "" */
@@ -66,7 +68,7 @@ struct plan_row {
     double prefill_tokens_per_s[2]; /* of a prompt, estimated range */
 };
 
-enum { PLAN_ROW_MAX = PLAN_QUANT_N * 8, PLAN_WARNING_MAX = 3 };
+enum { PLAN_ROW_MAX = PLAN_QUANT_N * 8, PLAN_WARNING_MAX = 5 };
 
 struct plan_choice {
     struct plan_row row;     /* what was asked for; where that does not fit, with the reason */
@@ -77,7 +79,9 @@ struct plan_choice {
     uint64_t available;  /* the least of all limits */
     char limited_by[96]; /* which limit that is: "--max-memory", a control group's file, ... */
     char why[256];
-    char gpu[192]; /* what an accelerator of this machine would take, once it can; "" */
+    int int8_context; /* the longest that an int8 KV cache would make fit, where that is more than
+                         the row's, or the row does not fit; 0 */
+    char gpu[192];    /* what an accelerator of this machine would take, once it can; "" */
     struct plan_row table[PLAN_ROW_MAX]; /* [n_row] every quantization by context */
     int n_row;
     char warning[PLAN_WARNING_MAX][160]; /* [n_warning] what was asked for and is not wise */

@@ -55,6 +55,12 @@ static enum err_code read_options(struct model_opts *to, const ign_model_options
         (c = check_bound("threads", o->threads, THREADS_MAX, e))) {
         return c;
     }
+    enum dtype kv = !o->kv_type || strcmp(o->kv_type, "f16") == 0 ? DT_F16
+                    : strcmp(o->kv_type, "f32") == 0              ? DT_F32
+                                                                  : DT_I8;
+    if (kv == DT_I8 && strcmp(o->kv_type, "int8") != 0) {
+        return err_set(e, ERR_RANGE, "KV type '%s' is not one of f16, f32, int8", o->kv_type);
+    }
     if (o->duty && (o->duty < 5 || o->duty > 100)) {
         return err_set(e, ERR_RANGE, "duty is %d, not in 5..100", o->duty);
     }
@@ -64,7 +70,8 @@ static enum err_code read_options(struct model_opts *to, const ign_model_options
                               .duty = o->duty,
                               .n_ctx = o->context,
                               .max_tok = o->batch,
-                              .kv_type = o->kv_f32 ? DT_F32 : DT_F16,
+                              .kv_type = kv,
+                              .kv_shrink = !o->kv_type,
                               .no_mmap = o->no_mmap,
                               .mlock = o->mlock,
                               .max_memory = o->max_memory,
@@ -211,6 +218,7 @@ void ign_model_get_info(const ign_model *m, ign_model_info *info) {
                              .parameters = m->m->w.n_param,
                              .weights_bytes = m->m->plan.weights,
                              .kv_bytes = m->m->plan.kv,
+                             .kv_type = m->loaded ? dtype_kv_name(m->m->kv.type) : "",
                              .scratch_bytes = m->m->plan.scratch,
                              .layers = cfg->n_layer,
                              .vocabulary = (int)vocab_size(m->m->vocab),

@@ -117,6 +117,10 @@ bool session_claim(ign_session *s);   /* IDLE -> CLAIMED */
 void session_release(ign_session *s); /* CLAIMED -> IDLE */
 /* Keeps the first n tokens; what is computed of them stays computed. */
 void session_cut(ign_session *s, int n);
+/* Fills an idle session up to n positions with copies of the pages that it has: for measuring at a
+ * depth, not for answers. Needs a whole page of computed tokens, or n <= what is there (IGN_USAGE);
+ * IGN_NOFIT. */
+ign_status session_repeat(ign_session *s, int n, ign_error *e);
 
 /* request.c: what a request does with its logits, and its events. Owner's thread. */
 void request_begin(ign_session *s);

@@ -309,6 +309,40 @@ ign_status ign_session_truncate(ign_session *s, size_t n, ign_error *e) {
     return err.code ? engine_fail(e, &err) : IGN_OK;
 }
 
+static enum err_code repeat_pages(ign_session *s, int n, struct err *e) {
+    ign_model *m = s->model;
+    int full = s->kv.n_tok / m->pool.page_tok, from = full * m->pool.page_tok;
+    if (full == 0 || n > s->context) {
+        return err_set(e, full ? ERR_NOFIT : ERR_USAGE, "cannot make %d positions out of %d", n,
+                       s->kv.n_tok);
+    }
+    session_cut(s, from);
+    enum err_code c = kv_seq_reserve(&s->kv, &m->pool, n - from, e);
+    if (c) {
+        return c;
+    }
+    for (int i = full; i < s->kv.n_page; i++) {
+        m->m->kern->kv_copy_page(m->m->dev, s->kv.page[i], s->kv.page[i % full]);
+    }
+    for (int i = from; i < n; i++) {
+        s->tok[i] = s->tok[i % from];
+    }
+    s->kv.n_tok = s->n_known = n;
+    return ERR_OK;
+}
+
+ign_status session_repeat(ign_session *s, int n, ign_error *e) {
+    struct err err = {0};
+    if (!session_claim(s)) {
+        return busy(e);
+    }
+    if (n > s->n_known) {
+        repeat_pages(s, n, &err);
+    }
+    session_release(s);
+    return err.code ? engine_fail(e, &err) : IGN_OK;
+}
+
 ign_status ign_session_set_sampling(ign_session *s, const ign_sampling *sampling, ign_error *e) {
     struct err err = {0};
     struct sampler fresh;

@@ -21,10 +21,15 @@ static bool is_expert(struct str name) {
     return false;
 }
 
+double model_cost_kv(const struct config *c, enum dtype kv_type) {
+    return 2.0 * c->n_layer * c->n_kv * (double)dtype_kv_bytes(kv_type, c->d_head);
+}
+
 void model_cost(struct model_cost *cost, const struct gguf *g, const struct config *c,
                 enum dtype kv_type) {
     *cost = (struct model_cost){.window = c->window};
-    cost->kv_bytes = 2.0 * c->n_layer * c->n_kv * c->d_head * (kv_type == DT_F16 ? 2 : 4);
+    cost->kv_bytes = model_cost_kv(c, kv_type);
+    cost->att_mac = 2.0 * c->n_layer * c->n_head * c->d_head;
     for (size_t i = 0; i < g->n_tensor; i++) {
         const struct gguf_tensor *t = &g->tensor[i];
         double rows = (double)t->dim[1] * (double)t->dim[2], mac = (double)t->dim[0] * rows;
@@ -47,4 +52,12 @@ void model_cost(struct model_cost *cost, const struct gguf *g, const struct conf
 double model_cost_bytes(const struct model_cost *cost, int n_past) {
     int n = cost->window > 0 && n_past > cost->window ? cost->window : n_past;
     return cost->weights_bytes + cost->kv_bytes * n;
+}
+
+double model_cost_attention(const struct model_cost *cost, int n_past, int n) {
+    double positions = 0;
+    for (int i = n_past + 1; i <= n_past + n; i++) {
+        positions += cost->window > 0 && i > cost->window ? cost->window : i;
+    }
+    return cost->att_mac * positions;
 }

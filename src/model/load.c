@@ -57,7 +57,10 @@ static enum err_code check_fits(struct model *m, struct model_opts *o, struct er
         .batch = o->max_tok,
         .quant = -1,
         .device = o->device,
-        .kv_bytes = o->kv_type == DT_F32 ? 4 : 2,
+        .kv_bytes = o->kv_type == DT_F32   ? 4
+                    : o->kv_type == DT_F16 ? 2
+                                           : 1,
+        .kv_shrink = o->kv_shrink,
         .page_tok = o->page_tok,
         .max_memory = o->max_memory,
     };
@@ -73,7 +76,11 @@ static enum err_code check_fits(struct model *m, struct model_opts *o, struct er
         err_where(e, "%s", m->file->path);
         return rc;
     }
+    o->kv_type = plan.row.kv_bytes == 1 ? DT_I8 : o->kv_type;
     const double mb = 1e6;
+    if (plan.row.kv_bytes < want.kv_bytes) {
+        log_line(LOG_WARN, "the KV cache is int8: with f16 the model would not fit");
+    }
     log_line(LOG_INFO,
              "%s: %.1f MB: weights %.1f, KV cache %.1f, scratch %.1f, program and text %.1f",
              m->file->path, (double)m->plan.total / mb, (double)m->plan.weights / mb,

@@ -46,8 +46,8 @@ static ign_sampling penalized(uint64_t seed) {
     return s;
 }
 
-static void check_round_trip(bool f32) {
-    ign_model *m = rig_open(NULL, &(ign_model_options){.context = 512, .kv_f32 = f32});
+static void check_round_trip(const char *kv) {
+    ign_model *m = rig_open(NULL, &(ign_model_options){.context = 512, .kv_type = kv});
     char path[64];
     struct answer a, b;
     int32_t ids[70];
@@ -88,8 +88,9 @@ static void check_round_trip(bool f32) {
 
 static void test_round_trip(void **state) {
     (void)state;
-    check_round_trip(false);
-    check_round_trip(true);
+    check_round_trip("f16");
+    check_round_trip("f32");
+    check_round_trip("int8");
 }
 
 /* A session loads into its own place though the pool has no room for it twice. */
@@ -129,12 +130,13 @@ static void test_another_model(void **state) {
         ign_model_options o;
         ign_status want;
     } others[] = {
-        {{.seed = 0}, {.kv_f32 = false}, IGN_OK},
-        {{.seed = 1}, {.kv_f32 = false}, IGN_USAGE},
-        {{.d_model = 128}, {.kv_f32 = false}, IGN_USAGE},
-        {{.window = 5}, {.kv_f32 = false}, IGN_USAGE},
-        {{.rope = 500000}, {.kv_f32 = false}, IGN_USAGE}, /* the same weights */
-        {{.seed = 0}, {.kv_f32 = true}, IGN_UNSUPPORTED},
+        {{.seed = 0}, {.kv_type = NULL}, IGN_OK},
+        {{.seed = 1}, {.kv_type = NULL}, IGN_USAGE},
+        {{.d_model = 128}, {.kv_type = NULL}, IGN_USAGE},
+        {{.window = 5}, {.kv_type = NULL}, IGN_USAGE},
+        {{.rope = 500000}, {.kv_type = NULL}, IGN_USAGE}, /* the same weights */
+        {{.seed = 0}, {.kv_type = "f32"}, IGN_UNSUPPORTED},
+        {{.seed = 0}, {.kv_type = "int8"}, IGN_UNSUPPORTED},
     };
     ign_model *m = rig_open(NULL, NULL);
     char path[64];
