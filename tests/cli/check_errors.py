@@ -25,7 +25,6 @@ class Flags(Case):
     def test_not_yet(self):
         """Knobs and verbs of later versions are unknown, not ignored."""
         self.fails(2, "generate", "--prompt", "x", "--speculate", "1")
-        self.fails(2, "generate", "--prompt", "x", "--kv-type", "int8")
         self.fails(2, "generate", "--prompt", "x", "--device", "cuda")
         self.fails(2, "perplexity", "--against", "f")
         for verb in ("serve", "quantize"):

@@ -161,7 +161,7 @@ static void test_usage_errors(void **state) {
     fails(&special, "", ERR_USAGE, "needs FILE");
     fails(&special, "--ids|1|f|--model|m", ERR_USAGE, "--model");
     fails(&plain, "--\x1b[31m", ERR_USAGE, "\\x1b[31m");
-    fails(&plain, "--kv-type|q4_0", ERR_RANGE, "f16|f32");
+    fails(&plain, "--kv-type|q4_0", ERR_RANGE, "f16|int8|f32");
     fails(&plain, "--device=cuda", ERR_RANGE, "auto|cpu|plain");
     fails(&plain, "--device=", ERR_RANGE, "auto|cpu|plain");
 }

@@ -322,6 +322,30 @@ static void kv_is_what_the_cache_holds(void **state) {
     assert_int_equal(p.row.kv, 544 * 131072); /* whole pages of 32 */
 }
 
+/* int8 comes where f16 does not fit and nobody has asked for f16; who has is told of it. */
+static void kv_shrinks_where_memory_is_short(void **state) {
+    (void)state;
+    struct plan_model model = known("llama3.1-8b");
+    struct machine m = machine_of(64, 4);
+    struct plan_opts o = {.quant = PLAN_INT4, .context = 32768};
+    struct plan_choice p = make(&model, &m, o);
+    uint64_t f16 = p.row.total, half = p.row.kv * 17 / 32; /* a scale of 2 bytes for 32 */
+    o.max_memory = f16 - GIB;
+    o.kv_shrink = true;
+    p = make(&model, &m, o);
+    assert_true(p.row.fits && p.row.kv_bytes == 1 && p.row.kv == half && p.n_warning == 1);
+    o.kv_shrink = false;
+    p = make(&model, &m, o);
+    assert_true(!p.row.fits && p.row.kv_bytes == 2 && p.int8_context == 32768);
+    struct err e = {0};
+    assert_int_equal(plan_refuse(&p, &e), ERR_NOFIT);
+    assert_non_null(strstr(e.hint, "--kv-type int8"));
+    o.max_memory = f16 - 4 * GIB; /* too little for either */
+    o.kv_shrink = true;
+    p = make(&model, &m, o);
+    assert_true(!p.row.fits && p.nearest.kv_bytes == 1 && p.nearest.context < 32768);
+}
+
 static void threads_keep_to_the_budget(void **state) {
     (void)state;
     struct plan_model model = known("mistral-7b");
@@ -413,6 +437,7 @@ int main(void) {
         cmocka_unit_test(a_file_is_what_it_is),
         cmocka_unit_test(the_table_has_every_choice_once),
         cmocka_unit_test(kv_is_what_the_cache_holds),
+        cmocka_unit_test(kv_shrinks_where_memory_is_short),
         cmocka_unit_test(threads_keep_to_the_budget),
         cmocka_unit_test(past_its_training_a_model_is_warned_of),
         cmocka_unit_test(speed_is_an_estimate_or_nothing),
