@@ -36,6 +36,8 @@ void os_map_close(struct os_map *m);
 enum err_code os_map_lock(struct os_map *m, struct err *e);
 /* Tells the system that the whole mapping will be wanted soon. */
 void os_map_willneed(struct os_map *m);
+/* Tells the system that p [n] of the mapping is not wanted soon: its memory goes back. */
+void os_map_done(const struct os_map *m, const void *p, size_t n);
 /* The part of it, 0 to 1, that is in memory now, from a sample of its pages. As far as the system
  * tells: 1 for a file that this user could not write. */
 double os_map_resident(const struct os_map *m);

@@ -289,6 +289,15 @@ void os_map_willneed(struct os_map *m) {
     }
 }
 
+void os_map_done(const struct os_map *m, const void *p, size_t n) {
+    uintptr_t page = os_page_size(), from = (uintptr_t)p, to = from + n;
+    from = (from + page - 1) / page * page;
+    to = to / page * page;
+    if (!m->copied && !m->lost && to > from) {
+        madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+}
+
 double os_map_resident(const struct os_map *m) {
     enum { SAMPLES = 512 }; /* asking for every page of gigabytes takes longer than loading them */
     size_t page = os_page_size(), pages = (m->size + page - 1) / page, in = 0;

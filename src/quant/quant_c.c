@@ -1,0 +1,131 @@
+/* quant_c.c: the searching kernels in plain C, the definition of their bits; and the choice.
+ *
+ * Owns the lanes as an array. An ISA file (quant_avx2.c, quant_avx512.c) has them in registers and
+ * computes the same.
+ */
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "quant/quant_search.h"
+
+struct lanes {
+    float v[QUANT_LANES];
+};
+
+#define LANES_OP(name, expression)                                                                 \
+    static inline struct lanes lanes_##name(struct lanes a, struct lanes b) {                      \
+        for (int k = 0; k < QUANT_LANES; k++) {                                                    \
+            a.v[k] = expression;                                                                   \
+        }                                                                                          \
+        return a;                                                                                  \
+    }
+LANES_OP(add, a.v[k] + b.v[k])
+LANES_OP(sub, a.v[k] - b.v[k])
+LANES_OP(mul, a.v[k] * b.v[k])
+LANES_OP(div, a.v[k] / b.v[k])
+LANES_OP(min, a.v[k] < b.v[k] ? a.v[k] : b.v[k])
+LANES_OP(max, a.v[k] > b.v[k] ? a.v[k] : b.v[k])
+
+static inline struct lanes lanes_set(float x) {
+    struct lanes a;
+    for (int k = 0; k < QUANT_LANES; k++) {
+        a.v[k] = x;
+    }
+    return a;
+}
+
+static inline struct lanes lanes_load(const float *p) {
+    struct lanes a;
+    memcpy(a.v, p, sizeof a.v);
+    return a;
+}
+
+static inline void lanes_store(float *p, struct lanes a) {
+    memcpy(p, a.v, sizeof a.v);
+}
+
+static inline struct lanes lanes_above(struct lanes a, struct lanes b, struct lanes x,
+                                       struct lanes y) {
+    for (int k = 0; k < QUANT_LANES; k++) {
+        x.v[k] = a.v[k] > b.v[k] ? x.v[k] : y.v[k];
+    }
+    return x;
+}
+
+static inline float lanes_sum(struct lanes a) {
+    for (int n = QUANT_LANES / 2; n > 0; n /= 2) {
+        for (int k = 0; k < n; k++) {
+            a.v[k] += a.v[k + n];
+        }
+    }
+    return a.v[0];
+}
+
+static inline int lanes_best(struct lanes a) {
+    int best = 0;
+    for (int k = 1; k < QUANT_LANES; k++) {
+        best = a.v[k] > a.v[best] ? k : best;
+    }
+    return best;
+}
+
+static inline void lanes_codes(int8_t *q, struct lanes a) {
+    for (int k = 0; k < QUANT_LANES; k++) {
+        q[k] = (int8_t)(int)a.v[k];
+    }
+}
+
+#include "quant/quant_kernel.h"
+
+static void from_f16(const f16_t *h, float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        x[i] = f32_from_f16(h[i]);
+    }
+}
+
+static void to_f16(const float *x, f16_t *h, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        h[i] = f16_from_f32(x[i]);
+    }
+}
+
+/* By bits, where order is that of magnitudes and NaN lies above infinity. */
+static float most(const float *x, size_t n) {
+    uint32_t top = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = f32_bits(x[i]) & 0x7fffffffu;
+        top = bits > top ? bits : top;
+    }
+    return f32_from_bits(top);
+}
+
+void quant_search_init_c(struct quant_search *s) {
+    fill_kernels(s);
+    s->name = "c";
+    s->from_f16 = from_f16;
+    s->to_f16 = to_f16;
+    s->most = most;
+}
+
+enum err_code quant_search_choose(struct quant_search *s, const char *level, struct err *e) {
+    quant_search_init_c(s);
+    if (level && strcmp(level, "c") == 0) {
+        return ERR_OK;
+    }
+#if defined(__x86_64__)
+    bool avx2 = os_cpu_has("avx2") && os_cpu_has("fma") && os_cpu_has("f16c");
+    bool wide = avx2 && os_cpu_has("avx512f");
+    if (avx2 && (!level || strcmp(level, "avx2") == 0 || strcmp(level, "avx512") == 0)) {
+        quant_search_init_avx2(s);
+    }
+    if (wide && (!level || strcmp(level, "avx512") == 0)) {
+        quant_search_init_avx512(s);
+    }
+#endif
+    if (level && strcmp(level, s->name) != 0) {
+        return err_set(e, ERR_UNSUPPORTED, "this processor cannot quantize with \"%s\"", level);
+    }
+    return ERR_OK;
+}
