@@ -3,10 +3,13 @@
  * Owns the measure, which is that of llama.cpp's perplexity program, so that numbers compare: the
  * text is cut into chunks of --context tokens, each computed afresh, its first token replaced by
  * BOS where the model uses one; the second half of each chunk is scored, and what is left over at
- * the end is not. Refuses any other use of the logits.
+ * the end is not. Owns the comparison with another model's logits on the same text, too: the
+ * Kullback-Leibler divergence from them at each scored position. Refuses any other use of the
+ * logits.
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -35,6 +38,10 @@ static const struct knob own[] = {
      .type = KNOB_STR,
      .unit = "FILE",
      .help = "write the logits of the scored positions as little-endian f32 [tokens, n_vocab]"},
+    {.name = "against",
+     .type = KNOB_STR,
+     .unit = "FILE",
+     .help = "compare with the logits that another model saved of the same text"},
 };
 
 struct score {
@@ -42,8 +49,46 @@ struct score {
     int first, last;    /* positions whose next token is scored: [first, last) */
     double sum, sum2;   /* of -log p, and of its square */
     size_t n;
-    float *raw; /* [n, n_vocab] of n so far, for --save-logits; NULL without it */
+    float *raw;           /* [n, n_vocab] of n so far, for --save-logits; NULL without it */
+    const uint8_t *other; /* f32 [tokens, n_vocab] of --against; NULL without it */
+    double *kl;           /* [n] divergence at each position so far, with `other` */
+    size_t agree;         /* positions where both have the same largest logit */
 };
+
+/* log of the sum of exp(logit - largest), and the place of the largest. */
+static double log_sum(const float *logit, int n_vocab, int *top) {
+    double sum = 0;
+    *top = 0;
+    for (int i = 1; i < n_vocab; i++) {
+        *top = logit[i] > logit[*top] ? i : *top;
+    }
+    for (int i = 0; i < n_vocab; i++) {
+        sum += (double)expf(logit[i] - logit[*top]);
+    }
+    return log(sum);
+}
+
+/* The divergence of softmax(mine) from softmax(other): sum p (log p - log q), p of the other. */
+static double divergence(const float *mine, const float *other, int n_vocab, bool *same) {
+    int a, b;
+    double za = log_sum(mine, n_vocab, &a), zb = log_sum(other, n_vocab, &b), sum = 0;
+    for (int i = 0; i < n_vocab; i++) {
+        double p = (double)(other[i] - other[b]) - zb, q = (double)(mine[i] - mine[a]) - za;
+        if (p > -100) {
+            sum += exp(p) * (p - q);
+        }
+    }
+    *same = a == b;
+    return sum;
+}
+
+/* Compares position s->n with the other model's; its row may lie at any byte. */
+static void compare(struct score *s, const float *logit, int n_vocab) {
+    bool same;
+    const float *row = (const float *)(const void *)(s->other + s->n * (size_t)n_vocab * 4);
+    s->kl[s->n] = divergence(logit, row, n_vocab, &same);
+    s->agree += same;
+}
 
 /* -log softmax(logit)[id], summed in double. */
 static double surprise(const float *logit, int n_vocab, int32_t id) {
@@ -66,6 +111,9 @@ static void on_logits(void *arg, int position, const float *logit, int n_vocab) 
         if (s->raw) {
             memcpy(s->raw + s->n * (size_t)n_vocab, logit, (size_t)n_vocab * sizeof *logit);
         }
+        if (s->other) {
+            compare(s, logit, n_vocab);
+        }
         s->sum += nll;
         s->sum2 += nll * nll;
         s->n++;
@@ -81,7 +129,9 @@ struct measure {
     int32_t *ids; /* [n_ids] of the whole text */
     size_t n_ids, n_chunk, n_vocab;
     int context;
-    int32_t bos; /* -1: the model begins with none */
+    int32_t bos;         /* -1: the model begins with none */
+    struct os_map other; /* of --against, where `mapped` */
+    bool mapped;
 };
 
 /* The first half only fills the cache: its logits are not computed. */
@@ -108,11 +158,35 @@ static ign_status run_chunk(struct measure *p, int32_t *ids, ign_error *e) {
     return rc;
 }
 
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct apart {
+    double mean, p99, agreement;
+};
+
+static struct apart apart_of(struct score *s) {
+    double sum = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        sum += s->kl[i];
+    }
+    qsort(s->kl, s->n, sizeof *s->kl, compare_doubles);
+    return (struct apart){.mean = sum / (double)s->n,
+                          .p99 = s->kl[(size_t)(0.99 * (double)(s->n - 1) + 0.5)],
+                          .agreement = (double)s->agree / (double)s->n};
+}
+
 /* The estimate and its standard error, by the delta method. */
 static void report(struct measure *p, double seconds) {
-    const struct score *s = &p->score;
+    struct score *s = &p->score;
+    struct apart d = {0};
     double mean = s->sum / (double)s->n, var = s->sum2 / (double)s->n - mean * mean;
     double ppl = exp(mean), err = s->n > 1 && var > 0 ? ppl * sqrt(var / (double)(s->n - 1)) : 0;
+    if (s->other) {
+        d = apart_of(s);
+    }
     if (p->c->json) {
         struct json_writer w;
         cli_json_begin(p->c, &w);
@@ -128,10 +202,20 @@ static void report(struct measure *p, double seconds) {
         json_put_int(&w, p->context);
         json_key(&w, "seconds");
         json_put_real(&w, seconds);
+        if (s->other) {
+            json_member_real(&w, "kl_mean", d.mean);
+            json_member_real(&w, "kl_p99", d.p99);
+            json_member_real(&w, "top1_agreement", d.agreement);
+        }
         cli_json_end(p->c, &w);
     } else {
         cli_printf(p->c, "perplexity %.4f +/- %.4f (%zu tokens in %zu chunks of %d)\n", ppl, err,
                    s->n, p->n_chunk, p->context);
+        if (s->other) {
+            cli_printf(p->c,
+                       "divergence %.6f (99 of 100 are below %.4f), same best token %.2f %%\n",
+                       d.mean, d.p99, 100 * d.agreement);
+        }
     }
 }
 
@@ -163,6 +247,10 @@ static int measure_chunks(struct measure *p) {
                       p->score.n * p->n_vocab * sizeof *p->score.raw, &e)) {
         code = cli_fail(p->c, &e);
     }
+    if (code == EXIT_DONE && p->mapped && p->other.lost) {
+        err_set(&e, ERR_IO, "the other model's logits could not be read to their end");
+        code = cli_fail(p->c, &e);
+    }
     if (code == EXIT_DONE) {
         report(p, seconds);
         cli_note(p->c, "ign: %zu tokens computed in %.1f s (%.1f/s)",
@@ -186,6 +274,29 @@ static ign_status encode(struct measure *p, const struct buf *text, ign_error *e
     return rc;
 }
 
+/* The logits of --against, which must be of as many positions and tokens as will be scored. */
+static enum err_code open_other(struct measure *p, size_t n, struct err *e) {
+    const char *path = knobs_str(p->c->k, "against");
+    if (!path) {
+        return ERR_OK;
+    }
+    enum err_code rc = os_map_open(&p->other, path, false, e);
+    if (rc) {
+        return rc;
+    }
+    p->mapped = true;
+    if (p->other.size != n * p->n_vocab * sizeof(float)) {
+        rc = err_set(e, ERR_FORMAT, "the file has %zu bytes, and %zu x %zu logits have %zu",
+                     p->other.size, n, p->n_vocab, n * p->n_vocab * sizeof(float));
+        err_where(e, "%s", path);
+        err_hint(e, "save them with the same --file and --context");
+        return rc;
+    }
+    p->score.other = p->other.data;
+    p->score.kl = mem_alloc(n, sizeof *p->score.kl);
+    return p->score.kl ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for %zu positions", n);
+}
+
 static int measure(struct measure *p, const struct buf *text) {
     struct err e = {0};
     ign_error why = {0};
@@ -203,6 +314,9 @@ static int measure(struct measure *p, const struct buf *text) {
     if (knobs_str(p->c->k, "save-logits") &&
         answer_rows(p->n_chunk * scored, p->n_vocab, "--save-logits", &p->score.raw, &e)) {
         return cli_fail(p->c, &e);
+    }
+    if (open_other(p, p->n_chunk * scored, &e)) {
+        return cli_fail_data(p->c, &e);
     }
     if (ign_session_create(p->m, 0, NULL, &p->s, &why)) {
         return cli_fail_ign(p->c, &why);
@@ -241,6 +355,10 @@ static int run(struct cli *c) {
     ign_session_free(p.s);
     ign_model_close(p.m);
     mem_free(p.score.raw);
+    mem_free(p.score.kl);
+    if (p.mapped) {
+        os_map_close(&p.other);
+    }
     ign_free(p.ids);
     answer_fini(&p.a);
     buf_fini(&text);

@@ -14,6 +14,8 @@
 #include "kern/kern.h"
 #include "kern/space.h"
 
+struct observer;
+
 struct host_weight {
     char *name;
     enum dtype type;
@@ -37,9 +39,10 @@ struct kern_dev {
     int max_tok, max_out;
     struct pool *pool;
     int n_thread;
-    const struct step *step; /* NULL outside begin/end */
-    bool guard;              /* memory is unreadable outside of calls (torture builds, plain) */
-    char line[160];          /* describe() */
+    const struct step *step;   /* NULL outside begin/end */
+    bool guard;                /* memory is unreadable outside of calls (torture builds, plain) */
+    char line[160];            /* describe() */
+    struct observer *observer; /* of observe.h; NULL: none */
 };
 
 /* The sizes of `d`, which is zeroed; then its threads, too. */
@@ -55,6 +58,8 @@ enum err_code host_load(struct kern_dev *d, const struct kern_tensor *t, kern_we
                         struct err *e);
 void host_write(struct kern_dev *d, kern_ref dst, const float *src, size_t n);
 void host_read(struct kern_dev *d, kern_ref src, float *dst, size_t n);
+/* n floats from `at` on, between two operations of a step, too. */
+void host_peek(struct kern_dev *d, kern_ref src, size_t at, float *dst, size_t n);
 
 enum err_code host_kv_open(struct kern_dev *d, const struct kern_kv *kv, struct err *e);
 void host_kv_copy_page(struct kern_dev *d, int dst, int src);

@@ -26,6 +26,7 @@ def calls():
         "template": [*m, "--messages", talk], "logits": [*m, "--ids", "5 6"],
         "perplexity": [*m, "--file", text, "--context", "512"],
         "initialize": [*m, "--test-prompt", "x"],
+        "imatrix": [*m, "--file", text, "--context", "512", "--output", path("every.dat")],
         "quantize": [tiny(), path("every.gguf"), "--type", "q8_0"],
         "benchmark": [*m, "--prompt-tokens", "16", "--new-tokens", "4", "--repeat", "1"],
         "config": ["show"], "audit": ["tail", path("every.audit")], "completion": ["bash"], "models": ["list"],

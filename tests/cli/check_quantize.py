@@ -1,5 +1,7 @@
 """Quantizing by the program: every type, the same bytes by any threads and level, what is lost, what
 is refused; a full disk, signals and a killed process leave nothing under the name."""
+import array
+import math
 import os
 import random
 import resource
@@ -79,6 +81,123 @@ class Types(Case):
         self.assertIn("rmse 0\n", r.text)
         self.ok("quantize", path("q-a.gguf"), path("q-a.gguf"), "--type", "q4_k_m")
         self.assertLess(os.path.getsize(path("q-a.gguf")), os.path.getsize(path("q-b.gguf")))
+
+
+class Against(Case):
+    def test_numbers(self):
+        """The divergence from itself is nothing; from a coarser one what Python computes of both."""
+        text = write("q-kl.txt", "the inner ring of the pump " * 60)
+        coarse = path("q-coarse.gguf")
+        self.ok("quantize", wide(), coarse, "--type", "q2_k")
+        base = ["--file", text, "--context", "512", "--json"]
+        a = self.ok("perplexity", "--model", wide(), *base, "--save-logits", path("q-a.logits"))
+        same = self.ok("perplexity", "--model", wide(), *base, "--against", path("q-a.logits")).json()
+        self.assertLess(abs(same["kl_mean"]), 1e-7)
+        self.assertEqual(same["top1_agreement"], 1)
+        self.assertEqual(same["perplexity"], a.json()["perplexity"])
+        b = self.ok("perplexity", "--model", coarse, *base, "--against", path("q-a.logits"),
+                    "--save-logits", path("q-b.logits")).json()
+        n = b["tokens"]
+        first = array.array("f", read("q-a.logits"))
+        other = array.array("f", read("q-b.logits"))
+        n_vocab = len(first) // n
+        apart, agree = [], 0
+        for i in range(n):
+            p, q = (x[i * n_vocab:(i + 1) * n_vocab] for x in (first, other))
+            zp, zq = (math.log(sum(math.exp(v - max(x)) for v in x)) + max(x) for x in (p, q))
+            apart.append(sum(math.exp(u - zp) * ((u - zp) - (v - zq)) for u, v in zip(p, q)))
+            agree += p.index(max(p)) == q.index(max(q))
+        self.assertAlmostEqual(b["kl_mean"], sum(apart) / n, 5)
+        self.assertGreater(b["kl_mean"], 1e-4)
+        self.assertAlmostEqual(b["kl_p99"], sorted(apart)[int(0.99 * (n - 1) + 0.5)], 5)
+        self.assertEqual(b["top1_agreement"], agree / n)
+        plain = self.ok("perplexity", "--model", coarse, "--file", text, "--context", "512",
+                        "--against", path("q-a.logits"))
+        self.assertIn("divergence ", plain.text)
+
+    def test_refused(self):
+        text = write("q-kl.txt", "the inner ring of the pump " * 60)
+        base = ["perplexity", "--model", tiny(), "--file", text, "--context", "512", "--against"]
+        self.fails(4, *base, path("none.logits"))
+        self.fails(1, *base, write("q-short.logits", b"\0" * 400))
+        self.fails(1, *base, FOLDER)
+
+
+def sums(file):
+    """{layer: (means, rows)} of an importance matrix in its GGUF form."""
+    found = {}
+    doc = ign("inspect", file, "--json", "--tensors").json()
+    with open(file, "rb") as f:
+        data = f.read()
+    values = {t["name"]: array.array("f", data[t["offset"]:t["offset"] + t["bytes"]])
+              for t in doc["tensors"]}
+    for name, v in values.items():
+        if name.endswith(".in_sum2"):
+            count = values[name[:-len("in_sum2")] + "counts"]
+            found[name[:-len(".in_sum2")]] = ([x / count[0] for x in v], count[0])
+    return found
+
+
+class Importance(Case):
+    def test_sums(self):
+        """Layers with one input have the same sums; rows are counted; a model in scalar code sees
+        nearly the same."""
+        text = write("q-im.txt", "the inner ring of the pump " * 60)
+        base = ["imatrix", "--model", wide(), "--file", text, "--context", "256"]
+        r = self.ok(*base, "--output", path("q-im.gguf"), "--json").json()
+        self.assertGreaterEqual(r["tokens"], 512)
+        a = sums(path("q-im.gguf"))
+        self.assertEqual(len(a) % 7, 0)
+        self.assertEqual(r["layers"], len(a))
+        for name, (mean, rows) in a.items():
+            self.assertEqual(rows, r["tokens"], name)
+            self.assertTrue(all(v >= 0 for v in mean))
+        for i in range(len(a) // 7):
+            part = f"blk.{i}."
+            self.assertEqual(a[part + "attn_q.weight"], a[part + "attn_k.weight"])
+            self.assertEqual(a[part + "attn_q.weight"], a[part + "attn_v.weight"])
+            self.assertEqual(a[part + "ffn_gate.weight"], a[part + "ffn_up.weight"])
+        self.ok(*base, "--output", path("q-plain.gguf"), "--device", "plain")
+        for name, (mean, _) in sums(path("q-plain.gguf")).items():
+            for u, v in zip(mean, a[name][0]):
+                self.assertLess(abs(u - v), 0.02 * u + 1e-4, name)
+
+    def test_forms(self):
+        """Both forms say the same, and quantizing takes either and writes down which."""
+        text = write("q-im.txt", "the inner ring of the pump " * 60)
+        base = ["imatrix", "--model", wide(), "--file", text, "--context", "256", "--output"]
+        self.ok(*base, path("q-im.gguf"))
+        self.ok(*base, path("q-im.dat"))
+        made = []
+        for form in ("gguf", "dat"):
+            r = self.ok("quantize", wide(), path("q-w.gguf"), "--type", "q4_k_m", "--imatrix",
+                        path("q-im." + form), "--json").json()
+            made.append([t["rmse"] for t in r["tensors"]])
+            meta = self.ok("inspect", path("q-w.gguf"), "--json", "--metadata").json()["metadata"]
+            self.assertEqual(meta["quantize.imatrix.file"], path("q-im." + form))
+            self.assertEqual(meta["quantize.imatrix.dataset"], text)
+            self.assertGreater(meta["quantize.imatrix.entries_count"], 6)
+        for u, v in zip(*made):
+            self.assertAlmostEqual(u, v, 4)
+        r = self.ok("quantize", wide(), path("q-w.gguf"), "--type", "q4_k_m", "--json").json()
+        self.assertNotEqual(made[0], [t["rmse"] for t in r["tensors"]])
+
+    def test_refused(self):
+        text = write("q-im.txt", "the inner ring of the pump " * 60)
+        self.fails(2, "imatrix", "--model", wide(), "--file", text)
+        self.fails(2, "imatrix", "--model", wide(), "--file", write("q-s.txt", "x"), "--output",
+                   path("q-s.gguf"))
+        base = ["quantize", wide(), path("q-r.gguf"), "--type", "q4_0", "--imatrix"]
+        self.fails(4, *base, path("none.dat"))
+        self.ok("imatrix", "--model", wide(), "--file", text, "--output", path("q-g.dat"))
+        good = read("q-g.dat")
+        for bad in (b"", b"\1", good[:40], b"\xff\xff\xff\xff" + good[4:], good[:200],
+                    good[:4] + b"\xff\xff\xff\x7f" + good[8:], good[:60] + b"\xff" * 8 + good[68:]):
+            self.fails(1, *base, write("q-bad.dat", bad))
+        self.fails(1, *base, wide())  # a model
+        self.ok("imatrix", "--model", tiny(), "--file", text, "--output", path("q-other.dat"))
+        self.fails(1, *base, path("q-other.dat"))  # of another model
+        self.assertFalse(os.path.exists(path("q-r.gguf")))
 
 
 class Refusals(Case):

@@ -7,6 +7,7 @@
  * for bit the logits of one sequence fed whole. The engine's promise of equal greedy tokens rests
  * on this. A step allocates nothing.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kern/cpu/micro.h"
+#include "kern/observe.h"
 #include "model/runner.h"
 
 enum { N_TOK = 40, N_VOCAB = 256 };
@@ -183,6 +185,49 @@ static void same_bits_with_any_number_of_threads(void **state) {
     }
 }
 
+struct seen {
+    int output, down, wrong; /* rows of attention's output and of ffn_down */
+};
+
+static void see_row(void *arg, const char *name, int m, int n_mat, const float *x, int64_t n_col) {
+    struct seen *s = arg;
+    s->output += strstr(name, "attn_output.weight") != NULL;
+    s->down += strstr(name, "ffn_down") != NULL;
+    s->wrong += m < 0 || m >= n_mat;
+    for (int64_t i = 0; i < n_col; i++) {
+        s->wrong += !isfinite(x[i]);
+    }
+}
+
+/* Who looks at the inputs of linear layers sees each row once, and changes no bit. */
+static void same_bits_while_observed(void **state) {
+    (void)state;
+    static struct text whole;
+    static float out[N_TOK * N_VOCAB];
+    text_make(&whole, 6);
+    for (int i = 0; i < n_model * 2; i++) {
+        struct runner r;
+        struct seen seen = {0};
+        struct observer o = {.row = see_row, .arg = &seen};
+        open_on(&r, model_path[i / 2], device[i % 2], 2);
+        runner_feed(&r, 0, whole.tok, N_TOK, 13, whole.logits);
+        empty(&r);
+        assert_int_equal(observe_begin(&o, &r.m->kern, r.m->dev, NULL), ERR_OK);
+        runner_feed(&r, 0, whole.tok, N_TOK, 13, out);
+        observe_end(&o, &r.m->kern, r.m->dev);
+        same_bits(out, whole.logits, N_TOK, "observed");
+        int layers = r.m->cfg.n_layer, used = r.m->cfg.n_used > 0 ? r.m->cfg.n_used : 1;
+        assert_int_equal(seen.output, layers * N_TOK);
+        assert_int_equal(seen.down, layers * N_TOK * used);
+        assert_int_equal(seen.wrong, 0);
+        empty(&r);
+        runner_feed(&r, 0, whole.tok, N_TOK, 13, out);
+        same_bits(out, whole.logits, N_TOK, "observed no longer");
+        runner_close(&r);
+    }
+    assert_int_equal(mem_live(), 0);
+}
+
 static void a_step_allocates_nothing(void **state) {
     (void)state;
     struct runner r;
@@ -227,6 +272,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_bits_however_it_is_cut),
         cmocka_unit_test(same_bits_with_any_number_of_threads),
+        cmocka_unit_test(same_bits_while_observed),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(ids_are_checked_and_a_step_can_be_cancelled),
     };
