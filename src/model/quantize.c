@@ -37,7 +37,9 @@ struct walk {
     /* the chunk in hand */
     const struct gguf_tensor *t;
     enum dtype to;
-    const uint8_t *src;
+    const uint8_t *src; /* of the matrix in hand */
+    uint64_t first;     /* its row that the chunk begins with */
+    uint64_t d_head;    /* rows of a head that are to lie in pairs; 0: rows lie as they are */
     size_t src_row, out_row;
     const float *importance; /* [dim[0]] or NULL */
     uint64_t n_row, item_row;
@@ -167,12 +169,19 @@ static void write_chunk(struct walk *k) {
     c->bytes = 0;
 }
 
+/* The place of output row r in the input. A folder has the first halves of a head's rows before the
+ * second ones, files of the llama family have them in pairs. */
+static uint64_t source_row(const struct walk *k, uint64_t r) {
+    uint64_t in_head = k->d_head ? r % k->d_head : 0;
+    return k->d_head ? r - in_head + in_head % 2 * (k->d_head / 2) + in_head / 2 : r;
+}
+
 /* Rows first..end of the chunk. */
 static void encode_rows(struct walk *k, uint64_t first, uint64_t end, float *x, double *err) {
     const struct quant_search *s = k->job->search;
     size_t n = (size_t)k->t->dim[0];
     for (uint64_t r = first; r < end; r++) {
-        const uint8_t *from = k->src + (size_t)r * k->src_row;
+        const uint8_t *from = k->src + (size_t)source_row(k, k->first + r) * k->src_row;
         if (k->t->type == DT_F16) {
             s->from_f16((const f16_t *)(const void *)from, x, n);
         } else {
@@ -227,7 +236,8 @@ static enum err_code run_chunk(struct walk *k, double *err, struct err *e) {
         *err += k->err[i];
     }
     if (k->job->in->part) {
-        os_map_done(&k->job->in->part[k->t->part], k->src, (size_t)k->n_row * k->src_row);
+        os_map_done(&k->job->in->part[k->t->part], k->src + (size_t)k->first * k->src_row,
+                    (size_t)k->n_row * k->src_row);
     }
     k->now = !k->now;
     k->done += k->n_row * k->t->dim[0];
@@ -275,12 +285,12 @@ static enum err_code copy_tensor(struct walk *k, struct err *e) {
 static enum err_code encode_matrix(struct walk *k, uint64_t m, double *err, struct err *e) {
     uint64_t n_row = k->t->dim[1] * k->t->dim[3];
     uint64_t most = CHUNK / k->t->dim[0];
-    const uint8_t *src = gguf_matrix(k->t, m);
+    k->src = gguf_matrix(k->t, m);
     most = most < 1 ? 1 : most;
     k->item_row = ITEM / k->t->dim[0];
     k->item_row = k->item_row < 1 ? 1 : k->item_row;
     for (uint64_t r = 0; r < n_row; r += most) {
-        k->src = src + (size_t)r * k->src_row;
+        k->first = r;
         k->n_row = n_row - r < most ? n_row - r : most;
         enum err_code rc = run_chunk(k, err, e);
         if (rc) {
@@ -305,6 +315,32 @@ static enum err_code encode_tensor(struct walk *k, struct quantize_tensor *q, st
     return rc ? rc : flush(k, e);
 }
 
+static bool has(struct str name, const char *part) {
+    size_t n = strlen(part);
+    return name.n >= n && memcmp(name.p + name.n - n, part, n) == 0;
+}
+
+/* k->d_head of the tensor in hand. */
+static enum err_code order_rows(struct walk *k, struct err *e) {
+    const struct gguf *g = k->job->in;
+    struct str arch, name = k->t->name;
+    uint64_t heads = arch_number(g, ".attention.head_count", 0);
+    bool q = has(name, ".attn_q.weight") || has(name, ".attn_q.bias");
+    bool key = has(name, ".attn_k.weight") || has(name, ".attn_k.bias");
+    k->d_head = 0;
+    if (!g->rope_halves || !(q || key) || gguf_get_str(g, "general.architecture", &arch, NULL) ||
+        !str_is(arch, "llama")) {
+        return ERR_OK;
+    }
+    heads = key ? arch_number(g, ".attention.head_count_kv", heads) : heads;
+    if (k->t->n_dim != 2 || heads == 0 || k->t->dim[1] % (2 * heads) != 0) {
+        return err_set(e, ERR_UNSUPPORTED, "the rows of '%.*s' cannot be put into a file's order",
+                       (int)(name.n < 80 ? name.n : 80), name.p);
+    }
+    k->d_head = k->t->dim[1] / heads;
+    return ERR_OK;
+}
+
 static enum err_code write_tensors(struct walk *k, struct err *e) {
     const struct gguf *g = k->job->in;
     for (size_t i = 0; i < g->n_tensor; i++) {
@@ -312,7 +348,10 @@ static enum err_code write_tensors(struct walk *k, struct err *e) {
         enum err_code rc;
         k->t = &g->tensor[i];
         k->to = q->to;
-        rc = q->from == q->to ? copy_tensor(k, e) : encode_tensor(k, q, e);
+        if ((rc = order_rows(k, e))) {
+            return rc;
+        }
+        rc = q->from == q->to && !k->d_head ? copy_tensor(k, e) : encode_tensor(k, q, e);
         if (rc || (rc = gguf_write_end(k->w, e))) {
             return rc;
         }
@@ -350,7 +389,8 @@ enum err_code quantize_run(struct quantize_job *job, struct err *e) {
     struct gguf_writer w;
     struct walk *k = mem_zalloc(1, sizeof *k);
     enum err_code rc;
-    gguf_write_init(&w, job->in->alignment ? job->in->alignment : 32);
+    /* a directory that was built has no alignment of its own */
+    gguf_write_init(&w, job->in->version ? job->in->alignment : 32);
     if (!k) {
         rc = err_set(e, ERR_NOMEM, "out of memory");
         goto done;

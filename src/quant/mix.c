@@ -154,8 +154,8 @@ static enum dtype fall_back(enum dtype type, uint64_t n_col) {
 
 enum dtype mix_choose(const struct mix_kind *k, const struct mix_model *m, struct str name,
                       uint32_t n_dim, uint64_t n_col, enum dtype from) {
-    if (stays(name, n_dim)) {
-        return from;
+    if (stays(name, n_dim)) { /* in f32, as whoever computes norms expects */
+        return from == DT_F16 || from == DT_BF16 ? DT_F32 : from;
     }
     if (dtype_info(k->type)->block == 1) {
         return k->type;

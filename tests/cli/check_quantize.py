@@ -83,6 +83,22 @@ class Types(Case):
         self.assertLess(os.path.getsize(path("q-a.gguf")), os.path.getsize(path("q-b.gguf")))
 
 
+class Folder(Case):
+    def test_same_logits(self):
+        """A Hugging Face folder becomes a file that says what the folder says, bit for bit."""
+        golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model", "golden")
+        for name in ("tiny-llama31", "tiny-mistral", "tiny-mixtral", "tiny-qwen2"):
+            out = path("q-folder.gguf")
+            self.ok("quantize", os.path.join(golden, name), out, "--type", "f32")
+            self.assertNotIn(b"is not used", self.ok("inspect", out).err)
+            said = [self.ok("logits", "--model", m, "--ids", "5 6 7 8 9 10 11", "--all", "--json",
+                            "--device", "plain").out for m in (os.path.join(golden, name), out)]
+            self.assertEqual(said[0], said[1], name)
+            types = {t["name"]: t["type"] for t in
+                     self.ok("inspect", out, "--json", "--tensors").json()["tensors"]}
+            self.assertEqual(types["output_norm.weight"], "F32")
+
+
 class Against(Case):
     def test_numbers(self):
         """The divergence from itself is nothing; from a coarser one what Python computes of both."""
