@@ -57,19 +57,19 @@ IGN_API const char *ign_version(void); /* [any] */
 /* ---- models ------------------------------------------------------------------------------- */
 
 typedef struct ign_model_options {
-    const char *device;      /* "auto" (NULL), "cpu", "plain" */
-    const char *cpu_level;   /* NULL: the best that the CPU has; "c", "avx2", "neon", ... */
-    int threads;             /* 0: as many as this process has physical cores for */
-    int duty;                /* percent of their processors' time, 5..100, that they use; 0: 100 */
-    int context;             /* positions of KV memory, shared by all sessions; 0: 4096 or less */
-    int batch;               /* tokens computed in one step at most; 0: 512 */
-    const char *kv_type;     /* numbers of the KV cache: "f16", "f32", "int8" (half of f16, next to
-                                no loss); NULL: f16, or int8 where that does not fit */
-    bool no_mmap;            /* read the file into memory */
-    bool mlock;              /* lock it there */
-    uint64_t max_memory;     /* bytes that the process may have in all; 0: what is available */
-    bool tokenizer_only;     /* no weights: encode, decode and render only */
-    bool no_speculation;     /* each step computes one token of a session: see below */
+    const char *device;    /* "auto" (NULL), "cpu", "plain" */
+    const char *cpu_level; /* NULL: the best that the CPU has; "c", "avx2", "neon", ... */
+    int threads;           /* 0: as many as this process has physical cores for */
+    int duty;              /* percent of their processors' time, 5..100, that they use; 0: 100 */
+    int context;           /* positions of KV memory, shared by all sessions; 0: 4096 or less */
+    int batch;             /* tokens computed in one step at most; 0: 512 */
+    const char *kv_type;   /* numbers of the KV cache: "f16", "f32", "int8" (half of f16, at a cost
+                              in quality); NULL: f16, or int8 where that does not fit */
+    bool no_mmap;          /* read the file into memory */
+    bool mlock;            /* lock it there */
+    uint64_t max_memory;   /* bytes that the process may have in all; 0: what is available */
+    bool tokenizer_only;   /* no weights: encode, decode and render only */
+    bool no_speculation;   /* each step computes one token of a session: see below */
     const char *system_root; /* folder with the /proc and /sys that say what is available, where
                                 those of the machine are not at /; NULL */
     int64_t clock; /* what chat templates see as now, seconds since 1970; 0: the real time */

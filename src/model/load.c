@@ -79,7 +79,8 @@ static enum err_code check_fits(struct model *m, struct model_opts *o, struct er
     o->kv_type = plan.row.kv_bytes == 1 ? DT_I8 : o->kv_type;
     const double mb = 1e6;
     if (plan.row.kv_bytes < want.kv_bytes) {
-        log_line(LOG_WARN, "the KV cache is int8: with f16 the model would not fit");
+        log_line(LOG_WARN,
+                 "the KV cache is int8, which costs quality: with f16 the model would not fit");
     }
     log_line(LOG_INFO,
              "%s: %.1f MB: weights %.1f, KV cache %.1f, scratch %.1f, program and text %.1f",
