@@ -69,7 +69,9 @@ struct str gguf_build_copy(struct gguf_build *b, struct str s) {
     if (!p) {
         return str_of("", 0);
     }
-    memcpy(p, s.p, s.n);
+    if (s.n) {
+        memcpy(p, s.p, s.n);
+    }
     p[s.n] = '\0';
     return str_of(p, s.n);
 }

@@ -119,7 +119,12 @@ enum err_code hf_pretok(const char **name, const struct json *normalizer,
                        (int)(type.n < 40 ? type.n : 40), type.p);
     }
     buf_init(&s.text, 65536);
-    bool all = pre_tokenizer && put_steps(&s, pre_tokenizer) && !s.text.failed;
+    bool all = pre_tokenizer && put_steps(&s, pre_tokenizer);
+    enum err_code rc = buf_check(&s.text, e);
+    if (rc) {
+        buf_fini(&s.text);
+        return rc;
+    }
     for (size_t i = 0; all && i < sizeof known / sizeof *known; i++) {
         if (nfc == known[i].nfc && strcmp(s.text.p, known[i].steps) == 0) {
             *name = known[i].name;

@@ -5,6 +5,7 @@
  * say. Everything ends as tokenizer.* keys. Invariant: no table is longer than the bytes that were
  * read can account for.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json_scan.h"
@@ -310,11 +311,9 @@ static enum err_code name_holes(struct hf_vocab *v, uint32_t n_row, struct err *
         if (p->kind) {
             continue;
         }
-        struct buf b;
-        buf_init(&b, 32);
-        buf_printf(&b, "[UNUSED%zu]", i);
-        char *name = arena_strdup(&v->mem, b.p, b.len);
-        buf_fini(&b);
+        char text[32];
+        int n = snprintf(text, sizeof text, "[UNUSED%zu]", i);
+        char *name = arena_strdup(&v->mem, text, (size_t)n);
         if (!name) {
             return err_set(e, ERR_NOMEM, "out of memory for a vocabulary");
         }
