@@ -316,20 +316,20 @@ static void shift_codes(int8_t *q, int n, int by) {
 }
 
 static void put_q4_0(struct row *r, const float *x, const float *w, struct block_q4_0 *b) {
-    int8_t q[QK];
+    int8_t q[QK] = {0};
     b->d = encode_scale(r, x, w, QK, 8, q);
     shift_codes(q, QK, 8);
     pack_nibbles(b->q, q);
 }
 
 static void put_q4_1(struct row *r, const float *x, const float *w, struct block_q4_1 *b) {
-    int8_t q[QK];
+    int8_t q[QK] = {0};
     encode_line(r, x, w, QK, 15, q, &b->d, &b->m);
     pack_nibbles(b->q, q);
 }
 
 static void put_q5_0(struct row *r, const float *x, const float *w, struct block_q5_0 *b) {
-    int8_t q[QK];
+    int8_t q[QK] = {0};
     b->d = encode_scale(r, x, w, QK, 16, q);
     shift_codes(q, QK, 16);
     pack_nibbles(b->q, q);
@@ -337,7 +337,7 @@ static void put_q5_0(struct row *r, const float *x, const float *w, struct block
 }
 
 static void put_q5_1(struct row *r, const float *x, const float *w, struct block_q5_1 *b) {
-    int8_t q[QK];
+    int8_t q[QK] = {0};
     encode_line(r, x, w, QK, 31, q, &b->d, &b->m);
     pack_nibbles(b->q, q);
     pack_fifth(b->h, q);
@@ -373,7 +373,7 @@ static void pack_pairs(uint8_t *to, const int8_t *q) {
 
 static void put_q2_k(struct row *r, const float *x, const float *w, struct block_q2_k *b) {
     struct lines l = {.n_sub = 16, .len = 16, .top = 3, .most = 15};
-    int8_t q[QK_K];
+    int8_t q[QK_K] = {0};
     encode_lines(r, x, w, &l, q);
     for (int j = 0; j < 16; j++) {
         b->sc[j] = (uint8_t)(l.sc[j] | l.mn[j] << 4);
@@ -385,7 +385,7 @@ static void put_q2_k(struct row *r, const float *x, const float *w, struct block
 
 static void put_q3_k(struct row *r, const float *x, const float *w, struct block_q3_k *b) {
     struct scales s;
-    int8_t q[QK_K];
+    int8_t q[QK_K] = {0};
     encode_scales(r, x, w, 4, 32, &s, q);
     memset(b->sc, 0, sizeof b->sc);
     memset(b->h, 0, sizeof b->h);
@@ -427,7 +427,7 @@ static void pack_k4_codes(uint8_t *to, const int8_t *q) {
 
 static void put_q4_k(struct row *r, const float *x, const float *w, struct block_q4_k *b) {
     struct lines l = {.n_sub = 8, .len = 32, .top = 15, .most = 63};
-    int8_t q[QK_K];
+    int8_t q[QK_K] = {0};
     encode_lines(r, x, w, &l, q);
     b->d = f16_of(l.d);
     b->dmin = f16_of(l.dmin);
@@ -437,7 +437,7 @@ static void put_q4_k(struct row *r, const float *x, const float *w, struct block
 
 static void put_q5_k(struct row *r, const float *x, const float *w, struct block_q5_k *b) {
     struct lines l = {.n_sub = 8, .len = 32, .top = 31, .most = 63};
-    int8_t q[QK_K];
+    int8_t q[QK_K] = {0};
     encode_lines(r, x, w, &l, q);
     b->d = f16_of(l.d);
     b->dmin = f16_of(l.dmin);
@@ -451,7 +451,7 @@ static void put_q5_k(struct row *r, const float *x, const float *w, struct block
 
 static void put_q6_k(struct row *r, const float *x, const float *w, struct block_q6_k *b) {
     struct scales s;
-    int8_t q[QK_K];
+    int8_t q[QK_K] = {0};
     encode_scales(r, x, w, 32, 128, &s, q);
     shift_codes(q, QK_K, 32);
     memset(b->ql, 0, sizeof b->ql);
