@@ -34,10 +34,14 @@ static enum words operands_of(const struct knob_verb *verb) {
                                                    : WORDS_FILE;
 }
 
-/* "a|b|c" with blanks between; what follows the choices in the text of operands is left out. */
+/* The choices of "a|b FILE|c" with blanks between, without what follows each. */
 static void put_choices(struct buf *out, const char *choices) {
-    for (; *choices && *choices != ' '; choices++) {
-        buf_putc(out, *choices == '|' ? ' ' : *choices);
+    for (; *choices; choices += strcspn(choices, "|")) {
+        if (*choices == '|') {
+            buf_putc(out, ' ');
+            choices++;
+        }
+        buf_put(out, choices, strcspn(choices, "| "));
     }
 }
 

@@ -70,15 +70,26 @@ const struct knob *knob_at(const struct knob_verb *verb, size_t i) {
     return NULL;
 }
 
-/* Appends words, broken at spaces; *column is where the line stands. */
+/* Bytes of text up to a space, or, of a word that is longer than a line, up to its last choice
+ * ("a|b|c") that fits. */
+static size_t help_piece(const char *text) {
+    size_t n = strcspn(text, " ");
+    for (size_t cut = WIDTH - INDENT; n > WIDTH - INDENT && cut; cut--) {
+        n = text[cut - 1] == '|' ? cut : n;
+    }
+    return n;
+}
+
+/* Appends words, long ones broken between choices; *column is where the line stands.
+ * A blank comes before the first. */
 static void help_wrap(struct buf *out, const char *text, size_t *column) {
-    while (*text) {
+    for (bool blank = true; *text; blank = *text == ' ') {
         text += strspn(text, " ");
-        size_t n = strcspn(text, " ");
-        if (*column > INDENT && *column + 1 + n > WIDTH) {
+        size_t n = help_piece(text);
+        if (*column > INDENT && *column + blank + n > WIDTH) {
             buf_printf(out, "\n%*s", INDENT, "");
             *column = INDENT;
-        } else if (*column > INDENT) {
+        } else if (*column > INDENT && blank) {
             buf_putc(out, ' ');
             (*column)++;
         }
@@ -86,6 +97,25 @@ static void help_wrap(struct buf *out, const char *text, size_t *column) {
         *column += n;
         text += n;
     }
+}
+
+/* Appends the line of usage, broken between the choices of its operands. */
+static void help_usage(struct buf *out, const struct knob_verb *verb) {
+    size_t before = out->len, indent = strlen("Usage: ign  ") + strlen(verb->name);
+    buf_printf(out, "Usage: ign %s [flags]%s", verb->name, verb->operands[0] ? " " : "");
+    size_t column = out->len - before;
+    for (const char *text = verb->operands; *text;) {
+        size_t n = strcspn(text, "|");
+        n += text[n] == '|';
+        if (column > indent && column + n > WIDTH) {
+            buf_printf(out, "\n%*s", (int)indent, "");
+            column = indent;
+        }
+        buf_put(out, text, n);
+        column += n;
+        text += n;
+    }
+    buf_putc(out, '\n');
 }
 
 void knob_facts(const struct knob *k, bool is_own, char *out, size_t n) {
@@ -132,8 +162,8 @@ static void help_knob(struct buf *out, const struct knob *k, bool is_own) {
 void knobs_help(struct buf *out, const struct knob_verb *verb) {
     size_t n;
     const struct knob *table = knobs_table(&n);
-    buf_printf(out, "ign %s: %s\n\nUsage: ign %s [flags]%s%s\n", verb->name, verb->about,
-               verb->name, verb->operands[0] ? " " : "", verb->operands);
+    buf_printf(out, "ign %s: %s\n\n", verb->name, verb->about);
+    help_usage(out, verb);
     if (verb->n_own) {
         buf_printf(out, "\n%c%s:\n", verb->name[0] - ('a' - 'A'), verb->name + 1);
     }

@@ -123,7 +123,7 @@ static void walks_members_and_elements(void **state) {
     struct json_scan s;
     struct json_value v;
     struct str key;
-    uint64_t u;
+    uint64_t u = 0;
     json_scan_begin(&s, text, strlen(text), NULL);
     assert_true(json_scan_open(&s, '{'));
     assert_true(json_scan_next(&s, &key) && str_is(key, "a"));

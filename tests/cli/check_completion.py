@@ -175,6 +175,8 @@ class Shells:
         self.assertNotIn("auto", self.has("ign generate --device p", "plain"))
         self.has("ign config ", "show", "check", "path")
         self.has("ign completion ", "bash", "zsh", "fish")
+        found = self.has("ign models ", "list", "import", "verify", "keygen")
+        self.assertNotIn("PATH", found)
 
     def test_files(self):
         self.has("ign inspect ", "one.gguf")
