@@ -314,10 +314,11 @@ static int run_of(const struct attend_job *j, int p, int end) {
 
 static float number_of(const struct attend_job *j, const struct micro_rows *r, size_t at,
                        size_t scale_at) {
+    if (r->scale) { /* int8, and nothing else, has one */
+        return (float)((const int8_t *)r->v)[at] * f32_from_bf16(r->scale[scale_at]);
+    }
     return j->type == MICRO_KV_F32 ? ((const float *)r->v)[at]
-           : j->type == MICRO_KV_F16
-               ? f32_from_f16(((const f16_t *)r->v)[at])
-               : (float)((const int8_t *)r->v)[at] * f32_from_bf16(r->scale[scale_at]);
+                                   : f32_from_f16(((const f16_t *)r->v)[at]);
 }
 
 /* Widens positions p..p+n of the cache into k and v, number by number: for pages and heads that are
