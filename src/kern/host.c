@@ -75,7 +75,9 @@ void host_read(struct kern_dev *d, kern_ref src, float *dst, size_t n) {
 void host_peek(struct kern_dev *d, kern_ref src, size_t at, float *dst, size_t n) {
     host_unlock(d);
     memcpy(dst, host_at(d, src, at + n) + at, n * sizeof *dst);
-    host_lock(d);
+    if (d->step == NULL) {
+        host_lock(d);
+    }
 }
 
 /* ---- weights --------------------------------------------------------------------------- */
