@@ -538,6 +538,18 @@ void *os_pages(size_t n) {
     return p;
 }
 
+void os_pages_large(void *p, size_t n) {
+#ifdef MADV_HUGEPAGE
+    size_t bytes;
+    if (pages_round(n, &bytes)) {
+        madvise(p, bytes, MADV_HUGEPAGE);
+    }
+#else
+    (void)p;
+    (void)n;
+#endif
+}
+
 void os_pages_free(void *p, size_t n) {
     size_t bytes;
     if (p && pages_round(n, &bytes)) {

@@ -185,7 +185,12 @@ enum err_code host_kv_open(struct kern_dev *d, const struct kern_kv *kv, struct 
     if (!size_mul(d->kv_page_bytes, (size_t)kv->n_page, &total)) {
         return err_set(e, ERR_NOMEM, "a KV cache of %d pages is too large", kv->n_page);
     }
-    return host_alloc(d, (total + sizeof(float) - 1) / sizeof(float), &d->kv_mem, e);
+    size_t n = (total + sizeof(float) - 1) / sizeof(float);
+    enum err_code rc = host_alloc(d, n, &d->kv_mem, e);
+    if (rc == ERR_OK) { /* a head's run in a page is a few KB: in small pages each one or two */
+        os_pages_large(host_at(d, d->kv_mem, n), total);
+    }
+    return rc;
 }
 
 static uint8_t *kv_page(const struct kern_dev *d, int page) {

@@ -134,6 +134,43 @@ class Benchmark(Case):
         for stage in ("tokenizing", "norms", "synchronization", "other"):
             self.assertRegex(r.text, rf"(?m)^  {stage} +[\d.]+ +[\d.]+ % +[\d.]+ +[\d.]+ %$")
 
+    def work(self, d):
+        """Multiply-adds of a prompt's token, and bytes that a new one reads, as the report counts."""
+        ceilings = d["ceilings"]
+        mac = 1e9 * ceilings["f32_gmac_per_s"] / d["prefill"]["ceiling_tokens_per_second"]
+        return mac, d["decode"]["bytes_per_token"]
+
+    def test_depth(self):
+        """Positions before each request: more than are computed (the rest repeats), and fewer."""
+        args = ("--repeat", "3", "--threads", "1")
+        none, some, deep = (self.document(*args, "--depth", str(n), context=4096)
+                            for n in (0, 300, 1300))
+        for d, depth in ((none, 0), (some, 300), (deep, 1300)):
+            self.check(d, 1)
+            self.assertEqual(d["depth"], depth)
+            self.assertEqual((d["requests"]["total"], d["requests"]["failed"]), (3, 0))
+        # Attention and the cache's bytes count, and each position costs what every other does.
+        for base, few, many in zip(*map(self.work, (none, some, deep))):
+            self.assertGreater(few, base)
+            self.near((many - base) / 1300, (few - base) / 300, 1e-3)
+
+    def test_depth_side_by_side(self):
+        d = self.document("--duration", "0.1", "--concurrent-requests", "2", "--depth", "600",
+                          context=4096)
+        self.check(d, 2)
+        self.assertEqual((d["depth"], d["requests"]["failed"]), (600, 0))
+        self.assertGreaterEqual(d["context"], 2 * 633)
+
+    def test_depth_text(self):
+        r = self.ok(*runs("--repeat", "1", "--depth", "64", context=512))
+        self.assertRegex(r.text, r"(?m)^device .*, 64 positions in it before each request$")
+        r = self.ok(*runs("--repeat", "1", context=512))
+        self.assertNotIn("positions in it", r.text)
+        r = self.fails(2, *runs("--depth", "480", "--context", "512", context=512))
+        self.assertIn(b"513", r.err)
+        for n in ("-1", "1000001", "x"):
+            self.fails(2, *runs("--depth", n))
+
     def test_defaults(self):
         d = self.ok("benchmark", "--model", tiny(context=2048), "--json").json()
         self.assertEqual((d["prompt_tokens"], d["new_tokens"], d["repeat"]), (512, 64, 3))

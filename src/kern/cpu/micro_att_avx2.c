@@ -36,8 +36,10 @@ INLINE __m256 scales(const bf16_t *s) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(u, 16));
 }
 
+/* Into the second cache: as many are under way there as memory needs, twice what the first's misses
+ * allow, and from there the processor's own fetching of lines in sequence keeps up. */
 INLINE void fetch(const void *p, size_t at) {
-    _mm_prefetch((const char *)p + at, _MM_HINT_T0);
+    _mm_prefetch((const char *)p + at, _MM_HINT_T1);
 }
 
 /* ---- scores ---------------------------------------------------------------------------------- */
