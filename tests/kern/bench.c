@@ -39,9 +39,11 @@ struct bench_case {
     const struct micro_format *f;
     size_t row_bytes;
     int n_row;
+    size_t small_bytes; /* of one row in `small` */
     const uint8_t *w;
-    uint8_t *x, *panel, *tile;
+    uint8_t *x, *small, *panel, *tile;
     float *y;
+    int n_tok; /* of a small batch */
 };
 
 static double rate_gemv(void *arg) {
@@ -50,6 +52,23 @@ static double rate_gemv(void *arg) {
     double start = os_now();
     c->f->gemv(w, c->row_bytes, c->n_row, c->x, COLS, c->y);
     return (double)c->row_bytes * c->n_row / (os_now() - start) * 1e-9;
+}
+
+/* A small batch, as the matrix path calls it: GB/s of weights. */
+static double rate_small(void *arg) {
+    const struct bench_case *c = arg;
+    const uint8_t *w = c->w + next_part() / c->row_bytes * c->row_bytes;
+    const void *x[MICRO_SMALL];
+    for (int t = 0; t < c->n_tok; t++) {
+        x[t] = c->small + (size_t)t * c->small_bytes;
+    }
+    int n = c->n_row / 2 / MICRO_ROWS * MICRO_ROWS;
+    double start = os_now();
+    for (int r = 0; r < n; r += MICRO_ROWS) {
+        c->f->gemm_small(w + (size_t)r * c->row_bytes, c->row_bytes, MICRO_ROWS, x, c->n_tok, COLS,
+                         c->y);
+    }
+    return (double)c->row_bytes * n / (os_now() - start) * 1e-9;
 }
 
 static double rate_tile(void *arg) {
@@ -90,7 +109,9 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     c.x = mem_aligned(micro_act_bytes(c.f->act, COLS));
     c.panel = mem_aligned(micro_groups(COLS) * c.f->panel_bytes);
     c.tile = mem_aligned(micro_groups(COLS) * c.f->tile_bytes);
-    c.y = mem_aligned(((size_t)c.n_row + MICRO_TOKS * MICRO_ROWS) * sizeof *c.y);
+    c.small_bytes = q8 ? micro_groups(COLS) * m->small_group : micro_act_bytes(c.f->act, COLS);
+    c.small = mem_aligned(MICRO_SMALL * c.small_bytes);
+    c.y = mem_aligned(((size_t)c.n_row + MICRO_SMALL * MICRO_ROWS) * sizeof *c.y);
     rng_seed(&g, 1);
     for (int i = 0; i < COLS; i++) {
         in[i] = blocks_uniform(&g, -1, 1);
@@ -99,6 +120,14 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
         m->quantize(in, COLS, (struct act_group *)c.x);
     } else {
         memcpy(c.x, in, sizeof in);
+    }
+    for (int t = 0; t < MICRO_SMALL; t++) {
+        uint8_t *to = c.small + (size_t)t * c.small_bytes;
+        if (q8) {
+            m->arrange((struct act_group *)c.x, COLS, to);
+        } else {
+            memcpy(to, c.x, c.small_bytes);
+        }
     }
     for (int t = 0; t < MICRO_TOKS; t++) {
         x[t] = c.x;
@@ -121,7 +150,17 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
            "%6.1f %3.0f %%\n",
            m->name, dtype_info(type)->name, gemv, 100 * gemv / top->read_gb_per_s, tile,
            100 * tile / peak, panel, 100 * panel / peak);
+    if (!slow) {
+        printf("               small batch, steps of one row:");
+        for (c.n_tok = 1; c.n_tok <= MICRO_SMALL;
+             c.n_tok += 1 + (c.n_tok >= 4) + 2 * (c.n_tok >= 8)) {
+            double rate = best_of(rate_small, &c);
+            printf("  %d: %.2f (%.1f GB/s)", c.n_tok, top->read_gb_per_s / rate, rate);
+        }
+        printf("\n");
+    }
     mem_free(c.x);
+    mem_free(c.small);
     mem_free(c.panel);
     mem_free(c.tile);
     mem_free(c.y);

@@ -108,7 +108,7 @@ static bool wants_panels(const struct cpu_dev *d, const struct mat *m) {
 }
 
 static bool wants_small(const struct cpu_dev *d, const struct mat *m) {
-    return m->n >= d->micro.small_min && m->n < d->micro.gemm_min;
+    return m->n >= m->f->small_min && m->n < d->micro.gemm_min;
 }
 
 static int tiles_of(const struct mat *m) {
@@ -127,14 +127,24 @@ static const uint8_t *small_at(const struct cpu_dev *d, const struct mat *m, int
                                      : d->act + (size_t)(m->act0 + i) * d->act_bytes;
 }
 
-static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i) {
+/* Whether a matrix that reads the rows of m does so as a small batch. */
+static bool wants_arranged(const struct mat_run *r, const struct mat *m) {
+    bool any = wants_small(r->d, m);
+    for (int i = 0; r->shared && i < r->n_mat; i++) {
+        any = any || wants_small(r->d, &r->mat[i]);
+    }
+    return any && m->f->act == MICRO_ACT_Q8;
+}
+
+static void prepare_row(const struct mat_run *r, const struct mat *m, int i) {
+    const struct cpu_dev *d = r->d;
     int64_t n_col = m->w->n_col;
     int from = m->choice != NULL ? m->choice[i] / m->div : i;
     const float *x = m->x + (size_t)from * (size_t)n_col;
     uint8_t *to = d->act + (size_t)(m->act0 + i) * d->act_bytes;
     if (m->f->act == MICRO_ACT_Q8) {
         d->micro.quantize(x, n_col, (struct act_group *)to);
-        if (wants_small(d, m)) {
+        if (wants_arranged(r, m)) {
             d->micro.arrange((struct act_group *)to, n_col,
                              d->small + (size_t)(m->small0 + i) * d->small_bytes);
         }
@@ -162,7 +172,7 @@ static void prepare_item(void *arg, int item, int thread) {
     const void *row[MICRO_TOKS];
     for (int i = 0; i < n; i++) {
         if (!r->prepared) {
-            prepare_row(d, m, first + i);
+            prepare_row(r, m, first + i);
         }
         row[i] = d->act + (size_t)(m->act0 + first + i) * d->act_bytes;
     }

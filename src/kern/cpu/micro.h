@@ -95,8 +95,9 @@ typedef void (*micro_block_fn)(const uint8_t *row, int64_t block, struct micro_b
  * `tile`'s kernel; formats with the same `pack` share tiles. */
 struct micro_format {
     enum micro_act act;
-    int rows; /* in a panel, at most MICRO_ROWS */
-    int toks; /* in a tile, at most MICRO_TOKS */
+    int rows;      /* in a panel, at most MICRO_ROWS */
+    int toks;      /* in a tile, at most MICRO_TOKS */
+    int small_min; /* activation rows from which gemm_small pays: 1 or 2 */
     /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` says */
     void (*gemv)(const uint8_t *w, size_t row_bytes, int n_row, const void *x, int64_t n_col,
                  float *y);
@@ -147,8 +148,7 @@ struct micro_att {
 
 struct micro {
     const char *name;
-    int small_min; /* activation rows from which gemm_small pays */
-    int gemm_min;  /* activation rows from which panels pay; at most MICRO_SMALL + 1 */
+    int gemm_min; /* activation rows from which panels pay; at most MICRO_SMALL + 1 */
     struct micro_format fmt[DT_MAX];
 
     /* A quantized row as gemm_small reads it: small_group bytes for each act_group, in the
@@ -192,10 +192,12 @@ void micro_att_init_c(struct micro *m);
 /* Overwrites what AVX2, FMA and F16C do better; only where the processor has all three. */
 void micro_init_avx2(struct micro *m);
 void micro_att_init_avx2(struct micro *m);
+void micro_small_init_avx2(struct micro *m);
 /* Overwrites what AVX-512 (F, BW, VL, DQ, VBMI) and VNNI do better, after micro_init_avx2. */
 void micro_init_avx512(struct micro *m);
 void micro_rows_init_avx512(struct micro *m);
 void micro_att_init_avx512(struct micro *m);
+void micro_small_init_avx512(struct micro *m);
 #elif defined(__aarch64__)
 /* Overwrites what NEON does better, on every processor of aarch64. */
 void micro_init_neon(struct micro *m);

@@ -704,22 +704,30 @@ INLINE __m256 load_tail(int type, const uint8_t *p, int n) {
 }
 
 /* One step of eight columns from column i on. */
-INLINE void gemv_step(int type, int rows, const uint8_t *w, size_t row_bytes, const float *x,
-                      int64_t i, __m256 acc[4]) {
-    __m256 v = _mm256_loadu_ps(x + i);
+INLINE void gemv_step(int type, int rows, int n_tok, const uint8_t *w, size_t row_bytes,
+                      const void *const *x, int64_t i, __m256 (*acc)[4]) {
+    __m256 v[3];
+    for (int t = 0; t < n_tok; t++) {
+        v[t] = _mm256_loadu_ps((const float *)x[t] + i);
+    }
     for (int r = 0; r < rows; r++) {
-        const uint8_t *p = w + (size_t)r * row_bytes + i * float_bytes(type);
-        acc[r] = _mm256_fmadd_ps(load_float(type, p), v, acc[r]);
+        __m256 u = load_float(type, w + (size_t)r * row_bytes + i * float_bytes(type));
+        for (int t = 0; t < n_tok; t++) {
+            acc[t][r] = _mm256_fmadd_ps(u, v[t], acc[t][r]);
+        }
     }
 }
 
-INLINE void gemv_rows(int type, int rows, const uint8_t *w, size_t row_bytes, const float *x,
-                      int64_t n_col, float *y) {
+/* y[t * n_row + r] of `rows` <= 4 rows and n_tok <= 3 rows of activations. */
+INLINE void gemv_rows(int type, int rows, int n_tok, const uint8_t *w, size_t row_bytes, int n_row,
+                      const void *const *x, int64_t n_col, float *y) {
     const int line = 64 / float_bytes(type);
-    __m256 acc[4];
+    __m256 acc[3][4];
     int64_t i = 0;
-    for (int r = 0; r < rows; r++) {
-        acc[r] = _mm256_setzero_ps();
+    for (int t = 0; t < n_tok; t++) {
+        for (int r = 0; r < rows; r++) {
+            acc[t][r] = _mm256_setzero_ps();
+        }
     }
     for (; i + line <= n_col; i += line) {
         for (int r = 0; r < rows; r++) { /* the same place of the rows that come next */
@@ -728,30 +736,65 @@ INLINE void gemv_rows(int type, int rows, const uint8_t *w, size_t row_bytes, co
         }
 #pragma GCC unroll 4
         for (int k = 0; k < line; k += 8) {
-            gemv_step(type, rows, w, row_bytes, x, i + k, acc);
+            gemv_step(type, rows, n_tok, w, row_bytes, x, i + k, acc);
         }
     }
     for (; i + 8 <= n_col; i += 8) {
-        gemv_step(type, rows, w, row_bytes, x, i, acc);
+        gemv_step(type, rows, n_tok, w, row_bytes, x, i, acc);
     }
     for (int r = 0; r < rows; r++) {
+        __m256 u = _mm256_setzero_ps();
         if (i < n_col) {
-            const uint8_t *p = w + (size_t)r * row_bytes + i * float_bytes(type);
-            acc[r] = _mm256_fmadd_ps(load_tail(type, p, (int)(n_col - i)), _mm256_loadu_ps(x + i),
-                                     acc[r]);
+            u = load_tail(type, w + (size_t)r * row_bytes + i * float_bytes(type),
+                          (int)(n_col - i));
         }
-        y[r] = sum8(acc[r]);
+        for (int t = 0; t < n_tok; t++) {
+            if (i < n_col) {
+                acc[t][r] = _mm256_fmadd_ps(u, _mm256_loadu_ps((const float *)x[t] + i), acc[t][r]);
+            }
+            y[t * n_row + r] = sum8(acc[t][r]);
+        }
     }
 }
 
-INLINE void gemv_f(int type, const uint8_t *w, size_t row_bytes, int n_row, const float *x,
+INLINE void gemv_f(int type, const uint8_t *w, size_t row_bytes, int n_row, const void *x,
                    int64_t n_col, float *y) {
     int r = 0;
     for (; r + 4 <= n_row; r += 4) {
-        gemv_rows(type, 4, w + (size_t)r * row_bytes, row_bytes, x, n_col, y + r);
+        gemv_rows(type, 4, 1, w + (size_t)r * row_bytes, row_bytes, n_row, &x, n_col, y + r);
     }
     for (; r < n_row; r++) {
-        gemv_rows(type, 1, w + (size_t)r * row_bytes, row_bytes, x, n_col, y + r);
+        gemv_rows(type, 1, 1, w + (size_t)r * row_bytes, row_bytes, n_row, &x, n_col, y + r);
+    }
+}
+
+INLINE void gemm_small_f(int type, const uint8_t *w, size_t row_bytes, int n_row,
+                         const void *const *x, int n_tok, int64_t n_col, float *y) {
+    int r = 0;
+    for (; r + 4 <= n_row; r += 4, w += 4 * row_bytes) {
+        for (int t = 0; t < n_tok;) { /* four rows stay in cache while activations pass */
+            float *to = y + t * n_row + r;
+            switch (n_tok - t) {
+            case 1:
+                gemv_rows(type, 4, 1, w, row_bytes, n_row, x + t, n_col, to);
+                t++;
+                break;
+            case 2:
+            case 4:
+                gemv_rows(type, 4, 2, w, row_bytes, n_row, x + t, n_col, to);
+                t += 2;
+                break;
+            default:
+                gemv_rows(type, 4, 3, w, row_bytes, n_row, x + t, n_col, to);
+                t += 3;
+                break;
+            }
+        }
+    }
+    for (; r < n_row; r++, w += row_bytes) {
+        for (int t = 0; t < n_tok; t++) {
+            gemv_rows(type, 1, 1, w, row_bytes, n_row, x + t, n_col, y + t * n_row + r);
+        }
     }
 }
 
@@ -831,6 +874,10 @@ static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col
     static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
                             int64_t n_col, float *y) {                                             \
         gemv_f(type, w, row_bytes, n_row, x, n_col, y);                                            \
+    }                                                                                              \
+    static void gemm_small_##name(const uint8_t *w, size_t row_bytes, int n_row,                   \
+                                  const void *const *x, int n_tok, int64_t n_col, float *y) {      \
+        gemm_small_f(type, w, row_bytes, n_row, x, n_tok, n_col, y);                               \
     }                                                                                              \
     static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
         unpack_f(type, row, n_col, panel);                                                         \
@@ -1017,8 +1064,8 @@ static void f16_to_f32_avx2(const f16_t *x, float *y, int n) {
 
 #define ENTRY_Q(name, type, packing)                                                               \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_Q8, ROWS_AVX2, TOKS_AVX2, gemv_##name, m->fmt[type].gemm_small, unpack_##name,   \
-            pack_##packing, tile_##name, (size_t)(8 * panel_block(type)),                          \
+        MICRO_ACT_Q8, ROWS_AVX2, TOKS_AVX2, 2, gemv_##name, m->fmt[type].gemm_small,               \
+            unpack_##name, pack_##packing, tile_##name, (size_t)(8 * panel_block(type)),           \
             (size_t)(TILE_HEAD + 8 * tile_block(type))                                             \
     }
 
@@ -1039,12 +1086,15 @@ void micro_init_avx2(struct micro *m) {
     m->fmt[DT_IQ4_NL] = ENTRY_Q(iq4_nl, DT_IQ4_NL, signed);
     m->fmt[DT_IQ4_XS] = ENTRY_Q(iq4_xs, DT_IQ4_XS, signed);
     m->fmt[DT_F32].gemv = gemv_f32;
+    m->fmt[DT_F32].gemm_small = gemm_small_f32;
     m->fmt[DT_F32].unpack = unpack_f32;
     m->fmt[DT_F32].tile = tile_f;
     m->fmt[DT_F16].gemv = gemv_f16;
+    m->fmt[DT_F16].gemm_small = gemm_small_f16;
     m->fmt[DT_F16].unpack = unpack_f16;
     m->fmt[DT_F16].tile = tile_f;
     m->fmt[DT_BF16].gemv = gemv_bf16;
+    m->fmt[DT_BF16].gemm_small = gemm_small_bf16;
     m->fmt[DT_BF16].unpack = unpack_bf16;
     m->fmt[DT_BF16].tile = tile_f;
     m->quantize = quantize_avx2;

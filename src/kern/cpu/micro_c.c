@@ -406,19 +406,18 @@ static void f16_to_f32_c(const f16_t *x, float *y, int n) {
 #define GROUP_ACTS   (TOKS_C * sizeof(struct act_group))
 #define ENTRY_Q(name)                                                                              \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_Q8, ROWS_C, TOKS_C, gemv_##name, gemm_small_##name, unpack_##name, pack_q,       \
+        MICRO_ACT_Q8, ROWS_C, TOKS_C, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_q,    \
             tile_##name, GROUP_BLOCKS, GROUP_ACTS                                                  \
     }
 #define ENTRY_F(name)                                                                              \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_F32, ROWS_C, TOKS_C, gemv_##name, gemm_small_##name, unpack_##name, pack_f,      \
+        MICRO_ACT_F32, ROWS_C, TOKS_C, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_f,   \
             tile_f, 256 * ROWS_C * sizeof(float), 256 * TOKS_C * sizeof(float)                     \
     }
 
 void micro_init_c(struct micro *m) {
     *m = (struct micro){
         .name = "c",
-        .small_min = 2,
         .gemm_min = 4,
         .small_group = sizeof(struct act_group),
         .arrange = arrange_c,
