@@ -297,7 +297,8 @@ static void bench_attention(const char *level, const struct ceilings *top, const
         memset(&b, 0, sizeof b);
         if (att_open(&b, level, types[i])) {
             double bytes = (double)kern_kv_page_bytes(&b.kv) * b.kv.n_page;
-            double mac = 2.0 * ATT_HEADS * ATT_DIM * ATT_LAYERS * ATT_TOK * (ATT_POS - ATT_TOK / 2);
+            double mac =
+                2.0 * ATT_HEADS * ATT_DIM * ATT_LAYERS * ATT_TOK * (ATT_POS - ATT_TOK / 2.0);
             double read = bytes / att_best(&b, 1, 40) * 1e-9;
             double rate = mac / att_best(&b, ATT_TOK, 4) * 1e-9;
             printf("%-6s attention %-4s decode %6.2f GB/s %3.0f %%   prefill %6.1f GMAC/s %3.0f %% "

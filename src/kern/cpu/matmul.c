@@ -460,7 +460,7 @@ void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w,
     int rows = 0, tiles = 0, small = 0;
     for (int e = 0; e < n_exp; e++) {
         m.n = d->exp_start[e + 1] - d->exp_start[e];
-        if (r.n_mat == MAT_MAX || rows + m.n > d->max_row) {
+        if (r.n_mat > 0 && (r.n_mat == MAT_MAX || rows + m.n > d->max_row)) {
             run_mats(&r);
             r = (struct mat_run){.d = d};
             rows = tiles = small = 0;

@@ -239,7 +239,7 @@ INLINE void decode(int type, const uint8_t *g, struct group *o) {
         half_nibbles(g + 8, fmt_bytes(type), o->v);
         fifth_bits512(g + 4, fmt_bytes(type), o->v);
         break;
-    default: half_nibbles(((const struct block_iq4_xs *)g)->q, 16, o->v); break;
+    default: half_nibbles(g + offsetof(struct block_iq4_xs, q), 16, o->v); break;
     }
     if (type == DT_IQ4_NL || type == DT_IQ4_XS) {
         iq4_values(o->v);
