@@ -158,10 +158,10 @@ class Importance(Case):
     def test_sums(self):
         """Layers with one input have the same sums; rows are counted; a model in scalar code sees
         nearly the same."""
-        text = write("q-im.txt", "the inner ring of the pump " * 60)
-        base = ["imatrix", "--model", wide(), "--file", text, "--context", "256"]
+        text = write("q-sums.txt", "the inner ring of the pump " * 20)
+        base = ["imatrix", "--model", wide(), "--file", text, "--context", "128"]
         r = self.ok(*base, "--output", path("q-im.gguf"), "--json").json()
-        self.assertGreaterEqual(r["tokens"], 512)
+        self.assertGreaterEqual(r["tokens"], 256)  # two chunks
         a = sums(path("q-im.gguf"))
         self.assertEqual(len(a) % 7, 0)
         self.assertEqual(r["layers"], len(a))
