@@ -254,9 +254,16 @@ class Refusals(Case):
         self.assertEqual(left(), [])
 
 
+def used():
+    """Processor time of all children so far: as long as one takes where nobody is in its way."""
+    r = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return r.ru_utime + r.ru_stime
+
+
 class Ends(Case):
     def start(self, out):
-        return subprocess.Popen([IGN, "quantize", tiny(d=512, seed=5), out, "--type", "q2_k",
+        d = 512 if SLOW == 1 else 256
+        return subprocess.Popen([IGN, "quantize", tiny(d=d, seed=5), out, "--type", "q2_k",
                                  "--cpu", "c", "--threads", "1"], stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, env=env())
 
@@ -274,11 +281,11 @@ class Ends(Case):
         of the model under its name."""
         write("q-long.txt", "the inner ring of the pump " * 60)
         out = path("q-ended.gguf")
-        begun = time.monotonic()
+        before = used()
         p = self.start(out)
         p.communicate()
         self.assertEqual(p.returncode, 0)
-        took = time.monotonic() - begun
+        took = used() - before
         self.assertTrue(self.whole(out))
         chance = random.Random(1)
         for how in [signal.SIGINT] * 6 + [signal.SIGTERM] * 2 + [signal.SIGKILL] * 6:
