@@ -61,6 +61,7 @@ enum err_code os_out_commit(struct os_out *o, struct err *e);
 /* Gives up: nothing is left of it. NULL is fine. */
 void os_out_drop(struct os_out *o);
 bool os_file_exists(const char *path);
+bool os_is_link(const char *path); /* a symbolic one, wherever it leads */
 enum err_code os_mkdirs(const char *path, struct err *e);
 /* Writes p[0..n) behind what the file holds and flushes it to disk; a file that is not there is
  * made with mode 0600. Whole or not at all: after a failure (ERR_IO on a full disk) the file has

@@ -374,6 +374,11 @@ bool os_file_exists(const char *path) {
     return stat(path, &st) == 0;
 }
 
+bool os_is_link(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
 enum err_code os_mkdirs(const char *path, struct err *e) {
     char part[PATH_MAX];
     size_t n = strlen(path);

@@ -50,6 +50,7 @@ static const char *const state_name[] = {
     [DEPOT_UNRECORDED] = "no record",
     [DEPOT_VERIFIED] = "verified",
     [DEPOT_BROKEN] = "broken, in quarantine",
+    [DEPOT_BROKEN_HERE] = "broken, still there",
 };
 
 static void put_models(struct cli *c, const struct buf *models, struct json_writer *w) {
@@ -187,7 +188,7 @@ static int verify(struct job *j, const char *name) {
     progress_end(&j->bar);
     const struct depot_model *m = (const struct depot_model *)(const void *)models.p;
     for (size_t i = 0; i < models.len / sizeof *m; i++) {
-        broken = broken || m[i].state == DEPOT_BROKEN;
+        broken = broken || m[i].state == DEPOT_BROKEN || m[i].state == DEPOT_BROKEN_HERE;
     }
     int code = rc ? fail(j, &e) : broken ? EXIT_FAILED : EXIT_DONE;
     if (!rc && c->json) {
@@ -271,10 +272,22 @@ static int remove_model(struct job *j, const char *name) {
 
 /* ---- bundle, unbundle, keygen ---------------------------------------------------------------- */
 
+/* A secret key that nobody else can read. */
+static enum err_code secret_read(const char *path, char secret[SIGNATURE_KEY_HEX], struct err *e) {
+    struct os_file_info info;
+    enum err_code rc = os_file_info(path, &info, e);
+    if (!rc && info.shared) {
+        rc = err_set(e, ERR_USAGE, "other users may read or write the secret key");
+        err_where(e, "%s", path);
+        err_hint(e, "take that from them: chmod 600");
+    }
+    return rc ? rc : signature_key_read(path, secret, e);
+}
+
 static int bundle(struct job *j) {
     struct cli *c = j->c;
     struct err e = {0};
-    char secret[SIGNATURE_KEY_HEX], size[32];
+    char secret[SIGNATURE_KEY_HEX] = "", size[32];
     uint64_t bytes = 0;
     const char *to = knobs_str(c->k, "output"), *key = knobs_str(c->k, "sign-key");
     const char *names[256];
@@ -290,8 +303,9 @@ static int bundle(struct job *j) {
     for (size_t i = 0; i < n; i++) {
         names[i] = knobs_operand(c->k, i + 1);
     }
-    enum err_code rc = key ? signature_key_read(key, secret, &e) : ERR_OK;
+    enum err_code rc = key ? secret_read(key, secret, &e) : ERR_OK;
     rc = rc ? rc : bundle_write(&j->depot, names, n, to, key ? secret : NULL, &bytes, &e);
+    signature_wipe(secret, sizeof secret);
     progress_end(&j->bar);
     if (rc) {
         return fail(j, &e);
@@ -353,6 +367,11 @@ static int unbundle(struct job *j, const char *from) {
     return code;
 }
 
+/* Whether a name is in use, were it by a link that leads nowhere. */
+static bool taken(const char *path) {
+    return os_file_exists(path) || os_is_link(path);
+}
+
 static int keygen(struct job *j, const char *file) {
     struct err e = {0};
     struct buf open_path;
@@ -360,18 +379,20 @@ static int keygen(struct job *j, const char *file) {
     buf_init(&open_path, 65536);
     buf_printf(&open_path, "%s.pub", file);
     enum err_code rc = buf_check(&open_path, &e);
-    if (!rc && (os_file_exists(file) || os_file_exists(open_path.p))) {
+    if (!rc && (taken(file) || taken(open_path.p))) {
         rc = err_set(&e, ERR_USAGE, "there is a key already");
-        err_where(&e, "%s", file);
+        err_where(&e, "%s", taken(file) ? file : open_path.p);
         err_hint(&e, "name another file");
     }
     if (!rc && !(rc = signature_create(secret, open, &e))) {
         secret[SIGNATURE_KEY_HEX - 1] = open[SIGNATURE_KEY_HEX - 1] = '\n';
         /* os_append_file makes a file that only its owner reads. */
         rc = os_append_file(file, secret, SIGNATURE_KEY_HEX, &e);
-        rc = rc ? rc : os_write_file(open_path.p, open, SIGNATURE_KEY_HEX, &e);
+        if (!rc && (rc = os_write_file(open_path.p, open, SIGNATURE_KEY_HEX, &e))) {
+            os_remove_file(file, NULL); /* half a pair would be in the way of the next */
+        }
     }
-    memset(secret, 0, sizeof secret);
+    signature_wipe(secret, sizeof secret);
     if (!rc && j->c->json) {
         struct json_writer w;
         cli_json_begin(j->c, &w);

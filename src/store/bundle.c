@@ -48,7 +48,8 @@ static enum err_code manifest_create(struct manifest **m, struct err *e) {
 static uint64_t manifest_bytes(const struct manifest *m) {
     uint64_t sum = 0;
     for (size_t i = 0; i < m->n_model; i++) {
-        sum += files_bytes(&m->model[i].files);
+        uint64_t bytes = files_bytes(&m->model[i].files);
+        sum = bytes > UINT64_MAX - sum ? UINT64_MAX : sum + bytes;
     }
     return sum;
 }
@@ -229,17 +230,16 @@ static enum err_code sink_models(const struct sink *s, const struct manifest *m,
     return rc;
 }
 
-/* The manifest, and its signature where there is a key. */
-static enum err_code sink_manifest(const struct sink *s, const struct buf *text, const char *secret,
-                                   struct err *e) {
+/* The signature of the manifest where there is a key. */
+static enum err_code sink_signature(const struct sink *s, const struct buf *text,
+                                    const char *secret, struct err *e) {
     char signature[SIGNATURE_HEX + 1];
-    enum err_code rc = sink_text(s, MANIFEST, text->p, text->len, e);
-    if (!rc && secret) {
-        signature_make(secret, text->p, text->len, signature);
-        memcpy(signature + SIGNATURE_HEX - 1, "\n", 2);
-        rc = sink_text(s, SIGNATURE, signature, SIGNATURE_HEX, e);
+    if (!secret) {
+        return ERR_OK;
     }
-    return rc;
+    signature_make(secret, text->p, text->len, signature);
+    memcpy(signature + SIGNATURE_HEX - 1, "\n", 2);
+    return sink_text(s, SIGNATURE, signature, SIGNATURE_HEX, e);
 }
 
 /* In one file: whole or not at all. */
@@ -252,7 +252,8 @@ static enum err_code write_file(const struct depot *d, const struct manifest *m,
     if (rc) {
         return rc;
     }
-    if ((rc = sink_manifest(&s, text, secret, e)) || (rc = sink_models(&s, m, e)) ||
+    if ((rc = sink_text(&s, MANIFEST, text->p, text->len, e)) ||
+        (rc = sink_signature(&s, text, secret, e)) || (rc = sink_models(&s, m, e)) ||
         (rc = os_out_write(s.out, zeros, sizeof zeros, e))) {
         os_out_drop(s.out);
         return rc;
@@ -260,24 +261,43 @@ static enum err_code write_file(const struct depot *d, const struct manifest *m,
     return os_out_commit(s.out, e);
 }
 
+/* Whether nothing in a folder has a name that the bundle would take: only then what is there after
+ * a failure is ours to remove. */
+static enum err_code folder_check(const struct manifest *m, const char *to, struct err *e) {
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < m->n_model + 2 && !rc; i++) {
+        char *path;
+        const char *name = i == 0 ? MANIFEST : i == 1 ? SIGNATURE : m->model[i - 2].name;
+        rc = store_path(&path, e, "%s/%s", to, name);
+        if (!rc && (os_file_exists(path) || os_is_link(path))) {
+            rc = err_set(e, ERR_USAGE, "%s",
+                         i < 2 ? "a bundle is there already" : "something of that name is there");
+            err_where(e, "%s", path);
+            err_hint(e, "name another folder, or remove that one");
+        }
+        mem_free(path);
+    }
+    return rc;
+}
+
 /* In a folder: without its manifest, which comes last, it is no bundle. */
 static enum err_code write_folder(const struct depot *d, const struct manifest *m,
                                   const struct buf *text, const char *to, const char *secret,
                                   struct err *e) {
     struct sink s = {.d = d, .root = to};
-    char *path = NULL;
     enum err_code rc = os_mkdirs(to, e);
-    if (!rc && !(rc = store_path(&path, e, "%s/" MANIFEST, to)) && os_file_exists(path)) {
-        rc = err_set(e, ERR_USAGE, "a bundle is there already");
-        err_where(e, "%s", path);
-        err_hint(e, "name another folder, or remove that one");
-    } else if (!rc && !(rc = sink_models(&s, m, e))) {
-        rc = sink_manifest(&s, text, secret, e);
+    if (rc || (rc = folder_check(m, to, e))) {
+        return rc;
     }
-    for (size_t i = 0; rc && rc != ERR_USAGE && i < m->n_model; i++) {
-        tree_remove(to, m->model[i].name, NULL);
+    if (!(rc = sink_models(&s, m, e)) && !(rc = sink_signature(&s, text, secret, e))) {
+        rc = sink_text(&s, MANIFEST, text->p, text->len, e);
     }
-    mem_free(path);
+    if (rc) {
+        for (size_t i = 0; i < m->n_model; i++) {
+            tree_remove(to, m->model[i].name, NULL);
+        }
+        tree_remove(to, SIGNATURE, NULL);
+    }
     return rc;
 }
 
@@ -289,7 +309,7 @@ enum err_code bundle_write(const struct depot *d, const char *const *names, size
     struct buf text;
     buf_init(&text, MANIFEST_MOST);
     enum err_code rc = manifest_create(&m, e);
-    if (rc || (rc = depot_begin(d, &lock, e)) || (rc = manifest_gather(m, d, names, n, e))) {
+    if (rc || (rc = depot_look(d, &lock, e)) || (rc = manifest_gather(m, d, names, n, e))) {
         goto done;
     }
     manifest_text(m, &text);
@@ -325,6 +345,7 @@ struct piece {
     const volatile int *lost;
     struct os_map map; /* of a file in a folder */
     bool mapped;
+    char *text; /* a copy that nobody else can change (mem_free); NULL: p is not one */
 };
 
 static void piece_close(struct piece *x) {
@@ -332,6 +353,33 @@ static void piece_close(struct piece *x) {
         os_map_close(&x->map);
     }
     x->mapped = false;
+    mem_free(x->text);
+    x->text = NULL;
+}
+
+/* Makes *x a copy, so that what is checked is what is used; on a medium that somebody else made a
+ * file may change from one read to the next. At most MANIFEST_MOST bytes: ERR_FORMAT. */
+static enum err_code piece_copy(struct piece *x, struct err *e) {
+    if (x->n > MANIFEST_MOST) {
+        err_set(e, ERR_FORMAT, "its manifest is too long");
+        err_hint(e, "it must come from 'ign models bundle'");
+        return ERR_FORMAT;
+    }
+    char *text = mem_alloc(x->n + 1, 1);
+    if (!text) {
+        return err_set(e, ERR_NOMEM, "out of memory for a manifest");
+    }
+    if (x->n > 0) {
+        memcpy(text, x->p, x->n);
+    }
+    text[x->n] = '\0';
+    if (x->mapped) {
+        os_map_close(&x->map);
+    }
+    x->mapped = false;
+    x->text = text;
+    x->p = (const uint8_t *)text;
+    return ERR_OK;
 }
 
 /* The next piece, which must have that name; ERR_NOTFOUND where it has another. *x stays where it
@@ -340,6 +388,7 @@ static enum err_code pack_next(struct pack *k, const char *name, struct piece *x
     struct tar_member m;
     enum err_code rc;
     x->mapped = false;
+    x->text = NULL;
     if (k->folder) {
         char *path;
         rc = store_path(&path, e, "%s/%s", k->root, name);
@@ -374,7 +423,7 @@ static enum err_code file_read(struct packed *p, const struct json *j, struct er
     size_t n, len = strlen(p->name);
     if (!path_is_plain(path.p, path.n) || path.n < len || memcmp(path.p, p->name, len) != 0 ||
         (path.n > len && path.p[len] != '/')) {
-        return refuse("a path that leads out of its model's folder", e);
+        return refuse("a path that leads out of its model's folder, or too deep into it", e);
     }
     if (hash.n != 64 || strspn(hash.p, "0123456789abcdef") < 64 || bytes < 0 ||
         json_kind(json_find(j, "bytes")) != JSON_IS_INT) {
@@ -398,7 +447,7 @@ static enum err_code file_read(struct packed *p, const struct json *j, struct er
 static enum err_code model_read(struct manifest *m, const struct json *j, struct err *e) {
     const struct json *files = json_find(j, "files");
     struct str name = json_str(json_find(j, "name"));
-    if (m->n_model == MODELS_MOST || !name_is_plain(name.p, name.n)) {
+    if (m->n_model == MODELS_MOST || !model_name_is_plain(name.p, name.n)) {
         return refuse("a model with no plain name, or too many of them", e);
     }
     struct packed *p = &m->model[m->n_model];
@@ -420,9 +469,6 @@ static enum err_code model_read(struct manifest *m, const struct json *j, struct
 
 static enum err_code manifest_read(struct manifest *m, const struct piece *x, struct err *e) {
     struct json *root;
-    if (x->n > MANIFEST_MOST) {
-        return refuse("it is too long", e);
-    }
     enum err_code rc = json_parse((const char *)x->p, x->n, &root, e);
     if (rc) {
         return rc;
@@ -455,7 +501,14 @@ static enum err_code open_manifest(struct pack *k, const char *open, struct mani
     if (rc) {
         return rc;
     }
+    if ((rc = piece_copy(&text, e))) {
+        piece_close(&text);
+        return rc;
+    }
     enum err_code signed_rc = pack_next(k, SIGNATURE, &signature, &why);
+    if (!signed_rc && (signed_rc = piece_copy(&signature, &why))) {
+        piece_close(&signature);
+    }
     if (signed_rc && signed_rc != ERR_NOTFOUND) {
         rc = err_set(e, signed_rc, "%s", why.what);
         err_hint(e, "%s", why.hint);
@@ -506,7 +559,8 @@ static enum err_code archive_check(const struct pack *k, const struct manifest *
 static enum err_code file_take(const struct depot *d, struct pack *k, const struct store_file *f,
                                const char *staging, struct err *e) {
     struct piece x;
-    char *to = NULL, *twin = NULL, hex[65];
+    char *to = NULL, hex[65];
+    bool linked = false;
     enum err_code rc = pack_next(k, f->path, &x, e);
     if (rc == ERR_NOTFOUND) {
         err_clear(e);
@@ -519,11 +573,9 @@ static enum err_code file_take(const struct depot *d, struct pack *k, const stru
         rc = err_set(e, ERR_FORMAT, "%s has %zu bytes, not %llu", f->path, x.n,
                      (unsigned long long)f->bytes);
     } else if (staging && !(rc = store_path(&to, e, "%s/%s", staging, f->path)) &&
-               !(rc = folder_make(to, e)) && !(rc = depot_twin(d, f, &twin, e)) &&
-               (!twin || os_link(twin, to, NULL))) {
+               !(rc = folder_make(to, e)) && !(rc = twin_link(d, f, to, &linked, e)) && !linked) {
         rc = bytes_store(d, to, x.p, x.n, x.lost, f->sha256, hex, e);
     }
-    mem_free(twin);
     mem_free(to);
     piece_close(&x);
     return rc;
@@ -559,6 +611,28 @@ static enum err_code model_take(const struct depot *d, struct pack *k, const str
     return rc;
 }
 
+/* Whether the models of a bundle can come: no other has their names, and there is room for what the
+ * store does not have yet. */
+static enum err_code models_check(const struct depot *d, const struct manifest *m, struct err *e) {
+    uint64_t wanted = 0;
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < m->n_model && !rc; i++) {
+        size_t n;
+        bool known;
+        const struct store_file *f = files_at(&m->model[i].files, &n);
+        rc = depot_compare(d, m->model[i].name, &m->model[i].files, &known, e);
+        for (size_t j = 0; j < n && !rc && !known; j++) {
+            char *twin;
+            rc = depot_twin(d, &f[j], &twin, e);
+            if (!rc && !twin) {
+                wanted = f[j].bytes > UINT64_MAX - wanted ? UINT64_MAX : wanted + f[j].bytes;
+            }
+            mem_free(twin);
+        }
+    }
+    return rc ? rc : room_check(d->dir, wanted, e);
+}
+
 enum err_code bundle_read(const struct depot *d, const char *from, const char *open,
                           struct buf *out, struct err *e) {
     struct manifest *m;
@@ -575,7 +649,7 @@ enum err_code bundle_read(const struct depot *d, const char *from, const char *o
     }
     if (!(rc = open_manifest(&k, open, m, e)) && (k.folder || !(rc = archive_check(&k, m, e))) &&
         !(rc = depot_begin(d, &lock, e))) {
-        rc = room_check(d->dir, manifest_bytes(m), e);
+        rc = models_check(d, m, e);
     }
     for (size_t i = 0; i < m->n_model && !rc; i++) {
         rc = model_take(d, &k, &m->model[i], out, e);

@@ -1,8 +1,9 @@
 /* depot.c: see depot.h.
  *
  * Owns the order of the steps. A model comes in like this: its files are hashed; they are linked or
- * copied into a folder ".new.*"; the record is written; one rename puts the model into its place.
- * Whatever ends the program before leaves a folder ".new.*", which the next writer removes.
+ * copied into a folder ".new.*", and its record is written there; one rename puts the record into
+ * its place, and one the model. It goes by one rename into such a folder. Whatever ends the program
+ * before leaves a folder ".new.*", which the next writer removes.
  */
 #include "store/depot.h"
 
@@ -11,6 +12,7 @@
 
 #include "base/mem.h"
 #include "base/os.h"
+#include "base/utf8.h"
 #include "store/store_part.h"
 
 #define LOCK_SECONDS 10.0 /* for another writer to end */
@@ -42,6 +44,15 @@ enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct e
     mem_free(names);
     mem_free(path);
     return rc;
+}
+
+enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e) {
+    struct os_file_info info;
+    *lock = NULL;
+    if (!os_file_info(d->dir, &info, NULL) && info.is_folder && !info.writable) {
+        return ERR_OK;
+    }
+    return depot_begin(d, lock, e);
 }
 
 /* ---- what is there --------------------------------------------------------------------------- */
@@ -93,38 +104,68 @@ void depot_models_fini(struct buf *models) {
     buf_fini(models);
 }
 
-/* Adds a model that is there; *m (borrowed, until the next one is added) is its place. */
+/* m->why from what went wrong, whole characters of it. */
+static void why_set(struct depot_model *m, const char *what, const char *where) {
+    char text[1024];
+    snprintf(text, sizeof text, "%.500s%s%.500s", what, where[0] ? ": " : "", where);
+    size_t n = strnlen(text, sizeof m->why - 1);
+    while (n > 0 && !utf8_valid(text, n)) {
+        n--;
+    }
+    memcpy(m->why, text, n);
+    m->why[n] = '\0';
+}
+
+/* What the record of a model says of it. */
+static enum err_code model_record(const struct depot *d, struct depot_model *m, struct err *e) {
+    struct store_files recorded;
+    struct err why = {0};
+    size_t n;
+    files_init(&recorded);
+    enum err_code rc = record_read(d->dir, m->name, &recorded, &why);
+    if (!rc) {
+        const struct store_file *one = files_at(&recorded, &n);
+        m->state = DEPOT_RECORDED;
+        if (!m->folder && n == 1) {
+            memcpy(m->sha256, one->sha256, sizeof m->sha256);
+        }
+    } else if (rc != ERR_NOTFOUND) {
+        why_set(m, why.what, why.where);
+    }
+    files_fini(&recorded);
+    return rc == ERR_NOMEM ? err_set(e, rc, "out of memory for a record") : ERR_OK;
+}
+
+/* Adds a model that is there. */
 static enum err_code model_add(const struct depot *d, const char *name, struct buf *out,
                                struct err *e) {
-    struct store_files there, recorded;
-    struct depot_model m = {.state = DEPOT_UNRECORDED};
-    size_t n, n_recorded;
+    struct store_files there;
+    struct depot_model m = {.state = DEPOT_UNRECORDED, .name = mem_strdup(name, strlen(name))};
+    struct err why = {0};
+    size_t n;
     files_init(&there);
-    files_init(&recorded);
-    enum err_code rc = files_list(&there, d->dir, name, name, e);
-    if (!rc) {
-        m.name = mem_strdup(name, strlen(name));
-        rc = m.name ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a list of models");
-    }
-    if (!rc) {
+    enum err_code rc = m.name ? files_list(&there, d->dir, name, name, &why) : ERR_NOMEM;
+    if (rc == ERR_NOMEM) {
+        err_set(e, rc, "out of memory for a list of models");
+    } else if (rc) {
+        m.folder = true;
+        m.state = DEPOT_BROKEN_HERE;
+        why_set(&m, why.what, why.where);
+        rc = ERR_OK;
+    } else {
         const struct store_file *file = files_at(&there, &n);
         m.bytes = files_bytes(&there);
         m.n_file = n;
         m.folder = n != 1 || strcmp(file->path, name) != 0;
-        if (!record_read(d->dir, name, &recorded, NULL)) {
-            const struct store_file *one = files_at(&recorded, &n_recorded);
-            m.state = DEPOT_RECORDED;
-            if (!m.folder && n_recorded == 1) {
-                memcpy(m.sha256, one->sha256, sizeof m.sha256);
-            }
-        }
+        rc = model_record(d, &m, e);
+    }
+    if (!rc) {
         buf_put(out, &m, sizeof m);
         rc = buf_check(out, e);
     }
     if (rc) {
         mem_free(m.name);
     }
-    files_fini(&recorded);
     files_fini(&there);
     return rc;
 }
@@ -197,7 +238,10 @@ static enum err_code coming_name(struct coming *c, const char *path, const char 
     const char *wanted = name ? name : c->from;
     bool bare = !info.is_folder && !ends_with(wanted, ".gguf");
     rc = store_path(&c->name, e, "%s%s", wanted, bare ? ".gguf" : "");
-    if (!rc && (!name_is_plain(c->name, strlen(c->name)) || strcmp(c->name, QUARANTINE) == 0)) {
+    if (!rc && info.is_folder && ends_with(wanted, ".gguf")) {
+        rc = err_set(e, ERR_USAGE, "'%s' cannot be the name of a folder", wanted);
+        err_hint(e, "give one with --name, without .gguf at its end");
+    } else if (!rc && !model_name_is_plain(c->name, strlen(c->name))) {
         rc = err_set(e, ERR_USAGE, "'%s' cannot be the name of a model", c->name);
         err_hint(e, "give one with --name: letters, digits, and . _ - inside");
     }
@@ -233,14 +277,39 @@ static enum err_code source_path(const struct coming *c, const struct store_file
     return store_path(path, e, "%s/%s%s", c->root, c->from, f->path + strlen(c->name));
 }
 
-static enum err_code hash_all(struct coming *c, const char *want, struct err *e) {
+/* The hash that a user gave, in lower case; "" for none. */
+static enum err_code want_read(const struct coming *c, const char *text, char want[65],
+                               struct err *e) {
+    size_t n = text ? strlen(text) : 0;
+    want[0] = '\0';
+    if (n == 0) {
+        return ERR_OK;
+    }
+    if (n != 64 || strspn(text, "0123456789abcdefABCDEF") != n) {
+        err_set(e, ERR_USAGE, "'%s' is no SHA-256", text);
+        err_hint(e, "--sha256 takes 64 hexadecimal digits");
+        return ERR_USAGE;
+    }
+    if (!ends_with(c->name, ".gguf")) {
+        err_set(e, ERR_USAGE, "a folder has no SHA-256 of its own");
+        err_hint(e, "leave --sha256 out, or import a file");
+        return ERR_USAGE;
+    }
+    for (size_t i = 0; i <= n; i++) {
+        want[i] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
+    }
+    return ERR_OK;
+}
+
+static enum err_code hash_all(struct coming *c, const char *sha256, struct err *e) {
     size_t n;
     struct store_file *f = files_at(&c->files, &n);
-    enum err_code rc = ERR_OK;
+    char want[65];
+    enum err_code rc = want_read(c, sha256, want, e);
     for (size_t i = 0; i < n && !rc; i++) {
         char *path;
         rc = source_path(c, &f[i], &path, e);
-        if (!rc && !(rc = file_hash(c->d, path, f[i].sha256, e)) && want && want[0] &&
+        if (!rc && !(rc = file_hash(c->d, path, f[i].sha256, e)) && want[0] &&
             strcmp(want, f[i].sha256) != 0) {
             rc = err_set(e, ERR_FORMAT, "its SHA-256 is %s, not %s", f[i].sha256, want);
             err_where(e, "%s", path);
@@ -248,6 +317,50 @@ static enum err_code hash_all(struct coming *c, const char *want, struct err *e)
         }
         mem_free(path);
     }
+    return rc;
+}
+
+/* The record of a model, written beside those of the others: a link that is there is replaced. */
+static enum err_code record_settle(const struct depot *d, const char *staging, const char *name,
+                                   const struct store_files *files, struct err *e) {
+    char *from = NULL, *to = NULL;
+    enum err_code rc = record_write(staging, name, files, e);
+    if (!rc && !(rc = store_path(&from, e, "%s/%s.sha256", staging, name)) &&
+        !(rc = store_path(&to, e, "%s/%s.sha256", d->dir, name))) {
+        rc = os_rename(from, to, e);
+    }
+    mem_free(to);
+    mem_free(from);
+    return rc;
+}
+
+/* Whether the files of a model that has no record are these; then it gets one. */
+static enum err_code model_adopt(const struct depot *d, const char *name,
+                                 const struct store_files *files, bool *same, struct err *e) {
+    struct store_files there;
+    char *staging = NULL;
+    size_t n, n_there;
+    const struct store_file *f = files_at(files, &n);
+    files_init(&there);
+    enum err_code rc = files_list(&there, d->dir, name, name, e);
+    const struct store_file *t = files_at(&there, &n_there);
+    *same = !rc && n == n_there;
+    for (size_t i = 0; i < n && *same; i++) {
+        *same = strcmp(f[i].path, t[i].path) == 0 && f[i].bytes == t[i].bytes;
+    }
+    for (size_t i = 0; i < n && *same && !rc; i++) {
+        char *path, hex[65] = "";
+        rc = store_path(&path, e, "%s/%s", d->dir, t[i].path);
+        rc = rc ? rc : file_hash(d, path, hex, e);
+        *same = !rc && strcmp(hex, f[i].sha256) == 0;
+        mem_free(path);
+    }
+    if (!rc && *same && !(rc = staging_make(d->dir, &staging, e))) {
+        rc = record_settle(d, staging, name, files, e);
+        tree_remove(staging, "", NULL);
+    }
+    mem_free(staging);
+    files_fini(&there);
     return rc;
 }
 
@@ -261,7 +374,8 @@ enum err_code depot_compare(const struct depot *d, const char *name,
     }
     const struct store_file *f = files_at(files, &n);
     files_init(&old);
-    if (!record_read(d->dir, name, &old, NULL)) {
+    enum err_code rc = record_read(d->dir, name, &old, NULL);
+    if (!rc) {
         const struct store_file *o = files_at(&old, &n_old);
         *known = n == n_old;
         for (size_t i = 0; i < n && *known; i++) {
@@ -269,8 +383,9 @@ enum err_code depot_compare(const struct depot *d, const char *name,
         }
     }
     files_fini(&old);
-    if (*known) {
-        return ERR_OK;
+    rc = rc == ERR_NOTFOUND ? model_adopt(d, name, files, known, e) : ERR_OK;
+    if (rc || *known) {
+        return rc;
     }
     err_set(e, ERR_USAGE, "the store has another model called %s", name);
     err_where(e, "%s", d->dir);
@@ -308,27 +423,48 @@ enum err_code folder_make(char *path, struct err *e) {
     return rc;
 }
 
-/* One file into the staging folder: a second name of what the store has or of the source, else a
- * copy. */
-static enum err_code file_bring(struct coming *c, struct store_file *f, struct err *e) {
-    char *to = NULL, *from = NULL, *twin = NULL, hex[65];
+enum err_code twin_link(const struct depot *d, const struct store_file *want, const char *to,
+                        bool *linked, struct err *e) {
+    char *twin = NULL, hex[65] = "";
+    struct err why = {0};
+    *linked = false;
+    enum err_code rc = depot_twin(d, want, &twin, e);
+    if (rc || !twin) {
+        return rc;
+    }
+    rc = os_link(twin, to, NULL) ? ERR_UNSUPPORTED : file_hash(d, to, hex, &why);
+    *linked = !rc && strcmp(hex, want->sha256) == 0;
+    if (!*linked && rc != ERR_UNSUPPORTED) {
+        os_remove_file(to, NULL); /* 'verify' will find what it is a second name of */
+    }
+    mem_free(twin);
+    return rc == ERR_CANCELLED || rc == ERR_NOMEM ? err_set(e, rc, "%s", why.what) : ERR_OK;
+}
+
+/* One file into the staging folder: a second name of the source or of what the store has; *there
+ * says whether there could be one. */
+static enum err_code file_link(struct coming *c, const struct store_file *f, bool *there,
+                               struct err *e) {
+    char *to = NULL, *from = NULL;
+    enum err_code rc = store_path(&to, e, "%s/%s", c->staging, f->path);
+    if (!rc && !(rc = folder_make(to, e)) && !(rc = source_path(c, f, &from, e)) &&
+        !(rc = twin_link(c->d, f, to, there, e)) && !*there) {
+        *there = !os_link(from, to, NULL);
+    }
+    mem_free(from);
+    mem_free(to);
+    return rc;
+}
+
+/* The same by copying. */
+static enum err_code file_copy(struct coming *c, const struct store_file *f, struct err *e) {
+    char *to = NULL, *from = NULL, hex[65];
     struct os_map m = {.slot = -1};
     enum err_code rc = store_path(&to, e, "%s/%s", c->staging, f->path);
-    if (rc || (rc = folder_make(to, e)) || (rc = source_path(c, f, &from, e)) ||
-        (rc = depot_twin(c->d, f, &twin, e))) {
-        goto done;
-    }
-    if ((twin && !os_link(twin, to, NULL)) || !os_link(from, to, NULL)) {
-        goto done;
-    }
-    c->linked = false;
-    rc = os_map_open(&m, from, false, e);
-    if (!rc) {
+    if (!rc && !(rc = source_path(c, f, &from, e)) && !(rc = os_map_open(&m, from, false, e))) {
         rc = bytes_store(c->d, to, m.data, m.size, &m.lost, f->sha256, hex, e);
         os_map_close(&m);
     }
-done:
-    mem_free(twin);
     mem_free(from);
     mem_free(to);
     return rc;
@@ -337,26 +473,40 @@ done:
 enum err_code depot_settle(const struct depot *d, const char *staging, const char *name,
                            const struct store_files *files, struct err *e) {
     char *from = NULL, *to = NULL;
-    enum err_code rc = record_write(d->dir, name, files, e);
-    if (!rc && !(rc = store_path(&from, e, "%s/%s", staging, name)) &&
-        !(rc = store_path(&to, e, "%s/%s", d->dir, name))) {
-        rc = os_rename(from, to, e);
+    enum err_code rc = store_path(&from, e, "%s/%s", staging, name);
+    if (!rc && !(rc = store_path(&to, e, "%s/%s", d->dir, name)) &&
+        !(rc = record_settle(d, staging, name, files, e)) && (rc = os_rename(from, to, e))) {
+        char *record;
+        if (!store_path(&record, NULL, "%s.sha256", to)) {
+            os_remove_file(record, NULL);
+        }
+        mem_free(record);
     }
     mem_free(to);
     mem_free(from);
     return rc;
 }
 
+/* All that can be is linked first: only then it is known how much room the rest takes. */
 static enum err_code bring(struct coming *c, struct err *e) {
     size_t n;
     struct store_file *f = files_at(&c->files, &n);
-    enum err_code rc = room_check(c->d->dir, files_bytes(&c->files), e);
-    if (rc || (rc = staging_make(c->d->dir, &c->staging, e))) {
-        return rc;
-    }
-    c->linked = true;
+    uint64_t left = 0;
+    bool *there = mem_zalloc(n ? n : 1, sizeof *there);
+    enum err_code rc = there ? staging_make(c->d->dir, &c->staging, e)
+                             : err_set(e, ERR_NOMEM, "out of memory for a list of files");
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = file_bring(c, &f[i], e);
+        rc = file_link(c, &f[i], &there[i], e);
+        left += there[i] ? 0 : f[i].bytes; /* of files on this machine: no overflow */
+        c->linked = (i == 0 || c->linked) && there[i];
+    }
+    rc = rc ? rc : room_check(c->d->dir, left, e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = there[i] ? ERR_OK : file_copy(c, &f[i], e);
+    }
+    mem_free(there);
+    if (!c->staging) {
+        return rc;
     }
     rc = rc ? rc : depot_settle(c->d, c->staging, c->name, &c->files, e);
     tree_remove(c->staging, "", NULL);
@@ -392,33 +542,63 @@ done:
 
 /* ---- verify ---------------------------------------------------------------------------------- */
 
-/* Reads a model's files against its record: what is wrong goes into m->why. */
-static enum err_code model_check(const struct depot *d, struct depot_model *m, struct err *e) {
-    struct store_files recorded;
+/* Where a path stands in a list of files, or NULL. */
+static const struct store_file *file_find(const struct store_files *files, const char *path) {
     size_t n;
-    files_init(&recorded);
-    enum err_code rc = record_read(d->dir, m->name, &recorded, NULL);
-    if (rc) {
-        m->state = DEPOT_UNRECORDED;
-        files_fini(&recorded);
-        return rc == ERR_NOMEM ? err_set(e, ERR_NOMEM, "out of memory for a record") : ERR_OK;
-    }
-    const struct store_file *f = files_at(&recorded, &n);
-    m->state = DEPOT_VERIFIED;
-    for (size_t i = 0; i < n && !rc && m->state == DEPOT_VERIFIED; i++) {
-        struct err why = {0};
-        char *path, hex[65];
-        rc = store_path(&path, e, "%s/%s", d->dir, f[i].path);
-        enum err_code read = rc ? rc : file_hash(d, path, hex, &why);
-        mem_free(path);
-        if (read == ERR_CANCELLED || read == ERR_NOMEM) {
-            rc = err_set(e, read, "%s", why.what);
-        } else if (!rc && (read || strcmp(hex, f[i].sha256) != 0)) {
-            m->state = DEPOT_BROKEN;
-            snprintf(m->why, sizeof m->why, "%.100s: %.90s", f[i].path,
-                     read ? why.what : "its bytes are not those that were recorded");
+    const struct store_file *f = files_at(files, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(f[i].path, path) == 0) {
+            return &f[i];
         }
     }
+    return NULL;
+}
+
+/* Reads one file against its line of the record. */
+static enum err_code file_check(const struct depot *d, struct depot_model *m,
+                                const struct store_file *f, struct err *e) {
+    struct err why = {0};
+    char *path, hex[65] = "";
+    enum err_code rc = store_path(&path, e, "%s/%s", d->dir, f->path);
+    if (rc) {
+        return rc;
+    }
+    rc = file_hash(d, path, hex, &why);
+    mem_free(path);
+    if (rc == ERR_CANCELLED || rc == ERR_NOMEM) {
+        return err_set(e, rc, "%s", why.what);
+    }
+    if (rc || strcmp(hex, f->sha256) != 0) {
+        m->state = DEPOT_BROKEN;
+        why_set(m, rc ? why.what : "its bytes are not those that were recorded", f->path);
+    }
+    return ERR_OK;
+}
+
+/* Reads a model's files against its record, and looks for others: what is wrong goes into m->why.
+ */
+static enum err_code model_check(const struct depot *d, struct depot_model *m, struct err *e) {
+    struct store_files recorded, there;
+    size_t n, n_there;
+    if (m->state != DEPOT_RECORDED) {
+        return ERR_OK;
+    }
+    files_init(&recorded);
+    files_init(&there);
+    enum err_code rc = record_read(d->dir, m->name, &recorded, e);
+    rc = rc ? rc : files_list(&there, d->dir, m->name, m->name, e);
+    const struct store_file *f = files_at(&recorded, &n), *t = files_at(&there, &n_there);
+    m->state = DEPOT_VERIFIED;
+    for (size_t i = 0; i < n && !rc && m->state == DEPOT_VERIFIED; i++) {
+        rc = file_check(d, m, &f[i], e);
+    }
+    for (size_t i = 0; i < n_there && !rc && m->state == DEPOT_VERIFIED; i++) {
+        if (!file_find(&recorded, t[i].path)) {
+            m->state = DEPOT_BROKEN;
+            why_set(m, "a file that its record does not name", t[i].path);
+        }
+    }
+    files_fini(&there);
     files_fini(&recorded);
     return rc;
 }
@@ -427,6 +607,11 @@ static enum err_code model_check(const struct depot *d, struct depot_model *m, s
 static enum err_code quarantine(const struct depot *d, const char *name, struct err *e) {
     char *from = NULL, *away = NULL, *to = NULL, *record = NULL, *record_to = NULL;
     enum err_code rc = store_path(&away, e, "%s/" QUARANTINE, d->dir);
+    if (!rc && os_is_link(away)) { /* what it leads to is not ours to clear */
+        rc = err_set(e, ERR_FORMAT, "a link stands where the store keeps what is broken");
+        err_where(e, "%s", away);
+        err_hint(e, "remove it, and run 'ign models verify' again");
+    }
     if (rc || (rc = os_mkdirs(away, e)) || (rc = tree_remove(away, name, e)) ||
         (rc = store_path(&from, e, "%s/%s", d->dir, name)) ||
         (rc = store_path(&to, e, "%s/%s", away, name)) || (rc = os_rename(from, to, e)) ||
@@ -453,7 +638,7 @@ enum err_code depot_verify(const struct depot *d, const char *name, struct buf *
     if (rc || (!name && !os_file_exists(d->dir))) {
         return rc;
     }
-    rc = depot_begin(d, &lock, e);
+    rc = depot_look(d, &lock, e);
     if (!rc) {
         rc = name ? model_add(d, found, out, e) : depot_list(d, out, e);
     }
@@ -461,7 +646,8 @@ enum err_code depot_verify(const struct depot *d, const char *name, struct buf *
     for (size_t i = 0; i < n && !rc; i++) {
         rc = model_check(d, &m[i], e);
         if (!rc && m[i].state == DEPOT_BROKEN) {
-            rc = quarantine(d, m[i].name, e);
+            m[i].state = lock ? DEPOT_BROKEN : DEPOT_BROKEN_HERE;
+            rc = lock ? quarantine(d, m[i].name, e) : ERR_OK;
         }
     }
     os_lock_drop(lock);
@@ -473,14 +659,25 @@ enum err_code depot_verify(const struct depot *d, const char *name, struct buf *
 
 enum err_code depot_remove(const struct depot *d, const char *name, struct err *e) {
     struct os_lock *lock = NULL;
-    char *found = NULL, *record = NULL;
+    char *found = NULL, *record = NULL, *from = NULL, *to = NULL, *staging = NULL;
     enum err_code rc = depot_find(d, name, &found, e);
-    if (!rc && !(rc = depot_begin(d, &lock, e)) &&
-        !(rc = store_path(&record, e, "%s.sha256", found)) &&
-        !(rc = tree_remove(d->dir, found, e))) {
-        rc = tree_remove(d->dir, record, e);
+    if (rc || (rc = depot_begin(d, &lock, e)) || (rc = staging_make(d->dir, &staging, e)) ||
+        (rc = store_path(&record, e, "%s/%s.sha256", d->dir, found)) ||
+        (rc = store_path(&from, e, "%s/%s", d->dir, found)) ||
+        (rc = store_path(&to, e, "%s/%s", staging, found)) || (rc = os_rename(from, to, e))) {
+        goto done;
+    }
+    rc = os_remove_file(record, e); /* the model is gone already: what is left is found by none */
+    enum err_code swept = tree_remove(staging, "", rc ? NULL : e);
+    rc = rc ? rc : swept;
+done:
+    if (rc && staging) {
+        tree_remove(staging, "", NULL);
     }
     os_lock_drop(lock);
+    mem_free(staging);
+    mem_free(to);
+    mem_free(from);
     mem_free(record);
     mem_free(found);
     return rc;

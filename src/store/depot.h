@@ -29,7 +29,8 @@ enum depot_state {
     DEPOT_RECORDED,   /* has a record; its hashes were not looked at now */
     DEPOT_UNRECORDED, /* nobody has said what its hash is */
     DEPOT_VERIFIED,   /* every byte is as recorded */
-    DEPOT_BROKEN      /* it was not, and is in quarantine now */
+    DEPOT_BROKEN,     /* it was not, and is in quarantine now */
+    DEPOT_BROKEN_HERE /* it was not, or its files cannot be listed; it is where it was */
 };
 
 struct depot_model {
@@ -39,11 +40,11 @@ struct depot_model {
     size_t n_file;
     char sha256[65]; /* of a single file; "" where it is not recorded */
     enum depot_state state;
-    char why[200]; /* DEPOT_BROKEN: which file, and what is wrong */
+    char why[200]; /* which file, and what is wrong with it or with the record; "" if nothing */
 };
 
 /* Models sorted by name: an array in `out` (struct depot_model; depot_models_fini). A store that is
- * not there is empty. */
+ * not there is empty; a model whose files cannot be listed does not hide the others. */
 enum err_code depot_list(const struct depot *d, struct buf *out, struct err *e);
 void depot_models_init(struct buf *models);
 void depot_models_fini(struct buf *models);
@@ -51,16 +52,18 @@ void depot_models_fini(struct buf *models);
 enum depot_came { DEPOT_COPIED, DEPOT_LINKED, DEPOT_KNOWN };
 
 /* Takes the model at `path`, a file or a folder, under `name` (NULL: its own). Linked where the
- * file system can, copied where not, and hashed; `sha256` ("" or NULL: unknown) is what a single
- * file's hash must be. *came says how; DEPOT_KNOWN: the same is there under that name. *name_out
- * (mem_free) is its name. ERR_USAGE where another model has the name, or the name cannot be one;
- * ERR_FORMAT for a wrong hash, or what is no model; ERR_NOTFOUND, ERR_IO, ERR_CANCELLED. */
+ * file system can, copied where not, and hashed; `sha256` ("" or NULL: unknown; 64
+ * digits, of either case) is what a single file's hash must be: ERR_USAGE with a folder. *came says
+ * how; DEPOT_KNOWN: the same is there under that name. *name_out (mem_free) is its name. ERR_USAGE
+ * where another model has the name, or the name cannot be one; ERR_FORMAT for a wrong hash, or what
+ * is no model; ERR_NOTFOUND, ERR_IO, ERR_CANCELLED. */
 enum err_code depot_import(const struct depot *d, const char *path, const char *name,
                            const char *sha256, enum depot_came *came, char **name_out,
                            struct err *e);
 
-/* Reads every byte of `name` (NULL: all models) against its record. What differs is moved to
- * quarantine. The result as depot_list gives it. ERR_NOTFOUND for a name that is not there. */
+/* Reads every byte of `name` (NULL: all models) against its record. What differs, or holds
+ * a file that its record does not name, is moved to quarantine where this user may write to the
+ * store. The result as depot_list gives it. ERR_NOTFOUND for a name that is not there. */
 enum err_code depot_verify(const struct depot *d, const char *name, struct buf *out, struct err *e);
 
 /* Removes a model and its record. ERR_NOTFOUND. */

@@ -59,6 +59,11 @@ enum err_code record_read(const char *dir, const char *name, struct store_files 
         }
         p += len + 1;
     }
+    if (!rc && f->all.len == 0) {
+        rc = err_set(e, ERR_FORMAT, "a record that names no file");
+        err_where(e, "%s", path);
+        err_hint(e, "remove it, and 'ign models import' the model again");
+    }
     mem_free(text);
     mem_free(path);
     return rc;

@@ -36,7 +36,7 @@ static bool bytes_of(const char *hex, uint8_t *p, size_t n) {
     return true;
 }
 
-static void wipe(void *p, size_t n) {
+void signature_wipe(void *p, size_t n) {
     volatile uint8_t *at = p;
     while (n--) {
         *at++ = 0;
@@ -52,7 +52,7 @@ enum err_code signature_create(char secret[SIGNATURE_KEY_HEX], char open[SIGNATU
         hex_of(key, KEY, secret);
         hex_of(point, KEY, open);
     }
-    wipe(key, sizeof key);
+    signature_wipe(key, sizeof key);
     return rc;
 }
 
@@ -74,8 +74,8 @@ enum err_code signature_key_read(const char *path, char key[SIGNATURE_KEY_HEX], 
         memcpy(key, text, 2 * KEY);
         key[2 * KEY] = '\0';
     }
-    wipe(bytes, sizeof bytes);
-    wipe(text, n);
+    signature_wipe(bytes, sizeof bytes);
+    signature_wipe(text, n);
     mem_free(text);
     return rc;
 }
@@ -87,7 +87,7 @@ void signature_make(const char secret[SIGNATURE_KEY_HEX], const void *p, size_t 
     ed25519_sha512_public_key(point, key);
     ed25519_sha512_sign(point, key, n, p, out);
     hex_of(out, SIGNATURE, signature);
-    wipe(key, sizeof key);
+    signature_wipe(key, sizeof key);
 }
 
 enum err_code signature_check(const char open[SIGNATURE_KEY_HEX], const void *p, size_t n,

@@ -22,5 +22,7 @@ void signature_make(const char secret[SIGNATURE_KEY_HEX], const void *p, size_t 
 /* ERR_FORMAT where the signature of p[0..n) is not by the secret half of that key. */
 enum err_code signature_check(const char open[SIGNATURE_KEY_HEX], const void *p, size_t n,
                               const char *signature, size_t n_signature, struct err *e);
+/* Overwrites what held a secret key, for good. */
+void signature_wipe(void *p, size_t n);
 
 #endif

@@ -56,8 +56,10 @@ enum err_code bytes_store(const struct depot *d, const char *to, const void *p, 
                           const volatile int *lost, const char *want, char hex[65], struct err *e) {
     struct os_out *out = NULL;
     const char *slash = strrchr(to, '/');
+    /* What is hashed is what is written, whatever happens to a mapped file in between. */
+    char *step = mem_alloc(STEP, 1);
     struct digest *h = digest_create();
-    enum err_code rc = h ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a hash");
+    enum err_code rc = h && step ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a hash");
     if (!rc) {
         rc = os_out_open(&out, to, e);
     }
@@ -65,13 +67,15 @@ enum err_code bytes_store(const struct depot *d, const char *to, const void *p, 
         size_t k = n - at < STEP ? n - at : STEP;
         rc = depot_tell(d, slash ? slash + 1 : to, at, n, e);
         if (!rc) {
-            digest_add(h, (const char *)p + at, k);
-            rc = os_out_write(out, (const char *)p + at, k, e);
+            memcpy(step, (const char *)p + at, k);
+            digest_add(h, step, k);
+            rc = os_out_write(out, step, k, e);
         }
     }
     if (h) {
         digest_end(h, hex);
     }
+    mem_free(step);
     rc = rc ? rc : lost_check(lost, e);
     if (!rc && want[0] && strcmp(hex, want) != 0) {
         rc = err_set(e, ERR_FORMAT, "its SHA-256 is %s, not %s", hex, want);
@@ -87,11 +91,12 @@ enum err_code bytes_store(const struct depot *d, const char *to, const void *p, 
 enum err_code room_check(const char *dir, uint64_t bytes, struct err *e) {
     const uint64_t spare = 16 << 20; /* records, and the file system's own */
     uint64_t room;
-    if (os_disk_free(dir, &room, NULL) || (bytes <= room && room - bytes >= spare)) {
+    if (os_disk_free(dir, &room, NULL) || bytes == 0 || (bytes <= room && room - bytes >= spare)) {
         return ERR_OK; /* where the system cannot tell, the write itself will */
     }
     err_set(e, ERR_IO, "the disk has %llu bytes left, and %llu are wanted",
-            (unsigned long long)room, (unsigned long long)(bytes + spare));
+            (unsigned long long)room,
+            (unsigned long long)(bytes > UINT64_MAX - spare ? bytes : bytes + spare));
     err_where(e, "%s", dir);
     err_hint(e, "make room there, or name a store on another disk: --store FOLDER");
     return ERR_IO;

@@ -13,7 +13,7 @@
 #include "base/os.h"
 #include "base/utf8.h"
 
-enum { PATH_MOST = 4096, NAME_MOST = 200, FILES_MOST = 4096, DEEP = 3 };
+enum { PATH_MOST = 4096, NAME_MOST = 200, FILES_MOST = 4096, DEEP = 3, REMOVE_DEEP = 16 };
 
 enum err_code store_path(char **out, struct err *e, const char *fmt, ...) {
     char text[PATH_MOST];
@@ -43,17 +43,25 @@ bool name_is_plain(const char *p, size_t n) {
     return true;
 }
 
+bool model_name_is_plain(const char *p, size_t n) {
+    static const char record[] = ".sha256";
+    const size_t len = sizeof record - 1;
+    return name_is_plain(p, n) && !(n == 10 && memcmp(p, "quarantine", n) == 0) &&
+           !(n > len && memcmp(p + n - len, record, len) == 0);
+}
+
 bool path_is_plain(const char *p, size_t n) {
-    size_t start = 0;
+    size_t start = 0, parts = 0;
     for (size_t i = 0; i <= n; i++) {
         if (i == n || p[i] == '/') {
             if (!name_is_plain(p + start, i - start)) {
                 return false;
             }
             start = i + 1;
+            parts++;
         }
     }
-    return n < PATH_MOST / 2;
+    return n < PATH_MOST / 2 && parts <= DEEP + 1;
 }
 
 /* ---- the files of a model -------------------------------------------------------------------- */
@@ -98,7 +106,7 @@ uint64_t files_bytes(const struct store_files *f) {
     uint64_t sum = 0;
     const struct store_file *file = files_at(f, &n);
     for (size_t i = 0; i < n; i++) {
-        sum += file[i].bytes;
+        sum = file[i].bytes > UINT64_MAX - sum ? UINT64_MAX : sum + file[i].bytes;
     }
     return sum;
 }
@@ -185,7 +193,7 @@ static enum err_code path_remove(const char *path, int deep, struct err *e) {
         return rc ? rc : os_remove_file(path, e);
     }
     rc = os_list(path, &names, &n, e);
-    for (size_t i = 0; i < n && !rc && deep < DEEP; i++) {
+    for (size_t i = 0; i < n && !rc && deep < REMOVE_DEEP; i++) {
         char *below;
         rc = store_path(&below, e, "%s/%s", path, names[i]);
         if (!rc) {

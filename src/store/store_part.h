@@ -19,7 +19,10 @@ enum err_code store_path(char **out, struct err *e, const char *fmt, ...) IGN_PR
 /* Whether a word can be one part of a path anywhere: 1 to 200 bytes of UTF-8 without control
  * characters, none of / \ : * ? " < > |, no dot at either end, no blank at either end. */
 bool name_is_plain(const char *p, size_t n);
-/* The same for a path of such parts with / between. */
+/* Whether it can be what the store calls a model: plain, not "quarantine", and not the name of a
+ * record. */
+bool model_name_is_plain(const char *p, size_t n);
+/* The same for a path of such parts with / between, as deep as files_list looks. */
 bool path_is_plain(const char *p, size_t n);
 
 /* ---- the files of a model -------------------------------------------------------------------- */
@@ -39,7 +42,7 @@ void files_fini(struct store_files *f);
 struct store_file *files_at(const struct store_files *f, size_t *n);
 enum err_code files_add(struct store_files *f, const char *path, uint64_t bytes, const char *sha256,
                         struct err *e);
-uint64_t files_bytes(const struct store_files *f);
+uint64_t files_bytes(const struct store_files *f); /* UINT64_MAX where the sum is more */
 
 /* The files of a model that lies at root/name: itself, or where it is a folder all in it that do
  * not begin with a dot, at most 4,096, in folders at most 3 deep; paths begin with `as`. ERR_FORMAT
@@ -50,7 +53,8 @@ enum err_code files_list(struct store_files *f, const char *root, const char *na
 /* ---- records --------------------------------------------------------------------------------- */
 
 /* dir/NAME.sha256, as sha256sum writes it and checks it: a line "HEX  path" for each file.
- * ERR_NOTFOUND where there is none; ERR_FORMAT names the line. Bytes are not in it: 0. */
+ * ERR_NOTFOUND where there is none; ERR_FORMAT names the line, or says that it names no file. Bytes
+ * are not in it: 0. */
 enum err_code record_read(const char *dir, const char *name, struct store_files *f, struct err *e);
 enum err_code record_write(const char *dir, const char *name, const struct store_files *f,
                            struct err *e);
@@ -70,8 +74,8 @@ enum err_code bytes_store(const struct depot *d, const char *to, const void *p, 
 /* ERR_IO with what is missing where the store's disk has no room for `bytes` and a little more. */
 enum err_code room_check(const char *dir, uint64_t bytes, struct err *e);
 
-/* Removes what files_list would name under root/name, and the folders; a model that is not there is
- * no error. */
+/* Removes root/name and what is below it, at most 16 folders deep; links are removed, never
+ * followed. What is not there is no error. */
 enum err_code tree_remove(const char *root, const char *name, struct err *e);
 
 /* The folder in which a path's last part lies, and those above it. `path` is as before afterwards.
@@ -83,19 +87,28 @@ enum err_code folder_make(char *path, struct err *e);
 /* The store's folder, made if need be, and its lock (os_lock_drop, after a failure too); what an
  * interrupted writer left is removed. */
 enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct err *e);
+/* The same for somebody who only reads; in a store where this user may write nothing, without a
+ * lock: *lock is NULL. */
+enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e);
 /* Whether a name of a folder is a model: a GGUF file, or a folder with config.json or GGUF files.
  */
 bool depot_is_model(const char *root, const char *name);
 /* The name of a model that is there, as it stands in the store, NAME or NAME.gguf: *found
  * (mem_free). ERR_NOTFOUND. */
 enum err_code depot_find(const struct depot *d, const char *name, char **found, struct err *e);
-/* The path of a file in the store that has these bytes by its record, *path (mem_free), or NULL. */
+/* The path of a file in the store that has these bytes by its record, *path (mem_free), or NULL.
+ * Whether it still has them is for twin_link to find out. */
 enum err_code depot_twin(const struct depot *d, const struct store_file *want, char **path,
                          struct err *e);
-/* Whether the model of that name is there already, hash for hash; ERR_USAGE if it is another. */
+/* Makes `to` a second name of a file of the store that has these bytes, which are read and hashed
+ * for that; *linked says whether there was one. ERR_CANCELLED, ERR_NOMEM. */
+enum err_code twin_link(const struct depot *d, const struct store_file *want, const char *to,
+                        bool *linked, struct err *e);
+/* Whether the model of that name is there already, hash for hash; ERR_USAGE if it is another. One
+ * that has no record is hashed, and gets it where it is the same. */
 enum err_code depot_compare(const struct depot *d, const char *name,
                             const struct store_files *files, bool *known, struct err *e);
-/* Writes the record and brings staging/name to its place: all of it by one rename. */
+/* Brings the record to its place, then staging/name: all of it by one rename. */
 enum err_code depot_settle(const struct depot *d, const char *staging, const char *name,
                            const struct store_files *files, struct err *e);
 

@@ -123,7 +123,10 @@ enum err_code tar_header(uint8_t block[TAR_BLOCK], const char *path, uint64_t si
     size_t n = strlen(path), front;
     char *text = (char *)block;
     if (!path_split(path, n, &front)) {
-        return err_set(e, ERR_LIMIT, "the name %.60s... is too long for a bundle", path);
+        err_set(e, ERR_LIMIT, "the name is too long for a bundle in one file");
+        err_where(e, "%s", path);
+        err_hint(e, "make a folder of it: --output FOLDER/");
+        return ERR_LIMIT;
     }
     memset(block, 0, TAR_BLOCK);
     memcpy(text + FRONT_AT, path, front);

@@ -139,6 +139,57 @@ class Coming(Rig):
                       ("list", "x")):
             self.refused(2, "", *words)
 
+    def test_adopted(self):
+        """A file that somebody has put there gets its record where it lies, once it has been read."""
+        write_in(self.store, "free.gguf", b"GGUF-free")
+        inside = os.path.join(self.store, "free.gguf")
+        self.assertEqual(self.models("import", inside, "--json").json()["came"], "there already")
+        self.assertEqual(self.whole(), ["free.gguf"])
+        write_in(self.store, "other.gguf", b"GGUF-other")
+        self.refused(2, "another model", "import", tiny(), "--name", "other")
+        self.assertFalse(os.path.exists(os.path.join(self.store, "other.gguf.sha256")))
+
+    def test_hash_words(self):
+        m = tiny()
+        self.models("import", m, "--name", "x", "--sha256", sha256(m).upper())
+        self.refused(2, "no SHA-256", "import", m, "--name", "y", "--sha256", "zz")
+        self.refused(2, "folder", "import", hf_folder("h"), "--sha256", "0" * 64)
+        self.assertEqual(self.names(), ["x.gguf"])
+
+    def test_names_of_records(self):
+        top = hf_folder("h")
+        for name in ("x.gguf.sha256", "quarantine", "y.gguf"):
+            self.refused(2, "cannot be the name", "import", top, "--name", name)
+        self.assertEqual(self.names(), [])
+
+    def test_planted_links(self):
+        """Links in the store lead no writer out of it."""
+        victim, others = write("victim", "precious"), path("others")
+        shutil.rmtree(others, ignore_errors=True)
+        write_in(others, "s.gguf", "theirs")
+        write_in(others, "below/kept", "theirs")
+        os.makedirs(self.store)
+        os.symlink(victim, os.path.join(self.store, "s.gguf.sha256"))
+        os.symlink(others, os.path.join(self.store, ".new.0"))
+        self.models("import", tiny(), "--name", "s")
+        self.assertEqual(self.whole(), ["s.gguf"])
+        os.symlink(others, os.path.join(self.store, "quarantine"))
+        os.unlink(os.path.join(self.store, "s.gguf"))
+        write_in(self.store, "s.gguf", "GGUF-broken")
+        self.refused(1, "a link stands", "verify")
+        self.assertEqual(tree(others), {"s.gguf": b"theirs", "below/kept": b"theirs"})
+        with open(victim) as f:
+            self.assertEqual(f.read(), "precious")
+
+    def test_rotten_twin(self):
+        """What the store holds under a hash is read before it gets a second name."""
+        self.models("import", tiny(), "--name", "one")
+        file = os.path.join(self.store, "one.gguf")
+        os.unlink(file)
+        write_in(self.store, "one.gguf", b"GGUF" + b"x" * (os.path.getsize(tiny()) - 4))
+        self.models("import", tiny(), "--name", "two")
+        self.assertEqual(sha256(os.path.join(self.store, "two.gguf")), sha256(tiny()))
+
     def test_elsewhere(self):
         home = path("home-of-others")
         shutil.rmtree(home, ignore_errors=True)
@@ -207,6 +258,61 @@ class Checked(Rig):
         self.models("verify", "a.gguf")
 
 
+    def test_record_says_nothing(self):
+        """A model is verified by what its record says of it, or not at all."""
+        self.models("import", hf_folder("f"))
+        write_in(self.store, "f/chat_template.jinja", "unrecorded")
+        (m,) = self.models("verify", "--json", code=1).json()["models"]
+        self.assertIn("does not name: f/chat_template.jinja", m["why"])
+        for text in ("", "rubbish"):
+            self.models("import", tiny(), "--name", "a")
+            write_in(self.store, "a.gguf.sha256", text)
+            (m,) = self.models("verify", "--json").json()["models"]
+            self.assertEqual(m["state"], "no record")
+            self.assertIn("a.gguf.sha256", m["why"])
+            self.models("remove", "a")
+
+    def test_one_bad_folder(self):
+        """A model whose files cannot be listed is shown, hides no other, and can be removed."""
+        self.models("import", tiny(), "--name", "a")
+        write_in(self.store, "deep/config.json", "{}")
+        write_in(self.store, "deep/1/2/3/4/x", "x")
+        write_in(self.store, "lost/config.json", "{}")
+        os.symlink("/nonexistent", os.path.join(self.store, "lost", "z"))
+        d = self.models("list", "--json").json()["models"]
+        self.assertEqual([(m["name"], m["state"]) for m in d],
+                         [("a.gguf", "recorded"), ("deep", "broken, still there"),
+                          ("lost", "broken, still there")])
+        self.assertIn("deep", d[1]["why"])
+        self.models("verify", code=1)
+        self.models("remove", "deep")
+        self.models("remove", "lost")
+        self.assertEqual(self.whole(), ["a.gguf"])
+
+    def test_long_reason(self):
+        """What is cut off of a long path is cut between characters."""
+        name = "f/" + "\u044f" * 90 + "x"
+        write_in(path("f"), "config.json", "{}")
+        write_in(path("."), name, "x")
+        self.models("import", path("f"))
+        os.unlink(os.path.join(self.store, name))
+        self.models("verify", "--json", code=1).json()
+        shutil.rmtree(path("f"))
+
+    def test_reader_only(self):
+        """Who may not write to the store may check it, and carry it away."""
+        self.models("import", tiny(), "--name", "a")
+        os.unlink(os.path.join(self.store, ".lock"))
+        os.chmod(self.store, 0o555)
+        try:
+            if os.access(self.store, os.W_OK):
+                self.skipTest("this user may write anywhere")
+            self.models("verify")
+            self.models("bundle", "a", "--output", path("reader.bundle"))
+        finally:
+            os.chmod(self.store, 0o755)
+
+
 class Bundles(Rig):
     def setUp(self):
         super().setUp()
@@ -255,14 +361,35 @@ class Bundles(Rig):
         data[at + 1:at + 7] = b"m0dels"
         self.models("unbundle", write("forged.bundle", bytes(data)), "--bundle-key", path("k.pub"),
                     store=self.other, code=1)
+        os.chmod(write("nokey", "hello"), 0o600)
         self.refused(1, "not a key", "bundle", "a", "--output", path("x"), "--sign-key",
-                     write("nokey", "hello"))
+                     path("nokey"))
+
+    def test_keygen_fails(self):
+        """Half a pair is not left behind, and nothing is written through a link."""
+        for name in ("half", "half.pub", "led"):
+            if os.path.lexists(path(name)):
+                os.unlink(path(name))
+        os.symlink(path("nowhere"), path("led"))
+        self.refused(2, "already", "keygen", path("led"))
+        self.assertFalse(os.path.exists(path("nowhere")))
+
+        def small():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+        r = ign("models", "keygen", path("half"), "--store", self.store, preexec_fn=small)
+        self.assertEqual(r.code, 1, r)
+        self.assertEqual([n for n in os.listdir(path(".")) if n.startswith("half")
+                          and os.path.getsize(path(n))], [])
 
     def test_rfc8032(self):
         """The first vector of RFC 8032, 7.1, by the key form: what openssl and others make, too."""
         secret = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
         public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-        file = self.bundle("rfc.bundle", "--sign-key", write("rfc.key", secret + "\n"))
+        key = write("rfc.key", secret + "\n")
+        os.chmod(key, 0o644)
+        self.refused(2, "other users", "bundle", "a", "--output", path("x"), "--sign-key", key)
+        os.chmod(key, 0o600)
+        file = self.bundle("rfc.bundle", "--sign-key", key)
         self.models("unbundle", file, "--bundle-key", write("rfc.pub", public), store=self.other)
 
     def test_hostile(self):
@@ -294,6 +421,10 @@ class Bundles(Rig):
             "name up": edit(lambda m: name(m, "../evil")),
             "name absolute": edit(lambda m: name(m, "/tmp/evil")),
             "name a folder": edit(lambda m: name(m, "f/x")),
+            "name of a record": [(n.replace("f/", "f.sha256/"),
+                                  b.replace(b'"f/', b'"f.sha256/').replace(b'"f"', b'"f.sha256"')
+                                  if n == "manifest.json" else b) for n, b in members],
+            "too deep": deep_bundle(),
             "name twice": edit(lambda m: m["models"].append(m["models"][0])),
             "path up": edit(lambda m: file(m, "path", "a.gguf/../../evil")),
             "path absolute": edit(lambda m: file(m, "path", "/tmp/evil")),
@@ -323,6 +454,19 @@ class Bundles(Rig):
             self.assertEqual(r.code, 1, r)
         self.assertFalse(os.path.exists("/tmp/evil") or os.path.exists(path("evil")))
 
+    def test_folder_of_somebody(self):
+        """A bundle in a folder touches nothing that was there, whether it succeeds or not."""
+        stick = path("stick-of-somebody")
+        shutil.rmtree(stick, ignore_errors=True)
+        write_in(stick, "f/config.json", "theirs")
+        with open(os.path.join(self.store, "f", "config.json"), "r+b") as f:
+            f.write(b"XX")
+        before = tree(self.store)
+        for to in (stick, self.store + "/"):
+            self.refused(2, "of that name", "bundle", "f", "--output", to)
+        self.assertEqual(tree(stick), {"f/config.json": b"theirs"})
+        self.assertEqual(tree(self.store), before)
+
     def test_cut_and_flipped(self):
         with open(self.bundle("good.bundle"), "rb") as f:
             good = f.read()
@@ -349,6 +493,13 @@ class Bundles(Rig):
             self.refused(1, "", "bundle", "f", "--output", path(to))
             self.assertFalse(os.path.isfile(path(to)))
             self.assertFalse(os.path.exists(path(to + "manifest.json")))
+
+
+def deep_bundle():
+    files = [("d/config.json", b"{}"), ("d/1/2/3/4/5/x", b"x")]
+    manifest = {"format": "ign-bundle", "version": 1, "models": [{"name": "d", "files": [
+        {"path": p, "bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for p, b in files]}]}
+    return [("manifest.json", json.dumps(manifest).encode())] + files
 
 
 def pack(parts, kind=tarfile.REGTYPE):
@@ -419,6 +570,20 @@ class Moments(Rig):
             self.assertEqual(self.whole(), ["keep.gguf"])
         finally:
             shutil.rmtree(store, ignore_errors=True)
+
+    def test_killed_while_removing(self):
+        """A folder of many files goes at once, too."""
+        top = hf_folder("many")
+        for i in range(2000):
+            write(f"many/{i}", str(i))
+        rng = random.Random(3)
+        for i in range(4):
+            self.models("import", top)
+            p = subprocess.Popen([IGN, "models", "remove", "many", "--store", self.store], env=env())
+            time.sleep(0.01 + rng.random() * 0.04)
+            p.kill()
+            p.wait(timeout=60 * SLOW)
+            self.whole()
 
     def test_two_at_once(self):
         for i in range(3):

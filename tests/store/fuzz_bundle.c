@@ -28,12 +28,13 @@ static void walk(const uint8_t *data, size_t size) {
 static void demand_whole(const struct depot *d) {
     struct buf models;
     depot_models_init(&models);
-    if (depot_verify(d, NULL, &models, NULL) == ERR_OK) {
-        const struct depot_model *m = (const struct depot_model *)(const void *)models.p;
-        for (size_t i = 0; i < models.len / sizeof *m; i++) {
-            if (m[i].state != DEPOT_VERIFIED || depot_remove(d, m[i].name, NULL)) {
-                abort();
-            }
+    if (depot_verify(d, NULL, &models, NULL) != ERR_OK) {
+        abort();
+    }
+    const struct depot_model *m = (const struct depot_model *)(const void *)models.p;
+    for (size_t i = 0; i < models.len / sizeof *m; i++) {
+        if (m[i].state != DEPOT_VERIFIED || depot_remove(d, m[i].name, NULL)) {
+            abort();
         }
     }
     depot_models_fini(&models);
