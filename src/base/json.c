@@ -100,6 +100,9 @@ void json_free(struct json *root) {
 }
 
 enum json_kind json_kind(const struct json *j) {
+    if (!j) { /* a member that json_find has not found */
+        return JSON_IS_NULL;
+    }
     switch (json_typeof(node(j))) {
     case JSON_OBJECT: return JSON_IS_OBJECT;
     case JSON_ARRAY: return JSON_IS_ARRAY;

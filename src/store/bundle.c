@@ -469,8 +469,11 @@ static enum err_code model_read(struct manifest *m, const struct json *j, struct
 
 static enum err_code manifest_read(struct manifest *m, const struct piece *x, struct err *e) {
     struct json *root;
-    enum err_code rc = json_parse((const char *)x->p, x->n, &root, e);
-    if (rc) {
+    struct err why = {0};
+    enum err_code rc = json_parse((const char *)x->p, x->n, &root, &why);
+    if (rc) { /* its place is a line of the manifest: the bundle's name is wanted, too */
+        err_set(e, rc, "its manifest cannot be read: %s", why.what);
+        err_hint(e, "copy it again; it must come from 'ign models bundle'");
         return rc;
     }
     const struct json *models = json_find(root, "models");
@@ -564,7 +567,9 @@ static enum err_code file_take(const struct depot *d, struct pack *k, const stru
     enum err_code rc = pack_next(k, f->path, &x, e);
     if (rc == ERR_NOTFOUND) {
         err_clear(e);
-        return err_set(e, ERR_FORMAT, "%s is missing in it, or not in its place", f->path);
+        err_set(e, ERR_FORMAT, "%s is missing in it, or not in its place", f->path);
+        err_hint(e, "copy it again; it must come from 'ign models bundle'");
+        return ERR_FORMAT;
     }
     if (rc) {
         return rc;
@@ -572,6 +577,7 @@ static enum err_code file_take(const struct depot *d, struct pack *k, const stru
     if (x.n != f->bytes) {
         rc = err_set(e, ERR_FORMAT, "%s has %zu bytes, not %llu", f->path, x.n,
                      (unsigned long long)f->bytes);
+        err_hint(e, "copy it again; it must come from 'ign models bundle'");
     } else if (staging && !(rc = store_path(&to, e, "%s/%s", staging, f->path)) &&
                !(rc = folder_make(to, e)) && !(rc = twin_link(d, f, to, &linked, e)) && !linked) {
         rc = bytes_store(d, to, x.p, x.n, x.lost, f->sha256, hex, e);

@@ -86,7 +86,14 @@ void files_fini(struct store_files *f) {
 
 enum err_code files_add(struct store_files *f, const char *path, uint64_t bytes, const char *sha256,
                         struct err *e) {
-    struct store_file file = {.path = mem_strdup(path, strlen(path)), .bytes = bytes};
+    struct store_file file = {.bytes = bytes};
+    if (f->all.len / sizeof file >= FILES_MOST) {
+        err_set(e, ERR_LIMIT, "a model of more than %d files", FILES_MOST);
+        err_where(e, "%s", path);
+        err_hint(e, "name the folder that has config.json, and nothing that is no part of it");
+        return ERR_LIMIT;
+    }
+    file.path = mem_strdup(path, strlen(path));
     if (!file.path) {
         return err_set(e, ERR_NOMEM, "out of memory for the list of a model's files");
     }
@@ -94,11 +101,8 @@ enum err_code files_add(struct store_files *f, const char *path, uint64_t bytes,
     buf_put(&f->all, &file, sizeof file);
     if (f->all.failed) {
         mem_free(file.path);
-        buf_check(&f->all, e);
-        err_hint(e, "a model has at most %d files", FILES_MOST);
-        return e ? e->code : ERR_LIMIT;
     }
-    return ERR_OK;
+    return buf_check(&f->all, e);
 }
 
 uint64_t files_bytes(const struct store_files *f) {

@@ -156,6 +156,13 @@ class Coming(Rig):
         self.refused(2, "folder", "import", hf_folder("h"), "--sha256", "0" * 64)
         self.assertEqual(self.names(), ["x.gguf"])
 
+    def test_too_many_files(self):
+        top = hf_folder("too-many")
+        for i in range(4096):
+            write(f"too-many/{i}", "x")
+        self.refused(1, "more than 4096 files", "import", top)
+        self.assertEqual(self.names(), [])
+
     def test_names_of_records(self):
         top = hf_folder("h")
         for name in ("x.gguf.sha256", "quarantine", "y.gguf"):
@@ -435,6 +442,14 @@ class Bundles(Rig):
             "size huge": edit(lambda m: file(m, "bytes", 2**62)),
             "hash short": edit(lambda m: file(m, "sha256", "00")),
             "hash other": edit(lambda m: file(m, "sha256", "0" * 64)),
+            "no size": edit(lambda m: m["models"][0]["files"][0].pop("bytes")),
+            "no hash": edit(lambda m: m["models"][0]["files"][0].pop("sha256")),
+            "no path": edit(lambda m: m["models"][0]["files"][0].pop("path")),
+            "no name": edit(lambda m: m["models"][0].pop("name")),
+            "no list of files": edit(lambda m: m["models"][0].pop("files")),
+            "no list of models": edit(lambda m: m.pop("models")),
+            "no version": edit(lambda m: m.pop("version")),
+            "no format": edit(lambda m: m.pop("format")),
             "no files": edit(lambda m: m["models"][0].update(files=[])),
             "no models": edit(lambda m: m.update(models=[])),
             "version": edit(lambda m: m.update(version=2)),
@@ -447,6 +462,7 @@ class Bundles(Rig):
                 shutil.rmtree(self.other, ignore_errors=True)
                 r = ign("models", "unbundle", file_name, "--store", self.other)
                 self.assertEqual(r.code, 1, r)
+                self.assertIn("bad.bundle", r.err.decode(), r)
                 self.assertLessEqual(set(tree(self.other)), {".lock"})
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE):
             parts = pack(members, kind=kind)
