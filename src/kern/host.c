@@ -200,6 +200,19 @@ static uint8_t *kv_page(const struct kern_dev *d, int page) {
     return base + (size_t)page * d->kv_page_bytes;
 }
 
+void host_rope_less(const struct kern_dev *d, const struct kern_rope *r, float *x) {
+    const float *less = host_vec(d, r->less), *freq = host_vec(d, r->freq);
+    int half = r->n_rot / 2;
+    for (int i = 0; less != NULL && i < r->d_head; i++) {
+        float part = i >= r->n_rot                                         ? 1.0f
+                     : freq[r->halves ? i % half : i / 2] > KERN_ROPE_STILL ? 0.0f
+                                                                           : r->scale;
+        for (int h = 0; h < r->n_head && part != 0; h++) {
+            x[h * r->d_head + i] -= less[h * r->d_head + i] * part;
+        }
+    }
+}
+
 struct host_kv host_kv_at(const struct kern_dev *d, int layer, int value, int head, int page) {
     size_t index = ((size_t)layer * 2 + (size_t)value) * (size_t)d->kv.n_kv + (size_t)head;
     uint8_t *at = kv_page(d, page) + index * kern_kv_head_bytes(&d->kv);

@@ -76,7 +76,14 @@ struct kern_rope {
     bool halves;      /* pairs (i, i + n_rot/2); else (2i, 2i + 1) */
     kern_weight freq; /* f32 [n_rot / 2]: angle per position, all scaling included */
     float scale;      /* multiplies sine and cosine (YaRN's attention factor), else 1 */
+    kern_weight less; /* f32 [n_head, d_head], or 0: times `scale`, it is subtracted afterwards from
+                         pairs of an angle of at most KERN_ROPE_STILL; as it is, from dimensions that
+                         do not rotate. Of keys alone, and of those whose scores are not capped: what
+                         is the same at all positions adds the same to all scores of a query */
 };
+
+/* A pair that turns by no more than this at a position stays near where it was for 32768. */
+#define KERN_ROPE_STILL 0x1p-15f
 
 struct kern_attend {
     int layer;

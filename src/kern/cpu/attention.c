@@ -56,9 +56,10 @@ static void rope_token(void *arg, int t, int thread) {
     const float *c = j->d->rope_cos + t * half, *s = j->d->rope_sin + t * half;
     float *row = j->x + (size_t)t * (size_t)r->n_head * (size_t)r->d_head;
     (void)thread;
-    for (int h = 0; h < r->n_head; h++, row += r->d_head) {
-        (r->halves ? m->rotate : m->rotate_pairs)(row, c, s, half);
+    for (int h = 0; h < r->n_head; h++) {
+        (r->halves ? m->rotate : m->rotate_pairs)(row + h * r->d_head, c, s, half);
     }
+    host_rope_less(&j->d->host, r, row);
 }
 
 void cpu_rope(struct kern_dev *dev, kern_ref x, const struct kern_rope *r) {

@@ -179,6 +179,7 @@ void plain_rope(struct kern_dev *d, kern_ref x, const struct kern_rope *r) {
                 head[b] = u * n + v * c;
             }
         }
+        host_rope_less(d, r, row);
     }
 }
 
