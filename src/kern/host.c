@@ -204,11 +204,12 @@ void host_rope_less(const struct kern_dev *d, const struct kern_rope *r, float *
     const float *less = host_vec(d, r->less), *freq = host_vec(d, r->freq);
     int half = r->n_rot / 2;
     for (int i = 0; less != NULL && i < r->d_head; i++) {
-        float part = i >= r->n_rot                                         ? 1.0f
-                     : freq[r->halves ? i % half : i / 2] > KERN_ROPE_STILL ? 0.0f
-                                                                           : r->scale;
-        for (int h = 0; h < r->n_head && part != 0; h++) {
-            x[h * r->d_head + i] -= less[h * r->d_head + i] * part;
+        bool turns = i < r->n_rot;
+        if (turns && freq[r->halves ? i % half : i / 2] > KERN_ROPE_STILL) {
+            continue;
+        }
+        for (int h = 0; h < r->n_head; h++) {
+            x[h * r->d_head + i] -= less[h * r->d_head + i] * (turns ? r->scale : 1.0f);
         }
     }
 }
@@ -226,6 +227,23 @@ struct host_kv host_kv_at(const struct kern_dev *d, int layer, int value, int he
 /* The least bf16 that is not below x >= 0. */
 static bf16_t bf16_above(float x) {
     return (bf16_t)((f32_bits(x) + 0xffff) >> 16);
+}
+
+int host_kv_block(int d_head) {
+    int block = d_head & -d_head;
+    return block < HOST_KV_BLOCK ? block : HOST_KV_BLOCK;
+}
+
+void host_kv_turn(float *x, int n, int block) {
+    for (int step = 1; step < block; step *= 2) {
+        for (int i = 0; i < n; i += 2 * step) {
+            for (int k = i; k < i + step; k++) {
+                float a = x[k], b = x[k + step];
+                x[k] = a + b;
+                x[k + step] = a - b;
+            }
+        }
+    }
 }
 
 void host_kv_quantize(const float *x, int n, int8_t *to, bf16_t *scale) {

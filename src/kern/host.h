@@ -100,6 +100,14 @@ struct host_kv {
     bf16_t *scale; /* the first scale of an int8 cache; else NULL */
 };
 struct host_kv host_kv_at(const struct kern_dev *d, int layer, int value, int head, int page);
+/* What an int8 cache holds of a head is turned, so that no number is much larger than the others:
+ * multiplied, `block` numbers at a time, by the Hadamard matrix [block, block] of ones and minus
+ * ones (Sylvester's), whose square is `block` times the identity. x [n], n a multiple of block, in
+ * place, by the fast transform in f32. */
+void host_kv_turn(float *x, int n, int block);
+/* The largest power of two that divides d_head, 128 at most. */
+enum { HOST_KV_BLOCK = 128 };
+int host_kv_block(int d_head);
 /* n numbers of one position as int8, and the scales of their groups. */
 void host_kv_quantize(const float *x, int n, int8_t *to, bf16_t *scale);
 

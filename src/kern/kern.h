@@ -42,8 +42,9 @@ struct step {
 /* Position p of a sequence lives in place p % page_tok of its page number p / page_tok. A page has
  * for each layer the keys of each head, [d_head, page_tok] (a dimension of neighbouring positions
  * lies side by side, as scores want it), then the values of each head, [page_tok, d_head].
- * int8: a group of 32 numbers of a head at one position (the last group may be shorter) has a scale
- * in bf16, the least one not below (largest magnitude) / 127; a number is the scale times the
+ * int8: a head's numbers at one position are first turned (host_kv_turn in host.h: a Hadamard
+ * transform, which queries and results undo). A group of 32 of them (the last may be shorter) has a
+ * scale in bf16, the least one not below (largest magnitude) / 127; a number is the scale times the
  * nearest integer to x / scale (ties to even, in f32 by the reciprocal). A group below 1e-30 is all
  * zeros, one that is not finite all NaN. A head's scales lie before its numbers: of keys
  * [groups, page_tok], of values [page_tok, groups]. */
@@ -76,13 +77,13 @@ struct kern_rope {
     bool halves;      /* pairs (i, i + n_rot/2); else (2i, 2i + 1) */
     kern_weight freq; /* f32 [n_rot / 2]: angle per position, all scaling included */
     float scale;      /* multiplies sine and cosine (YaRN's attention factor), else 1 */
-    kern_weight less; /* f32 [n_head, d_head], or 0: times `scale`, it is subtracted afterwards from
-                         pairs of an angle of at most KERN_ROPE_STILL; as it is, from dimensions that
-                         do not rotate. Of keys alone, and of those whose scores are not capped: what
-                         is the same at all positions adds the same to all scores of a query */
+    kern_weight less; /* f32 [n_head, d_head] or 0: a K bias, which is taken out of keys again */
 };
 
-/* A pair that turns by no more than this at a position stays near where it was for 32768. */
+/* kern_rope.less: `scale` times its numbers is subtracted, after the rotation, from pairs that turn
+ * by at most this angle at a position (a radian in 32768), and the numbers as they are from
+ * dimensions that do not rotate. What is the same at all positions adds the same to all scores of a
+ * query, which softmax takes no notice of (and a cap does: not where there is one). */
 #define KERN_ROPE_STILL 0x1p-15f
 
 struct kern_attend {

@@ -580,6 +580,117 @@ static void test_kv_quantize(void **state) {
     }
 }
 
+/* The fast transform is the product with Sylvester's matrix, block by block; twice is `block` times
+ * the identity. Blocks divide heads. */
+static void test_kv_turn(void **state) {
+    (void)state;
+    static const int heads[][2] = {{64, 64}, {128, 128}, {256, 128}, {80, 16},
+                                   {96, 32}, {20, 4},    {7, 1},     {192, 64}};
+    struct rng g;
+    rng_seed(&g, 21);
+    for (size_t c = 0; c < sizeof heads / sizeof heads[0]; c++) {
+        int n = heads[c][0], block = heads[c][1];
+        float x[256], y[256];
+        assert_int_equal(host_kv_block(n), block);
+        for (int i = 0; i < n; i++) {
+            x[i] = y[i] = blocks_uniform(&g, -1, 1);
+        }
+        host_kv_turn(y, n, block);
+        for (int i = 0; i < n; i++) {
+            double sum = 0;
+            for (int k = 0; k < block; k++) { /* minus where row and column share odd many bits */
+                int shared = __builtin_popcount((unsigned)(i % block & k));
+                sum += (shared % 2 ? -1.0 : 1.0) * x[i / block * block + k];
+            }
+            assert_true(fabs(y[i] - sum) <= 1e-5 * block);
+        }
+        host_kv_turn(y, n, block);
+        for (int i = 0; i < n; i++) {
+            assert_true(fabsf(y[i] / (float)block - x[i]) <= 1e-5f);
+        }
+    }
+}
+
+/* A turned head loses less to an outlier: a step is set by the head's size, not by its largest. */
+static void turning_spreads_an_outlier(void **state) {
+    (void)state;
+    float x[64], y[64];
+    double lost[2] = {0, 0};
+    struct rng g;
+    rng_seed(&g, 22);
+    for (int i = 0; i < 64; i++) {
+        x[i] = blocks_uniform(&g, -1, 1) + (i % 32 == 5 ? 100.0f : 0.0f);
+    }
+    for (int turn = 0; turn < 2; turn++) {
+        int8_t q[64];
+        bf16_t scale[2];
+        memcpy(y, x, sizeof y);
+        host_kv_turn(y, 64, turn ? 64 : 1);
+        host_kv_quantize(y, 64, q, scale);
+        for (int i = 0; i < 64; i++) {
+            y[i] = (float)q[i] * f32_from_bf16(scale[i / 32]);
+        }
+        host_kv_turn(y, 64, turn ? 64 : 1);
+        for (int i = 0; i < 64; i++) {
+            double d = (turn ? y[i] / 64 : y[i]) - x[i];
+            lost[turn] += d * d;
+        }
+    }
+    assert_true(lost[1] * 4 < lost[0]);
+}
+
+/* What keys lose by `less` is what was said, for both kinds of pairs, and the same bits on both
+ * back ends at every level; without it nothing is lost. */
+static void test_rope_less(void **state) {
+    (void)state;
+    enum { R_DH = 12, R_ROT = 8, R_HEAD = 2, R_TOK = 3, R_N = R_DH * R_HEAD };
+    static const char *const devices[][2] = {
+        {"plain", NULL}, {"cpu", "c"}, {"cpu", "avx2"}, {"cpu", "avx512"}};
+    float freq[R_ROT / 2] = {1.0f, 0x1p-14f, 0x1p-15f, 1e-6f}, less[R_N], x[R_N * R_TOK];
+    int32_t pos[R_TOK] = {0, 9, 4000}, seq[R_TOK] = {0}, page[1] = {0}, page_start[2] = {0, 1};
+    struct step s = {R_TOK, 1, 0, NULL, pos, seq, NULL, page, page_start, NULL};
+    struct rng g;
+    rng_seed(&g, 23);
+    for (int i = 0; i < R_N * R_TOK; i++) {
+        x[i] = blocks_uniform(&g, -1, 1);
+        less[i % R_N] = (float)(i % R_N + 1);
+    }
+    for (int c = 0; c < 8; c++) {
+        struct micro m;
+        bool halves = c % 2;
+        const char *level = devices[c / 2][1];
+        if (level != NULL && micro_choose(&m, level, NULL) != ERR_OK) {
+            continue;
+        }
+        struct rig r = rig_open(devices[c / 2][0], level, 1, R_TOK);
+        kern_weight w = load_vec(&r, freq, R_ROT / 2), b = load_vec(&r, less, R_N);
+        struct err e = {0};
+        struct kern_kv kv = {1, R_HEAD, R_DH, 8, 1, DT_I8};
+        assert_int_equal(r.k->ready(r.d, &e), ERR_OK);
+        assert_int_equal(r.k->kv_open(r.d, &kv, &e), ERR_OK);
+        kern_ref ref[2] = {rig_alloc(&r, R_N * R_TOK, NULL), rig_alloc(&r, R_N * R_TOK, NULL)};
+        float got[2][R_N * R_TOK];
+        for (int i = 0; i < 2; i++) {
+            r.k->write(r.d, ref[i], x, R_N * R_TOK);
+        }
+        r.k->begin(r.d, &s);
+        for (int i = 0; i < 2; i++) {
+            r.k->rope(r.d, ref[i],
+                      &(struct kern_rope){R_HEAD, R_DH, R_ROT, halves, w, 1.25f, i ? b : 0});
+        }
+        run_end(&r);
+        for (int i = 0; i < 2; i++) {
+            r.k->read(r.d, ref[i], got[i], R_N * R_TOK);
+        }
+        for (int i = 0; i < R_N * R_TOK; i++) {
+            int dim = i % R_DH, pair = halves ? dim % (R_ROT / 2) : dim / 2;
+            float part = dim >= R_ROT ? 1 : pair >= 2 ? 1.25f : 0;
+            assert_true(got[1][i] == got[0][i] - less[i % R_N] * part);
+        }
+        rig_close(&r);
+    }
+}
+
 /* ---- pages, cancelling, losing the file
  * ------------------------------------------------------------ */
 
@@ -688,6 +799,9 @@ int main(void) {
         cmocka_unit_test(test_layer_same_bits),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_kv_quantize),
+        cmocka_unit_test(test_kv_turn),
+        cmocka_unit_test(turning_spreads_an_outlier),
+        cmocka_unit_test(test_rope_less),
         cmocka_unit_test(test_pages),
         cmocka_unit_test(test_end_says_what_went_wrong),
         cmocka_unit_test(test_not_finite_is_seen),

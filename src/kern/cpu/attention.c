@@ -190,7 +190,9 @@ static void store_row(const struct cpu_dev *d, const struct host_kv *to, int val
         d->micro.f32_to_f16(x, row, dh);
         put_f16(row, dh, (f16_t *)to->v + at, step);
     } else {
-        host_kv_quantize(x, dh, row, scale);
+        memcpy(s->sum, x, (size_t)dh * sizeof *x);
+        host_kv_turn(s->sum, dh, host_kv_block(dh));
+        host_kv_quantize(s->sum, dh, row, scale);
         for (int i = 0; i < dh; i++) {
             ((int8_t *)to->v)[at + (size_t)i * (size_t)step] = ((int8_t *)row)[i];
         }
@@ -241,6 +243,7 @@ struct attend_job {
     enum micro_kv type;
     float scale; /* of q: scores are exponents of two */
     float cap;   /* of such scores; 0: none */
+    int block;   /* of what an int8 cache has turned; else 1, which turns nothing */
     bool whole;  /* heads and pages are whole registers: micro-kernels may read the pages */
     int n_span;  /* runs of tokens that attend together: d->span[i]..d->span[i + 1] */
     int n_share; /* shares of a KV head's query heads */
@@ -438,6 +441,7 @@ static void load_queries(const struct attend_job *j, const struct att_item *it,
         for (int d = 0; d < it->dim; d++) {
             s->q[i * it->dim + d] = d < dh ? q[d] * j->scale : 0;
         }
+        host_kv_turn(s->q + i * it->dim, dh, j->block);
     }
     if (it->dim > dh) { /* what no page has: padding */
         memset(s->k + dh * ATT_TILE, 0, (size_t)(it->dim - dh) * ATT_TILE * sizeof(float));
@@ -477,10 +481,11 @@ static void merge(float *y, float *top, float *total, const float *part_y, float
 
 static void put_result(const struct attend_job *j, const struct att_item *it, int i,
                        const float *sum, float total) {
-    float *y = j->y + query_at(j, it, i), inv = 1.0f / total;
+    float *y = j->y + query_at(j, it, i), inv = 1.0f / total / (float)j->block;
     for (int k = 0; k < j->a->d_head; k++) {
         y[k] = sum[k] * inv;
     }
+    host_kv_turn(y, j->a->d_head, j->block);
 }
 
 /* All parts of an item, one after the other. */
@@ -571,7 +576,8 @@ void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_
     j.type = dev->kv.type == DT_F32   ? MICRO_KV_F32
              : dev->kv.type == DT_F16 ? MICRO_KV_F16
                                       : MICRO_KV_I8;
-    j.scale = a->scale * LOG2_E; /* e^x = 2^(x / ln 2) */
+    j.block = dev->kv.type == DT_I8 ? host_kv_block(a->d_head) : 1;
+    j.scale = a->scale * LOG2_E / (float)j.block; /* e^x = 2^(x / ln 2) */
     j.cap = a->cap * LOG2_E;
     j.whole = a->d_head % 16 == 0 && dev->kv.page_tok % 16 == 0;
     j.n_head = group < ATT_QUERY ? group : ATT_QUERY;

@@ -195,23 +195,33 @@ static size_t kv_scale_index(const struct kern_dev *d, int value, int row, int i
                  : (size_t)(g * d->kv.page_tok + row);
 }
 
+/* Numbers i.. of an int8 row, n at most HOST_KV_BLOCK of them: turned, then group by group. */
+static void kv_put_int8(const struct kern_dev *d, const struct host_kv *to, int value, int row,
+                        int i, const float *x, int n) {
+    float turned[HOST_KV_BLOCK];
+    int8_t q[HOST_KV_BLOCK];
+    bf16_t scale[HOST_KV_BLOCK / DTYPE_KV_GROUP];
+    memcpy(turned, x, (size_t)n * sizeof *x);
+    host_kv_turn(turned, n, host_kv_block(d->kv.d_head));
+    host_kv_quantize(turned, n, q, scale);
+    for (int k = 0; k < n; k++) {
+        ((int8_t *)to->v)[kv_index(d, value, row, i + k)] = q[k];
+        to->scale[kv_scale_index(d, value, row, i + k)] = scale[k / DTYPE_KV_GROUP];
+    }
+}
+
 static void kv_put(const struct kern_dev *d, const struct host_kv *to, int value, int row,
                    const float *x) {
-    int8_t q[DTYPE_KV_GROUP];
-    bf16_t scale;
-    for (int i = 0; i < d->kv.d_head; i++) {
+    int dh = d->kv.d_head;
+    for (int i = 0; i < dh && d->kv.type == DT_I8; i += HOST_KV_BLOCK) {
+        kv_put_int8(d, to, value, row, i, x + i, dh - i < HOST_KV_BLOCK ? dh - i : HOST_KV_BLOCK);
+    }
+    for (int i = 0; i < dh && d->kv.type != DT_I8; i++) {
         size_t at = kv_index(d, value, row, i);
         if (d->kv.type == DT_F32) {
             ((float *)to->v)[at] = x[i];
-        } else if (d->kv.type == DT_F16) {
-            ((f16_t *)to->v)[at] = f16_from_f32(x[i]);
         } else {
-            if (i % DTYPE_KV_GROUP == 0) {
-                int left = d->kv.d_head - i;
-                host_kv_quantize(x + i, left < DTYPE_KV_GROUP ? left : DTYPE_KV_GROUP, q, &scale);
-                to->scale[kv_scale_index(d, value, row, i)] = scale;
-            }
-            ((int8_t *)to->v)[at] = q[i % DTYPE_KV_GROUP];
+            ((f16_t *)to->v)[at] = f16_from_f32(x[i]);
         }
     }
 }
@@ -261,12 +271,14 @@ static void attend_head(void *arg, int item, int thread) {
     int t = item / a->n_head, h = item % a->n_head, kv_head = h / (a->n_head / a->n_kv);
     int pos = s->pos[t], dh = a->d_head;
     int first = a->window > 0 && pos + 1 > a->window ? pos + 1 - a->window : 0;
-    const float *q = j->q + (size_t)item * (size_t)dh;
-    float *y = j->y + (size_t)item * (size_t)dh;
+    int block = d->kv.type == DT_I8 ? host_kv_block(dh) : 1; /* 1: nothing is turned */
+    float *y = j->y + (size_t)item * (size_t)dh, *q = y;     /* the query, until values are mixed */
     float *score = j->d->score + (size_t)thread * j->d->n_score;
     if (host_cancelled(d)) {
         return;
     }
+    memmove(q, j->q + (size_t)item * (size_t)dh, (size_t)dh * sizeof *q);
+    host_kv_turn(q, dh, block);
     float top = -INFINITY;
     for (int p = first; p <= pos; p++) {
         struct host_kv k = host_kv_at(d, a->layer, 0, kv_head, host_page(d, s->seq[t], p));
@@ -274,7 +286,7 @@ static void attend_head(void *arg, int item, int thread) {
         for (int i = 0; i < dh; i++) {
             sum += (double)q[i] * kv_get(d, &k, 0, p % d->kv.page_tok, i);
         }
-        score[p] = (float)sum * a->scale;
+        score[p] = (float)(sum / block) * a->scale;
         score[p] = a->cap > 0 ? softcap(score[p], a->cap) : score[p];
         top = score[p] > top ? score[p] : top;
     }
@@ -292,6 +304,10 @@ static void attend_head(void *arg, int item, int thread) {
         for (int i = 0; i < dh; i++) {
             y[i] += weight * kv_get(d, &v, 1, p % d->kv.page_tok, i);
         }
+    }
+    host_kv_turn(y, dh, block);
+    for (int i = 0; i < dh; i++) {
+        y[i] /= (float)block;
     }
 }
 
