@@ -322,7 +322,7 @@ static void layer_open(struct layer *l, const struct layer_data *m, enum dtype t
 static void layer_run(struct layer *l, const struct step *s, int window, bool halves) {
     const struct kern *k = l->r.k;
     struct kern_dev *d = l->r.d;
-    struct kern_rope rope = {HEADS, DH, DH - 4, halves, l->freq, 1.25f};
+    struct kern_rope rope = {HEADS, DH, DH - 4, halves, l->freq, 1.25f, 0};
     size_t allocations = mem_count();
     k->begin(d, s);
     bool gemma = window > 0; /* with all that its kind of layer has more */

@@ -1,10 +1,11 @@
 /* test_golden.c: logits against PyTorch, through committed golden files.
  *
- *     test_golden DEVICE[:CONTEXT] MAX_ABS MAX_KL GREEDY SHARE MODEL.gguf GOLDEN...
+ *     test_golden DEVICE[:CONTEXT[:int8]] MAX_ABS MAX_KL GREEDY SHARE MODEL.gguf GOLDEN...
  *
- * (MODEL may begin with "$IGN_TEST_MODEL_DIR/") loads the model on a device, feeds the first SHARE
- * positions of each golden file (0: all) in uneven chunks, and reports the largest absolute logit
- * difference, the mean KL over all positions (the first included) and how many tokens of the greedy
+ * (MODEL may begin with "$IGN_TEST_MODEL_DIR/") loads the model on a device, with a KV cache of f32
+ * on plain, of f16 elsewhere, or of int8 where that is said, feeds the first SHARE positions of
+ * each golden file (0: all) in uneven chunks, and reports the largest absolute logit difference,
+ * the mean KL over all positions (the first included) and how many tokens of the greedy
  * continuation are equal. It fails past MAX_ABS or MAX_KL (0: only reported), or where fewer than
  * GREEDY tokens are equal. Exit code 77 (skipped) if the model is not there. A program of its own
  * rather than a cmocka group: a person runs it by hand, too (docs/TESTING.md).
@@ -29,6 +30,7 @@ static struct {
     const char *device, *model;
     double max_abs, max_kl;
     int greedy, share, context;
+    bool int8;
     char **golden;
     int n_golden;
 } arg;
@@ -76,7 +78,9 @@ static void logits_are_near_pytorch(void **state) {
                            .n_ctx = arg.context,
                            .max_tok = 64,
                            .max_out = CHUNK,
-                           .kv_type = strcmp(arg.device, "plain") ? DT_F16 : DT_F32};
+                           .kv_type = arg.int8                      ? DT_I8
+                                      : strcmp(arg.device, "plain") ? DT_F16
+                                                                    : DT_F32};
     struct total all = {0};
     int greedy = 1 << 20;
     runner_open(&r, arg.model, &o);
@@ -120,14 +124,14 @@ static const char *expand(const char *path) {
 
 int main(int argc, char **argv) {
     if (argc < 8) {
-        fprintf(
-            stderr,
-            "usage: test_golden DEVICE[:CONTEXT] MAX_ABS MAX_KL GREEDY SHARE MODEL GOLDEN...\n");
+        fprintf(stderr, "usage: test_golden DEVICE[:CONTEXT[:int8]] MAX_ABS MAX_KL GREEDY SHARE "
+                        "MODEL GOLDEN...\n");
         return 2;
     }
     char *colon = strchr(argv[1], ':');
     arg.device = argv[1];
     arg.context = colon ? atoi(colon + 1) : 512;
+    arg.int8 = colon && strstr(colon, ":int8");
     if (colon) {
         *colon = 0;
     }
