@@ -288,33 +288,9 @@ INLINE void values(int type, const struct micro_rows *v, int dim, int n_pos, flo
     }
 }
 
-#define TYPE(name, type)                                                                           \
-    static void scores_##name(const float *q, int n_q, int dim, const struct micro_rows *k,        \
-                              int n_pos, float *s, int s_step) {                                   \
-        scores(type, q, n_q, dim, k, n_pos, s, s_step);                                            \
-    }                                                                                              \
-    static void mix_##name(float *y, int n_q, int dim, const float *keep, const float *s,          \
-                           int s_step, const struct micro_rows *v, int n_pos) {                    \
-        mix(type, y, n_q, dim, keep, s, s_step, v, n_pos);                                         \
-    }
-#define WIDEN(name, type)                                                                          \
-    static void keys_##name(const struct micro_rows *k, int dim, int n_pos, float *to,             \
-                            int to_step) {                                                         \
-        keys(type, k, dim, n_pos, to, to_step);                                                    \
-    }                                                                                              \
-    static void values_##name(const struct micro_rows *v, int dim, int n_pos, float *to) {         \
-        values(type, v, dim, n_pos, to);                                                           \
-    }
-
-TYPE(f32, MICRO_KV_F32)
-TYPE(f16, MICRO_KV_F16)
-TYPE(i8, MICRO_KV_I8)
-WIDEN(f16, MICRO_KV_F16)
-WIDEN(i8, MICRO_KV_I8)
+#include "kern/cpu/micro_att_entries.h"
 
 void micro_att_init_avx2(struct micro *m) {
-    m->att[MICRO_KV_F32] = (struct micro_att){scores_f32, mix_f32, NULL, NULL};
-    m->att[MICRO_KV_F16] = (struct micro_att){scores_f16, mix_f16, keys_f16, values_f16};
-    m->att[MICRO_KV_I8] = (struct micro_att){scores_i8, mix_i8, keys_i8, values_i8};
+    att_entries(m->att);
     m->softmax = softmax_avx2;
 }
