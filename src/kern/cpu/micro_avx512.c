@@ -5,13 +5,9 @@
  * here is as fast in 256 bits, and stays as micro_avx2.c left it.
  * Only static functions and micro_init_avx512; this file alone is compiled with -mavx512 flags.
  */
-#include "kern/cpu/micro_bits_avx2.h"
+#include "kern/cpu/micro_bits_avx512.h"
 
 /* ---- registers ------------------------------------------------------------------------- */
-
-INLINE __m512i load512(const void *p) {
-    return _mm512_loadu_si512(p);
-}
 
 INLINE __m512 load512_ps(const void *p) {
     return _mm512_loadu_ps(p);
@@ -69,15 +65,6 @@ INLINE __m512i lanes(int a, int b, int c, int d) {
 INLINE __m512i rotate(__m512i v, __m512i by) {
     const __m512i place = _mm512_set1_epi64(0x3830282018100800);
     return _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, by), v);
-}
-
-INLINE __m512i and8(__m512i v, int mask) {
-    return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
-}
-
-/* low | (high & mask) */
-INLINE __m512i merge(__m512i low, __m512i high, int mask) {
-    return _mm512_ternarylogic_epi64(low, high, _mm512_set1_epi8((char)mask), 0xf8);
 }
 
 INLINE __m512i twice256(const void *p) {
@@ -219,32 +206,6 @@ INLINE void q8_bytes(const uint8_t *g, int left, __m512i v[4], struct scales *s)
         __m256i high = 2 * i + 1 < left ? load256(b[2 * i + 1].q) : _mm256_setzero_si256();
         v[i] = _mm512_xor_si512(join(low, high), _mm512_set1_epi8((char)128));
     }
-}
-
-/* Six-bit scales and minimums of Q4_K and Q5_K, both times their factors, as k4_scales has them. */
-INLINE struct scales pair_scales(const uint8_t *g) {
-    const __m128i place = _mm_set1_epi64x(0x3830282018100800);
-    const __m128i low = _mm_setr_epi8(0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 8, 9, 10, 11);
-    const __m128i high = _mm_setr_epi8(-1, -1, -1, -1, 0, 1, 2, 3, -1, -1, -1, -1, 4, 5, 6, 7);
-    const __m128i mask = _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f);
-    const __m128i shift = _mm_setr_epi32(0, 0, 0, 0x04040404);
-    __m128i x = _mm_srli_si128(load128(g), 4); /* the twelve bytes behind d and dmin */
-    __m128i a = _mm_multishift_epi64_epi8(_mm_add_epi8(place, shift), _mm_shuffle_epi8(x, low));
-    __m128i b =
-        _mm_multishift_epi64_epi8(_mm_add_epi8(place, _mm_set1_epi8(2)), _mm_shuffle_epi8(x, high));
-    b = _mm_and_si128(b, _mm_set1_epi8(0x30));
-    a = _mm_ternarylogic_epi32(a, mask, b, 0xea); /* (a & mask) | b */
-    __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(a));
-    const __m256i factor = _mm256_set_m128i(_mm_set1_epi16(1), _mm_setzero_si128());
-    int32_t d;
-    memcpy(&d, g, sizeof d);
-    d ^= (int32_t)0x80000000; /* minimums are taken off */
-    __m256i f = _mm256_permutexvar_epi16(factor, _mm256_castsi128_si256(_mm_cvtsi32_si128(d)));
-    v = _mm512_mul_ps(v, _mm512_cvtph_ps(f));
-    struct scales s;
-    s.d[0] = _mm512_castps512_ps256(v);
-    s.min[0] = _mm512_extractf32x8_ps(v, 1);
-    return s;
 }
 
 /* The sums of four registers' lanes, each of four dwords, in micro_half's order. */

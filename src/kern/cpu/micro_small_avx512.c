@@ -6,6 +6,7 @@
  * in `decode`; a product is one function over the kind. Refuses large batches: panels serve those.
  * Only static functions and micro_small_init_avx512. Invariant: the bits of micro_c.c.
  */
+#include "kern/cpu/micro_bits_avx512.h"
 #include "kern/cpu/micro_small_x86.h"
 
 /* 256 weights as unsigned bytes, dword (h, b) of piece k in v[k]; signed ones plus 128. */
@@ -13,19 +14,6 @@ struct group {
     __m512i v[4];
     struct scales s;
 };
-
-INLINE __m512i load512(const void *p) {
-    return _mm512_loadu_si512(p);
-}
-
-INLINE __m512i and8(__m512i v, int mask) {
-    return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
-}
-
-/* low | (high & mask) */
-INLINE __m512i merge(__m512i low, __m512i high, int mask) {
-    return _mm512_ternarylogic_epi64(low, high, _mm512_set1_epi8((char)mask), 0xf8);
-}
 
 /* Eight values, one for each block, for both halves, and `more` for the second. */
 #define EACH(a, b, c, d, e, f, g, h, more)                                                         \
@@ -155,32 +143,6 @@ INLINE void both_halves(__m512i v, f16_t d, __m256 out[2]) {
     __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_broadcast_f32x8(half1(d)));
     out[0] = _mm512_castps512_ps256(x);
     out[1] = _mm512_extractf32x8_ps(x, 1);
-}
-
-/* Six-bit scales and minimums of Q4_K and Q5_K, both times their factors, as k4_scales has them. */
-INLINE struct scales pair_scales(const uint8_t *g) {
-    const __m128i place = _mm_set1_epi64x(0x3830282018100800);
-    const __m128i low = _mm_setr_epi8(0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 8, 9, 10, 11);
-    const __m128i high = _mm_setr_epi8(-1, -1, -1, -1, 0, 1, 2, 3, -1, -1, -1, -1, 4, 5, 6, 7);
-    const __m128i mask = _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f);
-    const __m128i shift = _mm_setr_epi32(0, 0, 0, 0x04040404);
-    __m128i x = _mm_srli_si128(load128(g), 4); /* the twelve bytes behind d and dmin */
-    __m128i a = _mm_multishift_epi64_epi8(_mm_add_epi8(place, shift), _mm_shuffle_epi8(x, low));
-    __m128i b =
-        _mm_multishift_epi64_epi8(_mm_add_epi8(place, _mm_set1_epi8(2)), _mm_shuffle_epi8(x, high));
-    b = _mm_and_si128(b, _mm_set1_epi8(0x30));
-    a = _mm_ternarylogic_epi32(a, mask, b, 0xea); /* (a & mask) | b */
-    __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(a));
-    const __m256i factor = _mm256_set_m128i(_mm_set1_epi16(1), _mm_setzero_si128());
-    int32_t d;
-    memcpy(&d, g, sizeof d);
-    d ^= (int32_t)0x80000000; /* minimums are taken off */
-    __m256i f = _mm256_permutexvar_epi16(factor, _mm256_castsi128_si256(_mm_cvtsi32_si128(d)));
-    v = _mm512_mul_ps(v, _mm512_cvtph_ps(f));
-    struct scales s;
-    s.d[0] = _mm512_castps512_ps256(v);
-    s.min[0] = _mm512_extractf32x8_ps(v, 1);
-    return s;
 }
 
 INLINE struct scales decode_scales(int type, const uint8_t *g) {
