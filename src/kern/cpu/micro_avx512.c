@@ -331,18 +331,21 @@ GEMV_Q(iq4_xs, DT_IQ4_XS)
 
 /* ---- panels and tiles, quantized ---------------------------------------------------------------
  *
- * A panel has 32 rows and holds for each block: unsigned bytes as [8][row][4], the columns in
- * order, signed ones plus 128; then d [row], one for each half in a split format; then minimums
- * likewise. One VPDPBUSD thus multiplies four columns of sixteen rows by those of one token.
+ * A panel has 32 rows and holds for each block: unsigned bytes, signed ones plus 128; then d [row],
+ * one for each half in a split format; then minimums likewise. Bytes are [8][row][4], the columns
+ * in order, or in a narrow format [4][quad_row][half][4]: the four columns that one VPDPBUSD
+ * multiplies are of one half or, in turn, of both.
  *
  * A tile begins with d [token], in a line of its own, and holds for each block, all as dwords
- * [token]: activations [8]; what centers each half's sum of products (-center * sum of q), where
- * the format is centered; the multipliers: both as int16 in one dword (narrow), one for each half
- * as int32 (split) or float (wide); what is then added to the product (narrow formats whose values
- * are not the bytes less the center); s for each minimum.
+ * [token], narrow ones [token][half]: activations [8]; what centers each half's sum of products
+ * (-center * sum of q), where the format is centered; then, as [token] always, the multipliers:
+ * both as int16 in one dword (narrow), or a float for each half; what is then added to the product
+ * (narrow formats whose values are not the bytes less the center); s for each minimum.
  *
- * In a narrow format both halves' sums have to fit in int16, to be multiplied and added by one
- * VPDPWSSD: 16 * 15 * 127 does; of 5 bits 16 * (-16..15) * 127 does.
+ * In a narrow format both halves' sums have to fit in int16, to be packed side by side, multiplied
+ * and added by one VPDPWSSD: 16 * 15 * 127 does; of 5 bits 16 * (-16..15) * 127 does. In the others
+ * a sum and its multiplier are exact as floats, so that their product rounds as the integer one's
+ * conversion does.
  */
 
 #define ROWS_512  32
@@ -415,7 +418,29 @@ INLINE void unpack_scales(int type, const uint8_t *const g[16], int n, uint8_t *
     }
 }
 
-INLINE void unpack_block(int type, const uint8_t *const g[16], int j, uint8_t *to) {
+/* v[r]: a block of row r and one of row r + 8, to [4][quad_row][half], 256 bytes apart. */
+INLINE void store_pairs(__m512i v[8], uint8_t *to) {
+    const __m512i halves = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+    const __m512i high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    for (int r = 0; r < 8; r++) {
+        v[r] = _mm512_permutexvar_epi32(halves, v[r]);
+    }
+    for (int i = 0; i < 2; i++) {
+        __m512i even[2], odd[2];
+        for (int k = 0; k < 2; k++) {
+            even[k] = _mm512_unpacklo_epi64(v[2 * i + 4 * k], v[2 * i + 4 * k + 1]);
+            odd[k] = _mm512_unpackhi_epi64(v[2 * i + 4 * k], v[2 * i + 4 * k + 1]);
+        }
+        store512(to + 64 * i, _mm512_permutex2var_epi64(even[0], low, even[1]));
+        store512(to + 256 + 64 * i, _mm512_permutex2var_epi64(odd[0], low, odd[1]));
+        store512(to + 512 + 64 * i, _mm512_permutex2var_epi64(even[0], high, even[1]));
+        store512(to + 768 + 64 * i, _mm512_permutex2var_epi64(odd[0], high, odd[1]));
+    }
+}
+
+/* Rows 0..15 or 16..31 (part 1) of a block. */
+INLINE void unpack_block(int type, const uint8_t *const g[16], int j, int part, uint8_t *to) {
     __m512i v[8];
     for (int r = 0; r < 8; r++) {
         v[r] = join(block_bytes(type, g[r], j), block_bytes(type, g[r + 8], j));
@@ -423,7 +448,11 @@ INLINE void unpack_block(int type, const uint8_t *const g[16], int j, uint8_t *t
             v[r] = _mm512_xor_si512(v[r], _mm512_set1_epi8((char)128));
         }
     }
-    store_scales(v, 128, 8, to);
+    if (fmt_narrow(type)) {
+        store_pairs(v, to + 128 * part);
+    } else {
+        store_scales(v, 128, 8, to + 64 * part);
+    }
 }
 
 /* Sixteen rows at a time are more streams than the processor's own prefetcher follows. */
@@ -451,7 +480,7 @@ INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t
 #pragma GCC unroll 8
             for (int j = 0; j < 8; j++) {
                 if (j < n) {
-                    unpack_block(type, g, j, to + half * 64 + j * panel_block(type));
+                    unpack_block(type, g, j, half, to + j * panel_block(type));
                 }
             }
         }
@@ -462,26 +491,30 @@ INLINE void put_float(int32_t *to, float v) {
     memcpy(to, &v, sizeof v);
 }
 
-/* Block j of one token into its column of a tile: to[i * TOKS_512]. */
-INLINE void pack_column(int type, const struct act_group *x, int j, int32_t *to) {
-    int32_t q[8];
+/* Where dword i of half h is in a tile's block, of activations (i < 4) or centers (i = 4): see
+ * above. */
+INLINE int at_half(int type, int i, int h, int t) {
+    return fmt_narrow(type) ? (i * TOKS_512 + t) * 2 + h
+                            : ((i < 4 ? i + 4 * h : 8 + h) * TOKS_512) + t;
+}
+
+/* Block j of token t into its column of a tile. */
+INLINE void pack_column(int type, const struct act_group *x, int j, int t, int32_t *block) {
+    int32_t q[8], *to = block + t;
     memcpy(q, x->q + j * MICRO_BLOCK, sizeof q);
     for (int i = 0; i < 8; i++) {
-        to[i * TOKS_512] = q[i];
+        block[at_half(type, i % 4, i / 4, t)] = q[i];
     }
     int total = 0, pair = 0;
     for (int h = 0; h < 2; h++) {
         int mul = x->mul[micro_half(j, h)], sum = x->sum[micro_half(j, h)];
-        int32_t *at = to + (at_mul(type) + h) * TOKS_512;
         total += mul * sum;
         pair |= mul << (16 * h);
         if (fmt_center(type) != 0) {
-            to[(8 + h) * TOKS_512] = -fmt_center(type) * sum;
+            block[at_half(type, 4, h, t)] = -fmt_center(type) * sum;
         }
-        if (fmt_signed(type)) {
-            put_float(at, (float)mul);
-        } else if (fmt_split(type)) {
-            *at = mul;
+        if (!fmt_narrow(type)) {
+            put_float(to + (at_mul(type) + h) * TOKS_512, (float)mul);
         }
         if (fmt_mins(type) == 2) {
             put_float(to + (at_min(type) + h) * TOKS_512, (float)(mul * sum));
@@ -507,7 +540,7 @@ INLINE void pack_q(int type, const void *const *x, int n_tok, int64_t n_col, uin
     for (int64_t b = 0; b < n_col / MICRO_BLOCK; b++, tile += tile_block(type)) {
         for (int t = 0; t < TOKS_512; t++) {
             const struct act_group *g = t < n_tok ? (const struct act_group *)x[t] + b / 8 : &zero;
-            pack_column(type, g, (int)(b % 8), (int32_t *)(void *)tile + t);
+            pack_column(type, g, (int)(b % 8), t, (int32_t *)(void *)tile);
         }
     }
 }
@@ -525,32 +558,48 @@ INLINE __m512 dword_ps(const uint8_t *tile, int i, int t) {
 /* Lanes of all eight blocks: [8][token][row]. A block's own: [token][row]. */
 #define BLOCK_LANES (TOKS_512 * ROWS_512)
 
-/* The bytes of a block: [8][rows 0..15, 16..31]. All sixteen registers stay loaded while the tokens
+/* Zeros by an instruction of their own: the compiler copies a register of zeros, and a copy takes a
+ * pipe that multiplies. */
+INLINE __m512i fresh_zeros(void) {
+    __m512i v;
+    __asm__("vpxord %0, %0, %0" : "=v"(v));
+    return v;
+}
+
+/* The bytes of a block in the panel's order. All sixteen registers stay loaded while the tokens
  * pass, so that the few products which end one token's sums run beside the many of the next. */
 struct weights {
-    __m512i v[8][2];
+    __m512i v[16];
 };
 
-/* Sums of products of a block with tokens t and t + 1: dot[token][half][rows 0..15, 16..31]. Two
- * tokens are eight chains of sums, as many as hide the latency of a VPDPBUSD. */
+/* Sums of products of a block with one token, in narrow formats [rows 0..15, 16..31][2 registers of
+ * quad_row], else [half][rows 0..15, 16..31]. Two tokens are eight chains of sums, as many as hide
+ * the latency of a VPDPBUSD. */
+INLINE __m512i half_dword(int type, const uint8_t *x, int i, int h, int t) {
+    if (!fmt_narrow(type)) {
+        return dword(x, i < 4 ? i + 4 * h : 8 + h, t);
+    }
+    int64_t v;
+    memcpy(&v, x + 8 * (i * TOKS_512 + t), sizeof v);
+    return _mm512_set1_epi64(v);
+}
+
 INLINE void block_dots(int type, const struct weights *w, const uint8_t *x, int t,
-                       __m512i dot[2][2][2]) {
+                       __m512i dot[2][4]) {
 #pragma GCC unroll 2
     for (int k = 0; k < 2; k++) {
-        for (int h = 0; h < 2; h++) {
-            bool center = fmt_center(type) != 0;
-            dot[k][h][0] = center ? dword(x, 8 + h, t + k) : _mm512_setzero_si512();
-            dot[k][h][1] = dot[k][h][0];
+        for (int i = 0; i < 4; i++) {
+            dot[k][i] =
+                fmt_center(type) != 0 ? half_dword(type, x, 4, i / 2, t + k) : fresh_zeros();
         }
     }
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g++) {
 #pragma GCC unroll 2
         for (int k = 0; k < 2; k++) {
-            for (int h = 0; h < 2; h++) {
-                __m512i q = dword(x, g + 4 * h, t + k);
-                dot[k][h][0] = _mm512_dpbusd_epi32(dot[k][h][0], w->v[g + 4 * h][0], q);
-                dot[k][h][1] = _mm512_dpbusd_epi32(dot[k][h][1], w->v[g + 4 * h][1], q);
+            for (int i = 0; i < 4; i++) {
+                __m512i v = w->v[fmt_narrow(type) ? 4 * g + i : 2 * (g + 4 * (i / 2)) + i % 2];
+                dot[k][i] = _mm512_dpbusd_epi32(dot[k][i], v, half_dword(type, x, g, i / 2, t + k));
             }
         }
     }
@@ -560,24 +609,29 @@ INLINE __m512 lane_fma(__m512 lane, __m512 v, const uint8_t *d) {
     return _mm512_fmadd_ps(v, load512_ps(d), lane);
 }
 
-/* One block of sixteen rows (part 0 or 1) added to a token's lane; dot: of both halves. */
-INLINE __m512 block_add(int type, const __m512i dot[2], const uint8_t *d, const uint8_t *x, int t,
-                        __m512 lane) {
+/* One block of sixteen rows (part 0 or 1) added to a token's lane. */
+INLINE __m512 block_add(int type, const __m512i dot[4], int part, const uint8_t *d,
+                        const uint8_t *x, int t, __m512 lane) {
     const int mul = at_mul(type);
-    if (fmt_split(type)) {
-        for (int h = 0; h < 2; h++) {
-            __m512i v = _mm512_mullo_epi32(dot[h], dword(x, mul + h, t));
-            lane = lane_fma(lane, _mm512_cvtepi32_ps(v), d + 128 * h);
-        }
-    } else if (fmt_signed(type)) {
-        __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[0]), dword_ps(x, mul, t));
-        v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[1]), dword_ps(x, mul + 1, t), v);
-        lane = lane_fma(lane, v, d);
-    } else {
-        __m512i rest = fmt_rest(type) != 0 ? dword(x, at_rest(type), t) : _mm512_setzero_si512();
-        __m512i pair = _mm512_mask_mov_epi16(_mm512_slli_epi32(dot[1], 16), 0x55555555, dot[0]);
-        __m512i v = _mm512_dpwssd_epi32(rest, pair, dword(x, mul, t));
+    if (fmt_narrow(type)) {
+        __m512i pair = _mm512_packs_epi32(dot[2 * part], dot[2 * part + 1]);
+        __m512i v = fmt_rest(type) != 0
+                        ? _mm512_dpwssd_epi32(dword(x, at_rest(type), t), pair, dword(x, mul, t))
+                        : _mm512_madd_epi16(pair, dword(x, mul, t));
         lane = lane_fma(lane, _mm512_cvtepi32_ps(v), d);
+    } else {
+        __m512 v[2];
+        for (int h = 0; h < 2; h++) {
+            v[h] = _mm512_cvtepi32_ps(dot[2 * h + part]);
+        }
+        if (fmt_split(type)) {
+            lane = lane_fma(lane, _mm512_mul_ps(v[0], dword_ps(x, mul, t)), d);
+            lane = lane_fma(lane, _mm512_mul_ps(v[1], dword_ps(x, mul + 1, t)), d + 128);
+        } else {
+            v[0] = _mm512_mul_ps(v[0], dword_ps(x, mul, t));
+            v[0] = _mm512_fmadd_ps(v[1], dword_ps(x, mul + 1, t), v[0]);
+            lane = lane_fma(lane, v[0], d);
+        }
     }
     for (int m = 0; m < fmt_mins(type); m++) {
         lane = lane_fma(lane, dword_ps(x, at_min(type) + m, t), d + 128 * (fmt_scales(type) + m));
@@ -585,25 +639,25 @@ INLINE __m512 block_add(int type, const __m512i dot[2], const uint8_t *d, const 
     return lane;
 }
 
-INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
-                        float *all) {
-    for (int64_t b = 0; b < n_block; b++, w += panel_block(type), x += tile_block(type)) {
-        const __mmask16 later = b < 8 ? 0 : 0xffff; /* the first to come finds no sum yet */
+/* Blocks b to end; the first eight find no sums in their lanes yet. */
+INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t b,
+                        int64_t end, bool first, float *all) {
+    w += b * panel_block(type);
+    x += b * tile_block(type);
+    for (; b < end; b++, w += panel_block(type), x += tile_block(type)) {
         float *lane = all + b % 8 * BLOCK_LANES;
         struct weights v;
-#pragma GCC unroll 8
-        for (int g = 0; g < 8; g++) {
-            v.v[g][0] = load512(w + g * 128);
-            v.v[g][1] = load512(w + g * 128 + 64);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            v.v[i] = load512(w + i * 64);
         }
         for (int t = 0; t < n_tok; t += 2) {
-            __m512i dot[2][2][2];
+            __m512i dot[2][4];
             block_dots(type, &v, x, t, dot);
             for (int k = 0; k < 2; k++, lane += ROWS_512) {
                 for (int i = 0; i < 2; i++) {
-                    __m512 sum = block_add(type, (const __m512i[2]){dot[k][0][i], dot[k][1][i]},
-                                           w + 1024 + 64 * i, x, t + k,
-                                           _mm512_maskz_load_ps(later, lane + 16 * i));
+                    __m512 sum = first ? _mm512_setzero_ps() : _mm512_load_ps(lane + 16 * i);
+                    sum = block_add(type, dot[k], i, w + 1024 + 64 * i, x, t + k, sum);
                     _mm512_store_ps(lane + 16 * i, sum);
                 }
             }
@@ -619,7 +673,8 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
     if (n < 8) {
         memset(lane + n * BLOCK_LANES, 0, (size_t)(8 - n) * BLOCK_LANES * sizeof *lane);
     }
-    tile_blocks(type, n_tok, panel, x, n, lane);
+    tile_blocks(type, n_tok, panel, x, 0, n < 8 ? n : 8, true, lane);
+    tile_blocks(type, n_tok, panel, x, 8, n, false, lane);
     for (int t = 0; t < n_tok; t++) {
         for (int i = 0; i < 32; i += 16) {
             __m512 l[8];
