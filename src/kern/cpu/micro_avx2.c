@@ -200,10 +200,6 @@ INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_gr
     return group_add(type, (const uint8_t *const[2]){left >= 4 ? g : part, NULL}, x, acc);
 }
 
-/* Bytes from here to what is fetched ahead. Rows lie one after the other, but the processor's own
- * prefetcher stops at each page; past the end of the weights it is a hint without effect. */
-#define AHEAD 8192
-
 INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
                    const struct act_group *x, int64_t n_col, float *y) {
     int64_t n_group = n_col / 256;
@@ -214,9 +210,7 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
         const uint8_t *g = w;
         __m256 acc = _mm256_setzero_ps();
         for (int64_t i = 0; i < n_group; i++, g += step) {
-            for (int b = 0; b < step; b += 64) {
-                _mm_prefetch((const char *)g + AHEAD + b, _MM_HINT_T0);
-            }
+            fetch_ahead(g, 0, 0, 1, step);
             acc = group_add(type, (const uint8_t *const[2]){g, g + quad}, x + i, acc);
         }
         if (fmt_small(type) && left > 0) {
@@ -730,9 +724,9 @@ INLINE void gemv_rows(int type, int rows, int n_tok, const uint8_t *w, size_t ro
         }
     }
     for (; i + line <= n_col; i += line) {
-        for (int r = 0; r < rows; r++) { /* the same place of the rows that come next */
-            size_t at = (size_t)(r + rows) * row_bytes + (size_t)i * (size_t)float_bytes(type);
-            _mm_prefetch((const char *)w + at, _MM_HINT_T0);
+        for (int r = 0; r < rows; r++) {
+            fetch_ahead(w + (size_t)r * row_bytes, (size_t)i * (size_t)float_bytes(type), row_bytes,
+                        rows, 64);
         }
 #pragma GCC unroll 4
         for (int k = 0; k < line; k += 8) {

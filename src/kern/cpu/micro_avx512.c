@@ -285,9 +285,6 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
     return acc;
 }
 
-/* See micro_avx2.c. */
-#define AHEAD 8192
-
 INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
                    const struct act_group *x, int64_t n_col, float *y) {
     const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
@@ -297,9 +294,7 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
         const uint8_t *g = w;
         __m256 acc = _mm256_setzero_ps();
         for (int64_t i = 0; i < n_group; i++, g += step) {
-            for (int b = 0; b < step; b += 64) {
-                _mm_prefetch((const char *)g + AHEAD + b, _MM_HINT_T0);
-            }
+            fetch_ahead(g, 0, 0, 1, step);
             acc = group_add(type, g, 8, x + i, acc);
         }
         if (fmt_small(type) && left > 0) {

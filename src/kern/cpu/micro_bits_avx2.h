@@ -22,6 +22,28 @@ INLINE float sum8(__m256 v) {
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
+/* ---- weights on their way ------------------------------------------------------------------ */
+
+/* Bytes from what is read to what is fetched, into the second cache and from there into the first.
+ * One distance does not do: what misses the second cache keeps one of the few places of the first
+ * for the whole way from memory. The processor's own prefetcher stops at each page. */
+#define AHEAD_FAR  4096
+#define AHEAD_NEAR 1024
+
+/* `rows` rows of row_bytes pass side by side, this one at byte `at`: fetches what it will have in
+ * these places and, behind its end, what the row that takes its place will have. Past the end of
+ * the weights that is a hint without effect. */
+INLINE void fetch_ahead(const uint8_t *row, size_t at, size_t row_bytes, int rows, int bytes) {
+    const size_t skip = (size_t)(rows - 1) * row_bytes;
+    size_t far = at + AHEAD_FAR, near = at + AHEAD_NEAR;
+    far += far >= row_bytes ? skip : 0;
+    near += near >= row_bytes ? skip : 0;
+    for (int i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)row + far + i, _MM_HINT_T1);
+        _mm_prefetch((const char *)row + near + i, _MM_HINT_T0);
+    }
+}
+
 /* ---- bytes of a block --------------------------------------------------------------------- */
 
 INLINE __m256i load256(const void *p) {
