@@ -55,7 +55,7 @@ void machine_pci(struct machine *m, const char *root) {
     if (cards > 0) {
         machine_warn(m,
                      "%d NVIDIA GPU%s in this machine (PCI %s), of which no driver tells: "
-                     "install NVIDIA's driver",
+                     "install NVIDIA's driver, or mend what another warning says of it",
                      cards, cards > 1 ? "s are" : " is", where);
     }
 }

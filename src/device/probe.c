@@ -209,6 +209,20 @@ static void end_warn(struct machine *m, enum machine_gpu_kind kind, const struct
     }
 }
 
+/* A card that CUDA reaches is not offered a second time, as NVIDIA's OpenCL does. */
+static void same_cards(struct machine *m) {
+    for (int i = 0; i < m->n_gpu; i++) {
+        struct machine_gpu *g = &m->gpu[i];
+        for (int k = 0; k < m->n_gpu && g->kind == GPU_OPENCL && g->usable; k++) {
+            const struct machine_gpu *other = &m->gpu[k];
+            if (other->kind == GPU_CUDA && other->usable && strcmp(other->name, g->name) == 0) {
+                g->usable = false;
+                snprintf(g->why, sizeof g->why, "it is a card of CUDA's (cuda:%d)", other->index);
+            }
+        }
+    }
+}
+
 void probe_report(struct machine *m, enum machine_gpu_kind kind, struct str lines,
                   const struct os_child *child, double seconds) {
     struct report rep = {0};
@@ -228,6 +242,7 @@ void probe_report(struct machine *m, enum machine_gpu_kind kind, struct str line
         machine_warn(m, "%d %s devices are left out: at most %d are listed", rep.n_left_out,
                      kind_title(kind), MACHINE_GPU_MAX);
     }
+    same_cards(m);
     end_warn(m, kind, child, seconds, &rep);
 }
 

@@ -94,7 +94,8 @@ static const char *cuda_reason(int code, char *other, size_t n) {
         {2, "out of memory"},
         {34, "only a stub of the driver is installed"},
         {46, "the device is in use by others, or not available"},
-        {100, "no GPU is there, or this user may not open /dev/nvidia*"},
+        {100, "no GPU is there, or CUDA_VISIBLE_DEVICES hides it, or this user may not open "
+              "/dev/nvidia*"},
         {101, "no such device"},
         {304, "the operating system refused, or this user may not open /dev/nvidia*"},
         {800, "this user has no permission to use it"},

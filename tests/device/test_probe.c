@@ -60,6 +60,22 @@ static void test_good(void **state) {
     assert_non_null(strstr(m.gpu[0].why, "not yet used"));
 }
 
+/* NVIDIA's OpenCL shows the cards that CUDA reaches: each counts once. */
+static void test_same_card(void **state) {
+    (void)state;
+    struct os_child child = {.end = OS_CHILD_EXITED};
+    lines(DEVICE("0", GOOD) END);
+    probe_report(&m, GPU_OPENCL, str_c(DEVICE("0", GOOD) END), &child, 5);
+    assert_int_equal(m.n_gpu, 2);
+    assert_true(m.gpu[0].usable);
+    assert_false(m.gpu[1].usable);
+    assert_string_equal(m.gpu[1].why, "it is a card of CUDA's (cuda:0)");
+    lines("{\"device\":{\"index\":0,\"name\":\"A\",\"cuda\":12040" GOOD "}}\n" END);
+    assert_false(m.gpu[0].usable);
+    probe_report(&m, GPU_OPENCL, str_c(DEVICE("0", GOOD) END), &child, 5);
+    assert_true(m.gpu[1].usable); /* the only way to it */
+}
+
 static void test_not_devices(void **state) {
     (void)state;
     static const char *const bad[] = {
@@ -190,6 +206,7 @@ static void test_no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_good, no_leak),
+        cmocka_unit_test_teardown(test_same_card, no_leak),
         cmocka_unit_test_teardown(test_not_devices, no_leak),
         cmocka_unit_test_teardown(test_wrong_members, no_leak),
         cmocka_unit_test_teardown(test_many, no_leak),
