@@ -32,8 +32,19 @@ static void *json_malloc(size_t n) {
     return p;
 }
 
-/* Checks the depth before the library recurses: bracket counting outside of strings suffices. */
-static enum err_code json_check_depth(const char *p, size_t n, struct err *e) {
+static enum err_code refuse_at(enum err_code code, size_t line, size_t column, struct err *e) {
+    if (code == ERR_LIMIT) {
+        err_set(e, code, "JSON is more than %d levels deep", DEPTH_MAX);
+    } else {
+        err_set(e, code, "not valid JSON: a zero byte");
+    }
+    err_where(e, "line %zu, column %zu", line, column);
+    return code;
+}
+
+/* Checks the depth before the library recurses: bracket counting outside of strings suffices. And
+ * that no byte is zero, for the library takes one for the text's end. */
+static enum err_code json_check_bytes(const char *p, size_t n, struct err *e) {
     size_t depth = 0, line = 1, start = 0;
     bool quoted = false;
     for (size_t i = 0; i < n; i++) {
@@ -42,6 +53,9 @@ static enum err_code json_check_depth(const char *p, size_t n, struct err *e) {
             line++;
             start = i + 1;
         }
+        if (c == '\0') {
+            return refuse_at(ERR_FORMAT, line, i - start + 1, e);
+        }
         if (quoted) {
             i += c == '\\';
             quoted = c != '"';
@@ -49,9 +63,7 @@ static enum err_code json_check_depth(const char *p, size_t n, struct err *e) {
             quoted = true;
         } else if (c == '[' || c == '{') {
             if (++depth > DEPTH_MAX) {
-                err_set(e, ERR_LIMIT, "JSON is more than %d levels deep", DEPTH_MAX);
-                err_where(e, "line %zu, column %zu", line, i - start + 1);
-                return ERR_LIMIT;
+                return refuse_at(ERR_LIMIT, line, i - start + 1, e);
             }
         } else if ((c == ']' || c == '}') && depth) {
             depth--;
@@ -70,7 +82,7 @@ enum err_code json_parse(const char *p, size_t n, struct json **root, struct err
     while (atomic_load(&ready) != 2) {
     }
     *root = NULL;
-    enum err_code code = json_check_depth(p, n, e);
+    enum err_code code = json_check_bytes(p, n, e);
     if (code) {
         return code;
     }

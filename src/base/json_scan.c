@@ -33,11 +33,17 @@ static bool fail(struct json_scan *s, const char *what) {
     return false;
 }
 
+/* Indents are most of some files: eight blanks at a time. */
 static void skip_space(struct json_scan *s) {
-    while (s->at < s->n && (s->p[s->at] == ' ' || s->p[s->at] == '\n' || s->p[s->at] == '\t' ||
-                            s->p[s->at] == '\r')) {
-        s->at++;
+    const char *p = s->p;
+    size_t at = s->at, n = s->n;
+    while (at < n && (p[at] == ' ' || p[at] == '\n' || p[at] == '\t' || p[at] == '\r')) {
+        at++;
+        while (n - at >= 8 && memcmp(p + at, "        ", 8) == 0) {
+            at += 8;
+        }
     }
+    s->at = at;
 }
 
 /* The next character that is no white space; 0 at the end (and for a zero byte, which fits
@@ -96,11 +102,40 @@ static size_t escape(const char *p, size_t n, uint32_t *cp) {
     return 11;
 }
 
+/* Whether some byte of eight is not ASCII that stands for itself in a string: the highest bit of
+ * each one that is, and of none before the first. */
+static uint64_t unlike_text(uint64_t w) {
+    const uint64_t one = 0x0101010101010101u, high = 0x8080808080808080u;
+    uint64_t quote = w ^ one * '"', back = w ^ one * '\\';
+    return (w | ((quote - one) & ~quote) | ((back - one) & ~back) | ((w - one * 0x20) & ~w)) & high;
+}
+
+/* How many bytes at p[0..n) are ASCII that stands for itself. */
+static size_t plain_run(const char *p, size_t n) {
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        uint64_t w;
+        memcpy(&w, p + i, 8);
+        if ((w = unlike_text(w))) {
+            return i + (size_t)__builtin_ctzll(w) / 8;
+        }
+    }
+    while (i < n && (unsigned char)p[i] < 0x80 && (unsigned char)p[i] >= 0x20 && p[i] != '"' &&
+           p[i] != '\\') {
+        i++;
+    }
+    return i;
+}
+
 /* Reads a string, its first quote included. */
 static bool string(struct json_scan *s, struct str *text) {
     size_t start = ++s->at;
     uint32_t cp;
-    while (s->at < s->n) {
+    for (;;) {
+        s->at += plain_run(s->p + s->at, s->n - s->at);
+        if (s->at == s->n) {
+            break;
+        }
         unsigned char c = (unsigned char)s->p[s->at];
         if (c == '"') {
             *text = str_of(s->p + start, s->at++ - start);
@@ -115,8 +150,6 @@ static bool string(struct json_scan *s, struct str *text) {
                 return fail(s, "an escape that stands for no character");
             }
             s->at += 1 + used;
-        } else if (c < 0x80) {
-            s->at++;
         } else {
             int len = utf8_decode(s->p + s->at, s->n - s->at, &cp);
             if (len < 0) {

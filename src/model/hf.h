@@ -95,7 +95,7 @@ struct hf_vocab {
     size_t n, cap;
     size_t most;       /* ids are below: what so many bytes of file can name */
     struct str *merge; /* [n_merge] "left right"; byte-level BPE */
-    size_t n_merge;
+    size_t n_merge, cap_merge;
     bool spm; /* SentencePiece's way of merging, with a score for each piece */
     bool add_bos, add_eos;
     bool says_bos; /* add_bos and add_eos are the tokenizer's own word */

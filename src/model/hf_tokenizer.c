@@ -17,16 +17,19 @@ enum { PART_MAX = 4 << 20 };
 
 /* The parts, as they stand in the file; text.p is NULL for one that is not there. */
 struct parts {
-    struct json_value added, normalizer, pre, post, model;
+    struct json_value added, normalizer, pre, post;
     struct json_value vocab, merges, type, fallback, unk, prefix, suffix, dropout;
 };
 
 struct reader {
     struct hf_vocab *v;
     struct parts part;
-    uint32_t *slot; /* [slot_mask + 1] id + 1 by spelling; 0: free */
+    uint64_t *slot; /* [slot_mask + 1] by spelling: half a hash above, id + 1 below; 0: free */
     size_t slot_mask;
     uint64_t key;
+    size_t last; /* the piece that the last merge made */
+    char *pair;  /* [pair_max] */
+    size_t pair_max;
     struct err *e;
 };
 
@@ -41,27 +44,66 @@ struct slot {
     struct json_value *v;
 };
 
+static const struct slot *slot_of(const struct slot *want, size_t n_want, struct str key) {
+    for (size_t i = 0; i < n_want; i++) {
+        if (json_text_is(key, want[i].name)) {
+            return &want[i];
+        }
+    }
+    return NULL;
+}
+
+/* Reads the next value; into *want, if that is not NULL and has none yet. */
+static bool read_member(struct json_scan *s, const struct slot *want) {
+    struct json_value v;
+    if (!json_scan_value(s, &v)) {
+        return false;
+    }
+    if (want && want->v->text.p) {
+        err_set(s->e, ERR_FORMAT, "'%s' is there twice", want->name);
+        json_scan_fail(s, ERR_FORMAT);
+    } else if (want) {
+        *want->v = v;
+    }
+    return !s->code;
+}
+
 /* Reads the members of an object that `want` [n] lists; none may be there twice. */
 static enum err_code read_parts(const char *text, size_t n, const struct slot *want, size_t n_want,
                                 struct err *e) {
     struct json_scan s;
-    struct json_value v;
     struct str key;
     json_scan_begin(&s, text, n, e);
     json_scan_open(&s, '{');
-    while (json_scan_next(&s, &key) && json_scan_value(&s, &v)) {
-        for (size_t i = 0; i < n_want && !s.code; i++) {
-            if (!json_text_is(key, want[i].name)) {
-                continue;
-            }
-            if (want[i].v->text.p) {
-                err_set(e, ERR_FORMAT, "'%s' is there twice", want[i].name);
-                json_scan_fail(&s, ERR_FORMAT);
-            }
-            *want[i].v = v;
-        }
+    while (json_scan_next(&s, &key) && read_member(&s, slot_of(want, n_want, key))) {
     }
     return json_scan_end(&s);
+}
+
+/* The same for the file, whose member "model" is most of it: its members `in` [n_in] are read in
+ * the same walk. */
+static enum err_code read_levels(const char *text, size_t n, const struct slot *want, size_t n_want,
+                                 const struct slot *in, size_t n_in, struct err *e) {
+    struct json_scan s;
+    struct str key;
+    bool seen = false;
+    json_scan_begin(&s, text, n, e);
+    json_scan_open(&s, '{');
+    while (json_scan_next(&s, &key)) {
+        if (!json_text_is(key, "model")) {
+            read_member(&s, slot_of(want, n_want, key));
+            continue;
+        }
+        if (seen) {
+            err_set(e, ERR_FORMAT, "'model' is there twice");
+            json_scan_fail(&s, ERR_FORMAT);
+        }
+        seen = json_scan_open(&s, '{');
+        while (json_scan_next(&s, &key) && read_member(&s, slot_of(in, n_in, key))) {
+        }
+    }
+    enum err_code rc = json_scan_end(&s);
+    return rc || seen ? rc : err_set(e, ERR_FORMAT, "'model' is missing");
 }
 
 /* A part as a tree; *j = NULL where it is absent or null. */
@@ -92,9 +134,6 @@ static bool is_text(const struct json_value *v) {
 
 static enum err_code check_model(const struct reader *r) {
     const struct parts *p = &r->part;
-    if (!p->model.text.p || p->model.kind != JSON_IS_OBJECT) {
-        return err_set(r->e, ERR_FORMAT, "'model' is missing");
-    }
     if (is_text(&p->type) && !json_text_is(p->type.text, "BPE")) {
         enum err_code rc =
             err_set(r->e, ERR_UNSUPPORTED, "a tokenizer of the kind '%.*s'",
@@ -215,6 +254,19 @@ static enum err_code read_added(struct reader *r) {
 
 /* ---- merges ----------------------------------------------------------------------------- */
 
+/* The place of a spelling, taken or free. */
+static uint64_t *place_of(const struct reader *r, struct str s, uint64_t *half) {
+    uint64_t hash = hash_bytes(s.p, s.n, r->key);
+    *half = hash >> 32 << 32;
+    for (size_t i = hash & r->slot_mask;; i = (i + 1) & r->slot_mask) {
+        uint64_t slot = r->slot[i];
+        if (!slot ||
+            ((slot >> 32 << 32) == *half && str_eq(r->v->piece[(uint32_t)slot - 1].text, s))) {
+            return &r->slot[i];
+        }
+    }
+}
+
 static enum err_code index_pieces(struct reader *r) {
     size_t n = hash_slots(r->v->n);
     r->slot = mem_zalloc(n, sizeof *r->slot);
@@ -223,40 +275,50 @@ static enum err_code index_pieces(struct reader *r) {
     }
     r->slot_mask = n - 1;
     r->key = os_random_seed();
-    for (size_t i = r->v->n; i-- > 0;) { /* of equal spellings the first is found */
+    for (size_t i = 0; i < r->v->n; i++) {
         struct str s = r->v->piece[i].text;
-        size_t at = hash_bytes(s.p, s.n, r->key) & r->slot_mask;
-        while (r->slot[at] && !str_eq(r->v->piece[r->slot[at] - 1].text, s)) {
-            at = (at + 1) & r->slot_mask;
+        uint64_t half, *at = r->v->piece[i].kind ? place_of(r, s, &half) : NULL;
+        if (at && *at) {
+            return err_set(r->e, ERR_FORMAT, "token '%.*s' is there twice",
+                           (int)(s.n < 64 ? s.n : 64), s.p);
         }
-        if (r->v->piece[i].kind) {
-            r->slot[at] = (uint32_t)i + 1;
+        if (at) {
+            *at = half | (i + 1);
         }
     }
     return ERR_OK;
 }
 
-static struct hf_piece *look_up(const struct reader *r, struct str s) {
-    size_t at = hash_bytes(s.p, s.n, r->key) & r->slot_mask;
-    while (r->slot[at]) {
-        struct hf_piece *p = &r->v->piece[r->slot[at] - 1];
-        if (str_eq(p->text, s)) {
-            return p;
+/* The piece that a merge makes: mostly that of the merge before, or the next one. */
+static struct hf_piece *find_whole(struct reader *r, struct str s) {
+    for (size_t i = r->last; i < r->v->n && i < r->last + 2; i++) {
+        if (r->v->piece[i].kind && str_eq(r->v->piece[i].text, s)) {
+            r->last = i;
+            return &r->v->piece[i];
         }
-        at = (at + 1) & r->slot_mask;
     }
-    return NULL;
+    uint64_t half, slot = *place_of(r, s, &half);
+    r->last = slot ? (uint32_t)slot - 1 : r->last;
+    return slot ? &r->v->piece[r->last] : NULL;
+}
+
+/* Whether a spelling is there. Only half a hash is compared, which saves most of the time: once in
+ * 2^32 a merge of a token that is not there gets by, and can never apply. */
+static bool is_there(const struct reader *r, struct str s) {
+    uint64_t hash = hash_bytes(s.p, s.n, r->key);
+    size_t i = hash & r->slot_mask;
+    while (r->slot[i] && r->slot[i] >> 32 != hash >> 32) {
+        i = (i + 1) & r->slot_mask;
+    }
+    return r->slot[i] != 0;
 }
 
 /* "left right", or [left, right] since some pieces have a space inside: both halves as the file
  * has them, one behind the other at *pair, the left one `left` bytes long. */
-static bool read_pair(struct json_scan *s, char *out, struct str *pair, size_t *left) {
-    struct json_value v, half[2];
-    if (!json_scan_value(s, &v)) {
-        return false;
-    }
-    if (v.kind == JSON_IS_STR) {
-        *pair = str_of(out, json_unescape(v.text, out));
+static bool read_pair(const struct json_value *v, char *out, struct str *pair, size_t *left) {
+    struct json_value half[2];
+    if (v->kind == JSON_IS_STR) {
+        *pair = str_of(out, json_unescape(v->text, out));
         char *space = pair->n > 2 ? memchr(out + 1, ' ', pair->n - 2) : NULL;
         if (!space) {
             return false;
@@ -268,7 +330,7 @@ static bool read_pair(struct json_scan *s, char *out, struct str *pair, size_t *
     }
     struct json_scan in;
     unsigned n = 0;
-    json_scan_begin(&in, v.text.p, v.text.n, NULL);
+    json_scan_begin(&in, v->text.p, v->text.n, NULL);
     json_scan_open(&in, '[');
     while (json_scan_next(&in, NULL) && n < 2 && json_scan_value(&in, &half[n])) {
         n += half[n].kind == JSON_IS_STR ? 1 : 3;
@@ -283,9 +345,9 @@ static bool read_pair(struct json_scan *s, char *out, struct str *pair, size_t *
 
 /* SentencePiece: a piece's score is its first merge's place, so that the order is the same. */
 static enum err_code keep_merge(struct reader *r, struct str pair, size_t left, size_t rank) {
-    struct hf_piece *whole = look_up(r, pair);
-    if (!whole || !look_up(r, str_of(pair.p, left)) ||
-        !look_up(r, str_of(pair.p + left, pair.n - left))) {
+    struct hf_piece *whole = find_whole(r, pair);
+    if (!whole || !is_there(r, str_of(pair.p, left)) ||
+        !is_there(r, str_of(pair.p + left, pair.n - left))) {
         return err_set(r->e, ERR_FORMAT, "merge %zu is of or makes a token that is not there",
                        rank);
     }
@@ -293,49 +355,55 @@ static enum err_code keep_merge(struct reader *r, struct str pair, size_t left, 
         whole->score = whole->score == 0 ? -(float)(rank + 1) : whole->score;
         return ERR_OK;
     }
-    char *text = arena_alloc(&r->v->mem, pair.n + 1, 1);
-    if (!text) {
-        return no_memory(r);
-    }
     if (memchr(pair.p, ' ', pair.n)) {
         return err_set(r->e, ERR_UNSUPPORTED, "merge %zu is of pieces with a space inside", rank);
+    }
+    struct hf_vocab *v = r->v;
+    if (v->n_merge == v->cap_merge) {
+        size_t cap = v->cap_merge ? 2 * v->cap_merge : 1024;
+        struct str *grown = mem_realloc(v->merge, cap, sizeof *grown);
+        if (!grown) {
+            return no_memory(r);
+        }
+        v->merge = grown;
+        v->cap_merge = cap;
+    }
+    char *text = arena_alloc(&v->mem, pair.n + 1, 1);
+    if (!text) {
+        return no_memory(r);
     }
     memcpy(text, pair.p, left);
     text[left] = ' ';
     memcpy(text + left + 1, pair.p + left, pair.n - left);
-    r->v->merge[rank] = str_of(text, pair.n + 1);
+    v->merge[v->n_merge++] = str_of(text, pair.n + 1);
     return ERR_OK;
 }
 
-/* Two passes: the list's length is known before anything is allocated for it. */
+/* Room at r->pair for a merge's text, which is shorter than what stands for it in the file. */
+static bool make_room(struct reader *r, size_t n) {
+    if (n >= r->pair_max) {
+        mem_free(r->pair);
+        r->pair_max = n < 512 ? 1024 : 2 * n;
+        r->pair = mem_alloc(r->pair_max, 1);
+    }
+    return r->pair != NULL;
+}
+
 static enum err_code read_merges(struct reader *r) {
     struct json_scan s;
     struct json_value x;
     struct str pair;
-    size_t n = 0, longest = 0, rank = 0, left = 0;
+    size_t rank = 0, left = 0;
     enum err_code rc = ERR_OK;
     json_scan_begin(&s, r->part.merges.text.p, r->part.merges.text.n, r->e);
     json_scan_open(&s, '[');
-    while (json_scan_next(&s, NULL) && json_scan_value(&s, &x)) {
-        n++;
-        longest = x.text.n > longest ? x.text.n : longest;
-    }
-    char *text = mem_alloc(longest + 1, 1);
-    r->v->merge = r->v->spm ? NULL : mem_zalloc(n, sizeof *r->v->merge);
-    if (!text || (!r->v->spm && !r->v->merge)) {
-        mem_free(text);
-        return no_memory(r);
-    }
-    r->v->n_merge = n;
-    json_scan_begin(&s, r->part.merges.text.p, r->part.merges.text.n, r->e);
-    json_scan_open(&s, '[');
-    while (!rc && json_scan_next(&s, NULL)) {
-        rc = read_pair(&s, text, &pair, &left)
+    while (!rc && json_scan_next(&s, NULL) && json_scan_value(&s, &x)) {
+        rc = !make_room(r, x.text.n) ? no_memory(r)
+             : read_pair(&x, r->pair, &pair, &left)
                  ? keep_merge(r, pair, left, rank)
                  : err_set(r->e, ERR_FORMAT, "merge %zu is not two pieces", rank);
         rank++;
     }
-    mem_free(text);
     return rc ? rc : json_scan_end(&s);
 }
 
@@ -482,8 +550,7 @@ static enum err_code read_file(struct reader *r, const char *text, size_t n) {
     const struct slot file[] = {{"added_tokens", &p->added},
                                 {"normalizer", &p->normalizer},
                                 {"pre_tokenizer", &p->pre},
-                                {"post_processor", &p->post},
-                                {"model", &p->model}};
+                                {"post_processor", &p->post}};
     const struct slot model[] = {{"vocab", &p->vocab},
                                  {"merges", &p->merges},
                                  {"type", &p->type},
@@ -494,9 +561,8 @@ static enum err_code read_file(struct reader *r, const char *text, size_t n) {
                                  {"dropout", &p->dropout}};
     struct json *norm = NULL, *pre = NULL, *post = NULL;
     enum err_code rc;
-    if ((rc = read_parts(text, n, file, sizeof file / sizeof *file, r->e)) ||
-        (p->model.text.p && (rc = read_parts(p->model.text.p, p->model.text.n, model,
-                                             sizeof model / sizeof *model, r->e))) ||
+    if ((rc = read_levels(text, n, file, sizeof file / sizeof *file, model,
+                          sizeof model / sizeof *model, r->e)) ||
         (rc = check_model(r)) || (rc = tree_of(&p->normalizer, "normalizer", &norm, r->e)) ||
         (rc = tree_of(&p->pre, "pre_tokenizer", &pre, r->e)) ||
         (rc = tree_of(&p->post, "post_processor", &post, r->e)) ||
@@ -520,5 +586,6 @@ enum err_code hf_tokenizer_json(struct hf_vocab *v, const char *text, size_t n, 
     struct reader r = {.v = v, .e = e};
     enum err_code rc = read_file(&r, text, n);
     mem_free(r.slot);
+    mem_free(r.pair);
     return rc;
 }

@@ -97,6 +97,46 @@ static void grammar_is_the_tree_readers(void **state) {
     }
 }
 
+/* Every byte at every place of strings of 0 to 20 others: they are read eight bytes at a time. */
+static void every_byte_in_a_string(void **state) {
+    (void)state;
+    for (size_t n = 1; n <= 20; n++) {
+        for (size_t at = 1; at <= n; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                char text[24];
+                struct json *root;
+                memset(text, 'x', sizeof text);
+                text[0] = text[n + 1] = '"';
+                text[at] = (char)byte;
+                enum err_code tree = json_parse(text, n + 2, &root, NULL);
+                enum err_code scan = scan_all(text, n + 2, NULL);
+                json_free(root);
+                if (tree != scan) {
+                    fail_msg("byte %02x at %zu of %zu: the tree reader gives %d, the walk %d", byte,
+                             at, n, tree, scan);
+                }
+            }
+        }
+    }
+}
+
+static void white_space_of_any_length(void **state) {
+    (void)state;
+    char text[80];
+    for (size_t n = 0; n < 40; n++) {
+        for (size_t at = 0; at <= n; at++) {
+            memset(text, ' ', sizeof text);
+            text[at] = at % 4 == 0 ? '\n' : at % 4 == 1 ? '\t' : at % 4 == 2 ? '\r' : ' ';
+            text[n] = '[';
+            text[2 * n + 1] = ']';
+            assert_int_equal(scan_all(text, 2 * n + 2, NULL), ERR_OK);
+            assert_int_equal(scan_all(text, 2 * n + 1, NULL), ERR_FORMAT);
+            text[at] = at == n ? '[' : '\f';
+            assert_int_equal(scan_all(text, 2 * n + 2, NULL), at == n ? ERR_OK : ERR_FORMAT);
+        }
+    }
+}
+
 static void depth_has_a_bound(void **state) {
     (void)state;
     for (int depth = 63; depth <= 66; depth++) {
@@ -179,10 +219,9 @@ static void numbers_and_escapes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(grammar_is_the_tree_readers),
-        cmocka_unit_test(depth_has_a_bound),
-        cmocka_unit_test(walks_members_and_elements),
-        cmocka_unit_test(numbers_and_escapes),
+        cmocka_unit_test(grammar_is_the_tree_readers), cmocka_unit_test(every_byte_in_a_string),
+        cmocka_unit_test(white_space_of_any_length),   cmocka_unit_test(depth_has_a_bound),
+        cmocka_unit_test(walks_members_and_elements),  cmocka_unit_test(numbers_and_escapes),
     };
     return cmocka_run_group_tests_name("json_scan", tests, NULL, NULL);
 }
