@@ -138,10 +138,11 @@ void engine_plan_options(struct cli *c, struct model_opts *o) {
     };
 }
 
-/* A benchmark times steps: guesses that come true would look like speed, unless they are asked for.
- */
+/* Who times steps: guesses that come true would look like speed, unless they are asked for. */
 static bool speculates(const struct cli *c) {
-    if (!knobs_given(c->k, "speculate") && strcmp(c->verb->args.name, "benchmark") == 0) {
+    const char *verb = c->verb->args.name;
+    bool times = strcmp(verb, "benchmark") == 0 || strcmp(verb, "compare") == 0;
+    if (times && !knobs_given(c->k, "speculate")) {
         return false;
     }
     return strcmp(knobs_str(c->k, "speculate"), "off") != 0;

@@ -139,6 +139,49 @@ class Against(Case):
         self.fails(1, *base, FOLDER)
 
 
+class Compare(Case):
+    def test_numbers(self):
+        """Each figure is what the verb of its own says; the text is the program's where none is
+        named."""
+        text = write("q-kl.txt", "the inner ring of the pump " * 60)
+        coarse = path("q-coarse.gguf")
+        self.ok("quantize", wide(), coarse, "--type", "q2_k")
+        r = self.ok("compare", wide(), coarse, "--file", text, "--context", "256", "--json").json()
+        self.assertEqual([m["model"] for m in r["models"]], [wide(), coarse])
+        for m in r["models"]:
+            self.assertEqual(m["bytes"], os.path.getsize(m["model"]))
+            shape = self.ok("inspect", m["model"], "--json").json()
+            self.assertAlmostEqual(m["bits_per_weight"], 8 * m["bytes"] / shape["parameters"], 6)
+            self.assertGreater(m["decode_tokens_per_second"], 0)
+            self.assertGreater(m["prefill_tokens_per_second"], 0)
+        base = ["--file", text, "--context", "256", "--json"]
+        a = self.ok("perplexity", "--model", wide(), *base, "--save-logits", path("q-a.logits"))
+        b = self.ok("perplexity", "--model", coarse, *base, "--against", path("q-a.logits")).json()
+        for m, p in zip(r["models"], (a.json(), b)):
+            self.assertEqual(m["perplexity"], p["perplexity"])
+        for key in ("kl_mean", "kl_p99", "top1_agreement", "kl_standard_error", "tokens"):
+            self.assertEqual(r[key], b[key], key)
+        self.assertEqual(r["file"], text)
+        r = self.ok("compare", wide(), wide(), "--json").json()
+        self.assertLess(abs(r["kl_mean"]), 1e-7)
+        self.assertEqual(r["top1_agreement"], 1)
+        self.assertIsNone(r["file"])
+        self.assertGreater(r["tokens"], 1000)
+        page = self.ok("compare", wide(), coarse, "--file", text).text
+        for word in ("bits a weight", "perplexity", "decode, tokens/s", "divergence of B"):
+            self.assertIn(word, page)
+
+    def test_refused(self):
+        text = write("q-kl.txt", "the inner ring of the pump " * 60)
+        self.fails(2, "compare", wide())
+        self.fails(2, "compare", wide(), wide(), "--model", wide())
+        self.fails(2, "compare", wide(), wide(), "--file", write("q-s.txt", "x"))
+        self.fails(4, "compare", wide(), path("none.gguf"), "--file", text)
+        self.fails(1, "compare", wide(), write("q-no.gguf", b"GGUFxxxx"), "--file", text)
+        golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model", "golden")
+        self.fails(2, "compare", wide(), os.path.join(golden, "tiny-qwen2"), "--file", text)
+
+
 def sums(file):
     """{layer: (means, rows)} of an importance matrix in its GGUF form."""
     found = {}
