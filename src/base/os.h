@@ -75,7 +75,9 @@ enum err_code os_cut_file(const char *path, uint64_t size, struct err *e);
 /* ERR_NOTFOUND, ERR_IO. Links are followed. */
 struct os_file_info {
     uint64_t size;
-    int64_t mtime; /* seconds since 1970 */
+    int64_t mtime;          /* seconds since 1970 */
+    int mtime_ns;           /* and the part of a second */
+    uint64_t device, inode; /* together they name the file while it is there */
     bool is_folder;
     bool readable, writable; /* by this process, as access(2) says */
     bool shared;             /* users other than the owner may read or write it */

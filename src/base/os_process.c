@@ -96,6 +96,9 @@ enum err_code os_file_info(const char *path, struct os_file_info *info, struct e
     }
     *info = (struct os_file_info){.size = (uint64_t)st.st_size,
                                   .mtime = st.st_mtime,
+                                  .mtime_ns = (int)st.st_mtim.tv_nsec,
+                                  .device = st.st_dev,
+                                  .inode = st.st_ino,
                                   .is_folder = S_ISDIR(st.st_mode),
                                   .readable = access(path, R_OK) == 0,
                                   .writable = access(path, W_OK) == 0,

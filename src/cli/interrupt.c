@@ -115,6 +115,13 @@ void interrupt_waits(struct interrupt *i) {
     interrupt_cancels_all(i, NULL, 0);
 }
 
+void interrupt_ends(struct interrupt *i) {
+    os_mutex_lock(i->lock);
+    i->n_session = 0;
+    i->ends = true;
+    os_mutex_unlock(i->lock);
+}
+
 bool interrupt_seen(const struct interrupt *i) {
     return os_stopped(i->count);
 }

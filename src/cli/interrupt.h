@@ -27,6 +27,8 @@ void interrupt_cancels(struct interrupt *i, ign_session *s);
 /* Several that are stepped together; the list must last until the next call. */
 void interrupt_cancels_all(struct interrupt *i, ign_session *const *s, size_t n);
 void interrupt_waits(struct interrupt *i);
+/* Ends the program again, as at the start. */
+void interrupt_ends(struct interrupt *i);
 
 /* Whether a signal came since the last interrupt_forget. */
 bool interrupt_seen(const struct interrupt *i);

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "cli/look.h"
+#include "cli/quantized.h"
 #include "config/folders.h"
 #include "model/config.h"
 #include "model/source.h"
@@ -37,6 +38,19 @@ enum err_code model_path_find(struct cli *c, const char *name, char **path, stru
     enum err_code rc = store_resolve(store_folder(c, &b), name, path, e);
     buf_fini(&b);
     return rc;
+}
+
+int model_path_ready(struct cli *c, const char *name, char **path) {
+    struct err e = {0};
+    if (model_path_find(c, name, path, &e)) {
+        return cli_fail(c, &e);
+    }
+    int code = quantized_path(c, path);
+    if (code != EXIT_DONE) {
+        mem_free(*path);
+        *path = NULL;
+    }
+    return code;
 }
 
 /* ---- a tokenizer --------------------------------------------------------------------------------
@@ -236,14 +250,10 @@ int engine_file_open(struct cli *c, const char *path, int context, int batch, ig
 }
 
 int engine_model_open(struct cli *c, int context, ign_model **m) {
-    struct err e = {0};
     char *path = NULL;
-    int code = EXIT_DONE;
+    int code = model_path_ready(c, knobs_str(c->k, "model"), &path);
     *m = NULL;
-    if (model_path_find(c, knobs_str(c->k, "model"), &path, &e)) {
-        return cli_fail(c, &e);
-    }
-    if (knobs_given(c->k, "context")) {
+    if (code == EXIT_DONE && knobs_given(c->k, "context")) {
         code = check_context(c, path);
     }
     if (code == EXIT_DONE) {

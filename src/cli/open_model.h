@@ -17,6 +17,10 @@
  * with NULL the demo model. */
 enum err_code model_path_find(struct cli *c, const char *name, char **path, struct err *e);
 
+/* The same for a file that is to be loaded: with no more bits than --quantization says, made where
+ * need be. Returns an exit code, the error printed. */
+int model_path_ready(struct cli *c, const char *name, char **path);
+
 /* The folder of running programs and of the last benchmark: --state, else the user's; its text is
  * given or in `b`. NULL where there is no home. */
 const char *state_folder(struct cli *c, struct buf *b);

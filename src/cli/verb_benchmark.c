@@ -143,9 +143,9 @@ static int look_at_model(struct benchmark *b) {
     struct gguf *g = NULL;
     struct config cfg = {0};
     char *path = NULL;
-    int code = EXIT_DONE;
-    if (model_path_find(b->c, knobs_str(b->c->k, "model"), &path, &e)) {
-        return cli_fail(b->c, &e);
+    int code = model_path_ready(b->c, knobs_str(b->c->k, "model"), &path);
+    if (code != EXIT_DONE) {
+        return code;
     }
     if (source_open(&g, path, false, &e)) {
         code = cli_fail_data(b->c, &e);

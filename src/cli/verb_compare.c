@@ -90,10 +90,13 @@ static enum err_code not_one_model(struct err *e) {
 static int look(struct comparison *p) {
     struct err e = {0};
     struct knobs *k = p->c->k;
-    if (knobs_origin(k, "model") == KNOB_FLAG) {
-        err_set(&e, ERR_USAGE, "--model does not go with compare");
-        err_hint(&e, "name both models: ign compare A B");
-        return cli_fail(p->c, &e);
+    for (size_t i = 0; i < 2; i++) {
+        static const char *const other_ways[2] = {"model", "quantization"};
+        if (knobs_origin(k, other_ways[i]) == KNOB_FLAG) {
+            err_set(&e, ERR_USAGE, "--%s does not go with compare", other_ways[i]);
+            err_hint(&e, "name two files as they are: ign compare A B");
+            return cli_fail(p->c, &e);
+        }
     }
     for (size_t i = 0; i < 2; i++) {
         if (look_at(p->c, &p->side[i], knobs_operand(k, i), &e)) {

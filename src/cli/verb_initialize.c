@@ -14,6 +14,7 @@
 #include "cli/open_model.h"
 #include "cli/plan_show.h"
 #include "cli/progress.h"
+#include "cli/quantized.h"
 #include "cli/self_test.h"
 #include "cli/verbs.h"
 #include "config/folders.h"
@@ -33,12 +34,6 @@ static const struct knob own[] = {
      .type = KNOB_STR,
      .unit = "MODEL",
      .help = "the same as --model; for a plan, the name of a known model will do"},
-    {.name = "quantization",
-     .type = KNOB_CHOICE,
-     .unit = "TYPE",
-     .def = "auto",
-     .choices = "auto|fp32|fp16|int8|int4",
-     .help = "bits of the weights; a file has those that it has"},
     {.name = "max-context",
      .type = KNOB_INT,
      .flags = KNOB_MAY_PASS,
@@ -57,8 +52,9 @@ static const struct knob own[] = {
      .help = "only plan: say what would fit, and load nothing"},
 };
 
-enum stage { LOOK, PLAN, READ, LOAD, TEST, N_STAGE };
-static const char *const stage_names[N_STAGE] = {"look", "plan", "read", "load", "test"};
+enum stage { LOOK, PLAN, QUANTIZE, READ, LOAD, TEST, N_STAGE };
+static const char *const stage_names[N_STAGE] = {"look", "plan", "quantize",
+                                                 "read", "load", "test"};
 
 struct job {
     struct cli *c;
@@ -115,9 +111,17 @@ static enum err_code context_of(struct job *j, int *context, struct err *e) {
 /* ---- a file, or a name --------------------------------------------------------------------------
  */
 
+/* The class of --quantization; -1: none was asked for. */
+static int quant_asked(const struct job *j) {
+    const char *asked = knobs_str(j->c->k, "quantization");
+    const struct mix_kind *kind = mix_find(asked);
+    int q = plan_quant_find(asked);
+    return q < 0 && kind ? (int)need_quant(kind->type) : q;
+}
+
 static enum err_code not_here(struct job *j, const char *name, struct err *e) {
     enum plan_quant q = PLAN_INT4;
-    int asked = plan_quant_find(knobs_str(j->c->k, "quantization"));
+    int asked = quant_asked(j);
     q = asked >= 0 ? (enum plan_quant)asked : q;
     *e = (struct err){0};
     err_set(e, ERR_NOTFOUND, "%s is known, but no file of it is in the store", j->need.name);
@@ -127,6 +131,20 @@ static enum err_code not_here(struct job *j, const char *name, struct err *e) {
              "--dry-run plans without one",
              plan_quant_name(q), (double)j->need.weights_bytes[q] / 1e9, name);
     return ERR_NOTFOUND;
+}
+
+/* What --quantization will make of the file, in place of what it is. */
+static enum err_code plan_quantized(struct job *j, struct err *e) {
+    const struct mix_kind *kind;
+    uint64_t bytes;
+    enum err_code rc = quantized_wanted(j->c, j->g, &kind, &bytes, e);
+    if (!rc && kind) {
+        enum plan_quant q = need_quant(kind->type);
+        j->need.weights_bytes[q] = bytes;
+        j->need.file_quant = q;
+        snprintf(j->need.file_type, sizeof j->need.file_type, "%s", dtype_info(kind->type)->name);
+    }
+    return rc;
 }
 
 /* Fills j->need from the file that a name leads to, or from the table of known models. */
@@ -201,7 +219,7 @@ static enum err_code make_plan(struct job *j, struct err *e) {
     struct plan_opts o = {
         .threads = (int)knobs_int(k, "threads"),
         .batch = knobs_given(k, "batch") ? (int)knobs_int(k, "batch") : 0,
-        .quant = plan_quant_find(knobs_str(k, "quantization")),
+        .quant = quant_asked(j),
         .device = mo.device,
         .kv_bytes = mo.kv_type == DT_F32   ? 4
                     : mo.kv_type == DT_F16 ? 2
@@ -335,11 +353,36 @@ static int refuse(struct job *j) {
     return cli_fail(j->c, &e);
 }
 
+/* From here on the file is the one that --quantization asks for. */
+static int use_quantized(struct job *j) {
+    struct err e = {0};
+    const struct mix_kind *kind;
+    uint64_t bytes;
+    if (quantized_wanted(j->c, j->g, &kind, &bytes, &e)) {
+        return cli_fail(j->c, &e);
+    }
+    if (!kind) {
+        return EXIT_DONE;
+    }
+    gguf_close(j->g);
+    j->g = NULL;
+    int code = quantized_path(j->c, &j->path);
+    if (code == EXIT_DONE && source_open(&j->g, j->path, false, &e)) {
+        code = cli_fail_data(j->c, &e);
+    }
+    stage_end(j, QUANTIZE);
+    return code;
+}
+
 static int load_and_test(struct job *j) {
     struct cli *c = j->c;
     struct err e = {0};
     ign_error why = {0};
+    int code = use_quantized(j);
     double before = j->since;
+    if (code != EXIT_DONE) {
+        return code;
+    }
     if (!read_file(j)) {
         err_set(&e, ERR_CANCELLED, "interrupted while the file was read");
         return cli_fail(c, &e);
@@ -351,7 +394,7 @@ static int load_and_test(struct job *j) {
     gguf_close(j->g); /* the model maps it for itself */
     j->g = NULL;
     stage_end(j, TEST);
-    int code = engine_file_open(c, j->path, j->plan.row.context, j->plan.batch, &j->model);
+    code = engine_file_open(c, j->path, j->plan.row.context, j->plan.batch, &j->model);
     if (code != EXIT_DONE) {
         return code;
     }
@@ -381,7 +424,7 @@ static int work(struct job *j) {
     if (find_model(j, &e)) {
         return j->g ? cli_fail_data(c, &e) : cli_fail(c, &e);
     }
-    if (make_plan(j, &e)) {
+    if ((j->g && plan_quantized(j, &e)) || make_plan(j, &e)) {
         return cli_fail(c, &e);
     }
     stage_end(j, PLAN);

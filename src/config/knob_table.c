@@ -72,6 +72,11 @@ static const struct knob table[] = {
      .help = "the public key by which a bundle must be signed to be taken in"},
     {.name = "no-mmap", .type = KNOB_BOOL, .group = KNOB_MODEL,
      .help = "read the model file into memory instead of mapping it"},
+    {.name = "quantization", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "TYPE", .def = "auto",
+     .choices = "auto|fp32|fp16|int8|int4|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|q2_k|q3_k_m|q4_k_s|q4_k_m|"
+                "q5_k_m|q6_k",
+     .help = "bits of the weights; a file that has more is quantized while loading, once: the result "
+             "stays in the store"},
 
     {.name = "context", .type = KNOB_INT, .group = KNOB_RUN | KNOB_PLAN, .flags = KNOB_MAY_PASS, .unit = "N",
      .def = "4096", .min = 512, .max = 32768,

@@ -54,6 +54,11 @@ static char *part_path(const char *path, unsigned no) {
     return p;
 }
 
+char *gguf_part_path(const struct gguf *g, size_t i) {
+    return g->n_part > 1 ? part_path(g->path, (unsigned)i + 1)
+                         : mem_strdup(g->path, strlen(g->path));
+}
+
 static enum err_code gguf_create(struct gguf **out, const char *name, struct err *e) {
     struct gguf *g = mem_zalloc(1, sizeof *g);
     if (g && !(g->path = mem_strdup(name, strlen(name)))) {

@@ -79,6 +79,8 @@ struct gguf {
 /* Opens a file or, given the first file of a split set ("...-00001-of-0000N.gguf"), all of it.
  * ERR_NOTFOUND, ERR_IO, ERR_FORMAT (file, offset, field), ERR_UNSUPPORTED, ERR_NOMEM. */
 enum err_code gguf_open(struct gguf **g, const char *path, bool copy, struct err *e);
+/* The path of file i of those that it lies in (mem_free), NULL: out of memory. Not of a folder. */
+char *gguf_part_path(const struct gguf *g, size_t i);
 /* The parser alone, on one part's bytes, which must outlive *g; `name` is for messages. */
 enum err_code gguf_parse(struct gguf **g, const char *name, const void *p, size_t n, struct err *e);
 void gguf_close(struct gguf *g); /* NULL is fine */

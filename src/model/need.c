@@ -128,8 +128,7 @@ static struct plan_scratch line_of(const struct asker *a) {
 /* ---- a file -------------------------------------------------------------------------------------
  */
 
-/* Bits decide what a user calls it: Q4_K_M and Q5_0 are int4, Q6_K and Q8_0 int8. */
-static enum plan_quant quant_of(uint32_t type) {
+enum plan_quant need_quant(enum dtype type) {
     const struct dtype_info *t = dtype_info(type);
     double bits = 8.0 * t->bytes / t->block;
     return bits <= 6 ? PLAN_INT4 : bits <= 9 ? PLAN_INT8 : bits <= 16 ? PLAN_FP16 : PLAN_FP32;
@@ -139,8 +138,7 @@ static bool is_layer(const struct gguf_tensor *t) {
     return t->name.n > 4 && memcmp(t->name.p, "blk.", 4) == 0 && t->n_dim > 1;
 }
 
-/* The type that most weights of the layers have speaks for the file. */
-static void name_type(struct plan_model *p, const struct gguf *g) {
+enum dtype need_type(const struct gguf *g) {
     uint64_t sum[DT_MAX] = {0};
     uint32_t most = DT_F32;
     for (size_t i = 0; i < g->n_tensor; i++) {
@@ -150,8 +148,7 @@ static void name_type(struct plan_model *p, const struct gguf *g) {
             most = sum[t->type] > sum[most] ? t->type : most;
         }
     }
-    p->file_quant = quant_of(most);
-    snprintf(p->file_type, sizeof p->file_type, "%s", dtype_info(most)->name);
+    return (enum dtype)most;
 }
 
 static uint64_t strings_of(const struct gguf *g, const char *key, uint32_t *n) {
@@ -263,7 +260,9 @@ enum err_code need_of_file(struct plan_model *p, const struct gguf *g, const str
     }
     copy_shape(p, g, c);
     plan_sizes(p);
-    name_type(p, g);
+    enum dtype type = need_type(g);
+    p->file_quant = need_quant(type);
+    snprintf(p->file_type, sizeof p->file_type, "%s", dtype_info(type)->name);
     p->weights_bytes[p->file_quant] = 0;
     for (size_t i = 0; i < g->n_tensor; i++) {
         const struct gguf_tensor *u = &g->tensor[i];

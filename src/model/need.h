@@ -22,6 +22,11 @@ struct need_buffer {
 void need_buffers(struct need_buffer list[NEED_BUFFER], struct buffers *b, const struct config *c,
                   const struct model_opts *settled);
 
+/* The type of most weights of the layers, which speaks for the file; and what a user calls its
+ * bits: Q4_K and Q5_0 are int4, Q6_K and Q8_0 int8. */
+enum dtype need_type(const struct gguf *g);
+enum plan_quant need_quant(enum dtype type);
+
 /* All of a plan's numbers for an open file and its configuration: shape, weights, text, and the
  * scratch of the device that `o` names (device, cpu_level, page_tok, max_out; the rest is the
  * plan's to choose). ERR_USAGE: no such device. ERR_NOMEM. */

@@ -94,14 +94,14 @@ static uint64_t rows_of(const struct gguf_tensor *t) {
     return t->dim[1] * t->dim[2] * t->dim[3];
 }
 
-static enum err_code plan_tensors(struct quantize_job *job, struct err *e) {
+enum err_code quantize_plan(struct quantize_job *job, struct err *e) {
     const struct gguf *g = job->in;
     struct mix_model model = describe(job);
     job->tensor = mem_zalloc(g->n_tensor, sizeof *job->tensor);
     if (!job->tensor) {
         return err_set(e, ERR_NOMEM, "no memory for a list of %zu tensors", g->n_tensor);
     }
-    job->bytes_in = job->n_param = 0;
+    job->bytes_in = job->bytes_out = job->n_param = 0;
     for (size_t i = 0; i < g->n_tensor; i++) {
         const struct gguf_tensor *t = &g->tensor[i];
         struct quantize_tensor *q = &job->tensor[i];
@@ -113,6 +113,7 @@ static enum err_code plan_tensors(struct quantize_job *job, struct err *e) {
         q->n = t->dim[0] * rows_of(t);
         q->bytes = row * rows_of(t);
         job->bytes_in += t->bytes;
+        job->bytes_out += q->bytes;
         job->n_param += q->n;
     }
     return ERR_OK;
@@ -397,7 +398,7 @@ enum err_code quantize_run(struct quantize_job *job, struct err *e) {
     }
     k->job = job;
     k->w = &w;
-    if ((rc = plan_tensors(job, e)) || (rc = alloc_walk(k, e))) {
+    if ((!job->tensor && (rc = quantize_plan(job, e))) || (rc = alloc_walk(k, e))) {
         goto done;
     }
     k->total = job->n_param;

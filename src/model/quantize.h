@@ -40,6 +40,9 @@ struct quantize_job {
     uint64_t n_param;
 };
 
+/* Fills in job->tensor and the sizes (bytes_out: of the tensors' data alone) without reading a
+ * weight; quantize_run does it where it was not done. ERR_NOMEM. */
+enum err_code quantize_plan(struct quantize_job *job, struct err *e);
 /* ERR_NOFIT: no room on the disk, found before anything is written. ERR_FORMAT: a value that is not
  * finite or that the type cannot hold (names the tensor). ERR_IO, ERR_NOMEM, ERR_CANCELLED. After
  * any of them nothing new lies at `out` or beside it. job->tensor is to be freed in every case. */

@@ -175,7 +175,7 @@ class Initialize(Case):
     # ---- wrong use
 
     def test_wrong_use(self):
-        self.fails(2, ("the file is fp16", "not int4"), "--model", MISTRAL, "--quantization", "int4")
+        self.fails(2, ("the file is fp16", "not fp32"), "--model", MISTRAL, "--quantization", "fp32")
         self.fails(2, "exclude each other", "--model", MISTRAL, "--model-name", MISTRAL)
         self.fails(2, "exclude each other", "--model", MISTRAL, "--context", "512",
                    "--max-context", "512")

@@ -5,6 +5,7 @@ import math
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -180,6 +181,148 @@ class Compare(Case):
         self.fails(1, "compare", wide(), write("q-no.gguf", b"GGUFxxxx"), "--file", text)
         golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model", "golden")
         self.fails(2, "compare", wide(), os.path.join(golden, "tiny-qwen2"), "--file", text)
+
+
+class AtLoad(Case):
+    """--quantization: made once, kept in the store, found again by what the source's bytes are."""
+
+    def store(self, name):
+        folder = path("load-" + name)
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+    def made(self, store):
+        return sorted(x for x in os.listdir(store) if x.endswith(".gguf"))
+
+    def load(self, store, model, what, **more):
+        return ign("logits", "--store", store, "--model", model, "--quantization", what, "--ids",
+                   "5 6 7", "--all", "--json", **more)
+
+    def test_once(self):
+        store = self.store("once")
+        source = write("load.gguf", read(os.path.basename(wide())))
+        first = self.load(store, source, "int4")
+        self.assertEqual(first.code, 0, first)
+        self.assertIn(b"quantizing to int4, once", first.err)
+        [name] = self.made(store)
+        self.assertRegex(name, r"^load\.int4-[0-9a-f]{16}\.gguf$")
+        before = os.stat(os.path.join(store, name))
+        again = self.load(store, source, "int4")
+        self.assertEqual((again.code, again.out), (0, first.out))
+        self.assertNotIn(b"quantizing", again.err)
+        self.assertEqual(os.stat(os.path.join(store, name)).st_mtime_ns, before.st_mtime_ns)
+        # It is what `quantize` makes, and what its own name loads.
+        self.ok("quantize", source, path("load-4.gguf"), "--type", "q4_k_m")
+        self.assertEqual(read("load-4.gguf"), read(os.path.join(store, name)))
+        self.assertEqual(self.load(store, name, "int4").out, first.out)
+        # Another type is another file; the environment says it, too.
+        r = ign("logits", "--store", store, "--model", source, "--ids", "5",
+                environ=env(IGN_QUANTIZATION="q8_0"))
+        self.assertEqual(r.code, 0, r)
+        self.assertEqual(len(self.made(store)), 2)
+        listed = self.ok("models", "list", "--store", store, "--json").json()["models"]
+        self.assertEqual([m["name"] for m in listed], self.made(store))
+        self.assertTrue(self.ok("models", "verify", "--store", store, "--json").json()["ok"])
+        self.ok("models", "remove", name, "--store", store)
+        self.assertEqual(len(self.made(store)), 1)
+
+    def test_source_changes(self):
+        """Other bytes under the same name never find the old file; the same bytes elsewhere do."""
+        store = self.store("changes")
+        source = write("load.gguf", read(os.path.basename(wide())))
+        self.assertEqual(self.load(store, source, "q4_0").code, 0)
+        [name] = self.made(store)
+        data = bytearray(read("load.gguf"))
+        data[-1] ^= 1
+        write("load.gguf", bytes(data))
+        self.assertEqual(self.load(store, source, "q4_0").code, 0)
+        self.assertEqual(len(self.made(store)), 2)
+        write("load.gguf", read(os.path.basename(wide())))
+        r = self.load(store, source, "q4_0")
+        self.assertNotIn(b"quantizing", r.err)
+        self.assertEqual(len(self.made(store)), 2)
+        # A store whose notes are nonsense costs a hash, no more.
+        write(os.path.join(store, ".sums"), b"\xff" * 500 + b"\n\n x y\n")
+        r = self.load(store, source, "q4_0")
+        self.assertEqual(r.code, 0, r)
+        self.assertNotIn(b"quantizing", r.err)
+        # An imported model's recorded hash is taken for what it is.
+        self.ok("models", "import", source, "--store", store, "--name", "twin")
+        os.unlink(os.path.join(store, name))
+        self.assertEqual(self.load(store, "twin", "q4_0").code, 0)
+        self.assertEqual(read(os.path.join(store, [x for x in self.made(store)
+                                                   if x.startswith("twin.q4_0")][0]))[:4], b"GGUF")
+
+    def test_folder(self):
+        golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model", "golden")
+        store = self.store("folder")
+        for _ in range(2):
+            r = self.load(store, os.path.join(golden, "tiny-mistral"), "int8")
+            self.assertEqual(r.code, 0, r)
+        self.assertNotIn(b"quantizing", r.err)
+        [name] = self.made(store)
+        self.assertTrue(name.startswith("tiny-mistral.int8-"))
+
+    def test_as_it_is(self):
+        """A file that has no more bits is loaded as it is; one that has fewer is refused."""
+        store = self.store("as-is")
+        self.ok("quantize", wide(), path("load-8.gguf"), "--type", "q8_0")
+        for what in ("auto", "int8", "q8_0"):
+            self.assertEqual(self.load(store, path("load-8.gguf"), what).code, 0)
+        self.assertFalse(os.path.exists(store))
+        for what in ("fp16", "fp32", "bf16"):
+            r = self.load(store, path("load-8.gguf"), what)
+            self.assertEqual(r.code, 2, r)
+            self.assertIn(b"the file is int8 (Q8_0), not " + what.encode(), r.err)
+        self.assertEqual(self.load(store, wide(), "int5").code, 2)
+
+    def test_plan(self):
+        """initialize plans with what will be, makes nothing in a dry run, and times the making."""
+        store = self.store("plan")
+        base = ["initialize", "--store", store, "--model", wide(), "--quantization", "int8", "--json"]
+        dry = self.ok(*base, "--dry-run").json()
+        self.assertEqual(dry["plan"]["quantization"], "int8")
+        self.assertFalse(os.path.exists(store))
+        r = self.ok(*base).json()
+        self.assertGreater(r["stages"]["quantize_seconds"], 0)
+        [name] = self.made(store)
+        tensors = self.ok("inspect", os.path.join(store, name), "--json", "--tensors").json()
+        self.assertEqual(dry["plan"]["weights_bytes"], sum(t["bytes"] for t in tensors["tensors"]))
+        self.assertEqual(r["plan"]["weights_bytes"], dry["plan"]["weights_bytes"])
+
+    def test_no_store(self):
+        """A store that cannot be written, or is full, is an error; nothing half-made stays."""
+        r = self.load(write("load-file", "no folder"), wide(), "int4")
+        self.assertEqual(r.code, 1, r)
+        store = self.store("full")
+
+        def shrink():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+        r = self.load(store, wide(), "int4", preexec_fn=shrink)
+        self.assertEqual(r.code, 1, r)
+        self.assertEqual([x for x in os.listdir(store) if x not in (".lock", ".sums")], [])
+
+    def test_ended(self):
+        """A signal sweeps up; what a kill leaves is swept up by the next start."""
+        store = self.store("ended")
+        model = tiny(d=256, seed=5)
+        words = [IGN, "logits", "--store", store, "--model", model, "--quantization", "q2_k", "--ids",
+                 "5", "--threads", "1"]
+        before = time.monotonic()
+        self.assertEqual(subprocess.run(words, env=env(), capture_output=True).returncode, 0)
+        took = time.monotonic() - before
+        chance = random.Random(2)
+        for how in [signal.SIGINT] * 4 + [signal.SIGKILL] * 4:
+            shutil.rmtree(store)
+            p = subprocess.Popen(words, env=env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(took * chance.uniform(0, 1))
+            p.send_signal(how)
+            p.communicate(timeout=60 * SLOW)
+            if how == signal.SIGINT and os.path.exists(store):
+                self.assertEqual([x for x in os.listdir(store) if x.startswith(".new")], [])
+            self.assertEqual(subprocess.run(words, env=env(), capture_output=True).returncode, 0)
+            self.assertEqual(len(self.made(store)), 1)
+            self.assertEqual([x for x in os.listdir(store) if x.startswith(".new")], [])
 
 
 def sums(file):
