@@ -553,14 +553,6 @@ INLINE __m512 dword_ps(const uint8_t *tile, int i, int t) {
 /* Lanes of all eight blocks: [8][token][row]. A block's own: [token][row]. */
 #define BLOCK_LANES (TOKS_512 * ROWS_512)
 
-/* Zeros by an instruction of their own: the compiler copies a register of zeros, and a copy takes a
- * pipe that multiplies. */
-INLINE __m512i fresh_zeros(void) {
-    __m512i v;
-    __asm__("vpxord %0, %0, %0" : "=v"(v));
-    return v;
-}
-
 /* The bytes of a block in the panel's order. All sixteen registers stay loaded while the tokens
  * pass, so that the few products which end one token's sums run beside the many of the next. */
 struct weights {
@@ -584,8 +576,8 @@ INLINE void block_dots(int type, const struct weights *w, const uint8_t *x, int 
 #pragma GCC unroll 2
     for (int k = 0; k < 2; k++) {
         for (int i = 0; i < 4; i++) {
-            dot[k][i] =
-                fmt_center(type) != 0 ? half_dword(type, x, 4, i / 2, t + k) : fresh_zeros();
+            dot[k][i] = fmt_center(type) != 0 ? half_dword(type, x, 4, i / 2, t + k)
+                                              : _mm512_setzero_si512();
         }
     }
 #pragma GCC unroll 4
