@@ -210,7 +210,7 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
         const uint8_t *g = w;
         __m256 acc = _mm256_setzero_ps();
         for (int64_t i = 0; i < n_group; i++, g += step) {
-            fetch_ahead(g, 0, 0, 1, step);
+            fetch_row(g, step);
             acc = group_add(type, (const uint8_t *const[2]){g, g + quad}, x + i, acc);
         }
         if (fmt_small(type) && left > 0) {
@@ -724,10 +724,7 @@ INLINE void gemv_rows(int type, int rows, int n_tok, const uint8_t *w, size_t ro
         }
     }
     for (; i + line <= n_col; i += line) {
-        for (int r = 0; r < rows; r++) {
-            fetch_ahead(w + (size_t)r * row_bytes, (size_t)i * (size_t)float_bytes(type), row_bytes,
-                        rows, 64);
-        }
+        fetch_rows(w, row_bytes, rows, (size_t)i * (size_t)float_bytes(type), 64);
 #pragma GCC unroll 4
         for (int k = 0; k < line; k += 8) {
             gemv_step(type, rows, n_tok, w, row_bytes, x, i + k, acc);

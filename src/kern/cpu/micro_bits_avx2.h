@@ -22,25 +22,35 @@ INLINE float sum8(__m256 v) {
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* ---- weights on their way ------------------------------------------------------------------ */
+/* ---- weights on their way ------------------------------------------------------------------
+ *
+ * The processor's own prefetcher stops at each page. What misses the second cache keeps one of the
+ * few places of the first for the whole way from memory, so weights are fetched into the second.
+ * Past the end of the weights all this is a hint without effect.
+ */
 
-/* Bytes from what is read to what is fetched, into the second cache and from there into the first.
- * One distance does not do: what misses the second cache keeps one of the few places of the first
- * for the whole way from memory. The processor's own prefetcher stops at each page. */
-#define AHEAD_FAR  4096
-#define AHEAD_NEAR 1024
+#define AHEAD_FAR  4096 /* bytes from what is read to what leaves memory */
+#define AHEAD_NEAR 1024 /* to what leaves the second cache */
 
-/* `rows` rows of row_bytes pass side by side, this one at byte `at`: fetches what it will have in
- * these places and, behind its end, what the row that takes its place will have. Past the end of
- * the weights that is a hint without effect. */
-INLINE void fetch_ahead(const uint8_t *row, size_t at, size_t row_bytes, int rows, int bytes) {
-    const size_t skip = (size_t)(rows - 1) * row_bytes;
-    size_t far = at + AHEAD_FAR, near = at + AHEAD_NEAR;
-    far += far >= row_bytes ? skip : 0;
-    near += near >= row_bytes ? skip : 0;
+/* One row after the other, `bytes` of it read now. */
+INLINE void fetch_row(const uint8_t *at, int bytes) {
     for (int i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)row + far + i, _MM_HINT_T1);
-        _mm_prefetch((const char *)row + near + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)at + AHEAD_FAR + i, _MM_HINT_T1);
+        _mm_prefetch((const char *)at + AHEAD_NEAR + i, _MM_HINT_T0);
+    }
+}
+
+/* `rows` rows side by side, of which the bytes at..at + bytes are read now: what they will have in
+ * these places and, behind their ends, what the rows that take theirs will have. */
+INLINE void fetch_rows(const uint8_t *w, size_t row_bytes, int rows, size_t at, int bytes) {
+    const uint8_t *next = w + at + AHEAD_FAR;
+    if (at + AHEAD_FAR >= row_bytes) {
+        next += (size_t)(rows - 1) * row_bytes;
+    }
+    for (int r = 0; r < rows; r++, next += row_bytes) {
+        for (int i = 0; i < bytes; i += 64) {
+            _mm_prefetch((const char *)next + i, _MM_HINT_T1);
+        }
     }
 }
 

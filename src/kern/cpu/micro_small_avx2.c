@@ -15,10 +15,20 @@
 /* Keeps a sum where it is written: compilers turn chains of additions into trees. */
 #define KEEP(v) __asm__("" : "+x"(v))
 
-/* 256 weights, [piece][half], a dword for each block. */
-struct group {
+#define SMALL_ROWS 2
+
+/* 256 weights of a row, [piece][half], a dword for each block. */
+struct row {
     __m256i v[4][2];
     struct scales s;
+};
+
+struct group {
+    struct row r[SMALL_ROWS];
+};
+
+struct lanes {
+    __m256 v[SMALL_ROWS];
 };
 
 INLINE __m256i and8(__m256i v, int mask) {
@@ -46,7 +56,7 @@ INLINE __m256i twice(__m256i a, __m256i b, int k) {
 /* ---- bytes ------------------------------------------------------------------------------- */
 
 /* Bits 2t, 2t + 1 of byte 32 i + c are column c of block 4 i + t. */
-INLINE void two_bits(const uint8_t *q, struct group *o) {
+INLINE void two_bits(const uint8_t *q, struct row *o) {
     for (int h = 0; h < 2; h++) {
         __m256i x = two128(q + 16 * h, q + 32 + 16 * h);
 #pragma GCC unroll 4
@@ -58,7 +68,7 @@ INLINE void two_bits(const uint8_t *q, struct group *o) {
 
 /* Bit b of byte c of h (column c of block b) moved to bit `to` of v, which has none there. Blocks
  * 0 to 3 come from h moved left: what a dword loses there are bits of later blocks. */
-INLINE void one_bit(const uint8_t *bits, int to, struct group *o) {
+INLINE void one_bit(const uint8_t *bits, int to, struct row *o) {
     const int a = 4 - to;
     const __m256i by = _mm256_setr_epi32(0, 1, 2, 3, a, a + 1, a + 2, a + 3);
     for (int h = 0; h < 2; h++) {
@@ -73,7 +83,7 @@ INLINE void one_bit(const uint8_t *bits, int to, struct group *o) {
 }
 
 /* Byte 32 i + c: column c of block 2 i, and of 2 i + 1 in the high nibble. */
-INLINE void k4_nibbles(const uint8_t *q, struct group *o) {
+INLINE void k4_nibbles(const uint8_t *q, struct row *o) {
     for (int h = 0; h < 2; h++, q += 16) {
         __m256i a = two128(q, q + 64), b = two128(q + 32, q + 96);
 #pragma GCC unroll 4
@@ -83,7 +93,7 @@ INLINE void k4_nibbles(const uint8_t *q, struct group *o) {
     }
 }
 
-INLINE void six_bits(const struct block_q6_k *s, struct group *o) {
+INLINE void six_bits(const struct block_q6_k *s, struct row *o) {
     for (int h = 0; h < 2; h++) {
         const uint8_t *q = s->ql + 16 * h;
         __m256i a = two128(q, q + 64), b = two128(q + 32, q + 96);
@@ -101,7 +111,7 @@ INLINE void six_bits(const struct block_q6_k *s, struct group *o) {
 }
 
 /* Blocks of 16 bytes, `step` apart: low nibbles are half 0, high ones half 1. */
-INLINE void half_nibbles(const uint8_t *q, int step, struct group *o) {
+INLINE void half_nibbles(const uint8_t *q, int step, struct row *o) {
     __m256i x[4], y[4];
     for (int i = 0; i < 4; i++) {
         x[i] = two128(q + i * step, q + (4 + i) * step);
@@ -121,7 +131,7 @@ INLINE void half_nibbles(const uint8_t *q, int step, struct group *o) {
 }
 
 /* Bit 16 h + c of each block's word is the fifth of column c of half h. */
-INLINE void fifth(const uint8_t *bits, int step, struct group *o) {
+INLINE void fifth(const uint8_t *bits, int step, struct row *o) {
     uint32_t word[8];
     for (int b = 0; b < 8; b++) {
         memcpy(&word[b], bits + b * step, sizeof word[b]);
@@ -139,7 +149,7 @@ INLINE void fifth(const uint8_t *bits, int step, struct group *o) {
     }
 }
 
-INLINE void iq4_values(struct group *o) {
+INLINE void iq4_values(struct row *o) {
     const __m256i table = _mm256_broadcastsi128_si256(load128(quant_iq4_values));
     for (int k = 0; k < 4; k++) {
         for (int h = 0; h < 2; h++) {
@@ -168,8 +178,8 @@ INLINE void whole_bytes(const uint8_t *q, int step, __m256i v[4][2]) {
     }
 }
 
-/* A whole group. */
-INLINE void decode(int type, const uint8_t *g, struct group *o) {
+/* A whole group of one row. */
+INLINE void decode_row(int type, const uint8_t *g, struct row *o) {
     o->s = group_scales(
         type, (const uint8_t *const[2]){g, fmt_small(type) ? g + 4 * fmt_bytes(type) : NULL});
     switch (type) {
@@ -204,22 +214,28 @@ INLINE void decode(int type, const uint8_t *g, struct group *o) {
     }
 }
 
+INLINE void decode(int type, const uint8_t *const g[SMALL_ROWS], struct group *o) {
+    for (int r = 0; r < SMALL_ROWS; r++) {
+        decode_row(type, g[r], &o->r[r]);
+    }
+}
+
 /* ---- products ----------------------------------------------------------------------------- */
 
-/* Half h of `rows` rows and n_tok <= 2 rows of activations, as int32: multiplied by mul where the
+/* Half h of the rows and n_tok <= 2 rows of activations, as int32: multiplied by mul where the
  * bytes are unsigned. */
-INLINE void half_dots(int type, int rows, const struct group *w, const struct small_group *const *x,
-                      int n_tok, int h, __m256i dot[2][2]) {
+INLINE void half_dots(int type, const struct group *w, const struct small_group *const *x,
+                      int n_tok, int h, __m256i dot[2][SMALL_ROWS]) {
     const int chain = fmt_bits(type) == 6 ? 2 : 4;
     const __m256i one = _mm256_set1_epi16(1);
-    __m256i sum[2][2];
+    __m256i sum[2][SMALL_ROWS];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
         for (int t = 0; t < n_tok; t++) {
             __m256i q = load256(x[t]->q[k][h]);
             KEEP(q); /* in a register: loads are what limits */
-            for (int r = 0; r < rows; r++) {
-                __m256i v = w[r].v[k][h], p;
+            for (int r = 0; r < SMALL_ROWS; r++) {
+                __m256i v = w->r[r].v[k][h], p;
                 if (fmt_signed(type)) {
                     p = _mm256_maddubs_epi16(_mm256_abs_epi8(v), _mm256_sign_epi8(q, v));
                     p = _mm256_madd_epi16(p, one);
@@ -239,19 +255,19 @@ INLINE void half_dots(int type, int rows, const struct group *w, const struct sm
     }
 }
 
-/* One group of `rows` rows and n_tok <= 2 rows of activations, added to acc[t][row]. */
-INLINE void pair_add(int type, int rows, const struct group *w, const struct small_group *const *x,
-                     int n_tok, __m256 (*acc)[2]) {
+/* One group of the rows and n_tok <= 2 rows of activations, added to acc[t]. */
+INLINE void pair_add(int type, const struct group *w, const struct small_group *const *x, int n_tok,
+                     struct lanes *acc) {
     const int bits = fmt_offset(type) != 0 ? __builtin_ctz((unsigned)fmt_offset(type)) : 0;
-    __m256i dot[2][2][2];
+    __m256i dot[2][2][SMALL_ROWS];
     for (int h = 0; h < 2; h++) {
-        half_dots(type, rows, w, x, n_tok, h, dot[h]);
+        half_dots(type, w, x, n_tok, h, dot[h]);
     }
     for (int t = 0; t < n_tok; t++) {
-        for (int r = 0; r < rows; r++) {
-            const struct scales *s = &w[r].s;
+        for (int r = 0; r < SMALL_ROWS; r++) {
+            const struct scales *s = &w->r[r].s;
             __m256i a = dot[0][t][r], b = dot[1][t][r];
-            __m256 sum = acc[t][r];
+            __m256 sum = acc[t].v[r];
             __m256i pa = load256(x[t]->prod[0]), pb = load256(x[t]->prod[1]);
             if (fmt_signed(type)) {
                 __m256 f =
@@ -279,24 +295,32 @@ INLINE void pair_add(int type, int rows, const struct group *w, const struct sma
                 sum = _mm256_fmadd_ps(s->min[0], _mm256_cvtepi32_ps(pa), sum);
                 sum = _mm256_fmadd_ps(s->min[1], _mm256_cvtepi32_ps(pb), sum);
             }
-            acc[t][r] = sum;
+            acc[t].v[r] = sum;
         }
     }
 }
 
-/* Group i of `rows` rows and n_tok rows of activations, added to acc[t][row]. */
-INLINE void group_add(int type, int rows, const struct group *w, const void *const *x, int n_tok,
-                      int64_t i, __m256 (*acc)[2]) {
+/* Group i of the rows and n_tok rows of activations, added to acc[t]. */
+INLINE void group_add(int type, const struct group *w, const void *const *x, int n_tok, int64_t i,
+                      struct lanes *acc) {
     int t = 0;
     for (; t + 2 <= n_tok; t += 2) {
         const struct small_group *two[2] = {(const struct small_group *)x[t] + i,
                                             (const struct small_group *)x[t + 1] + i};
-        pair_add(type, rows, w, two, 2, acc + t);
+        pair_add(type, w, two, 2, acc + t);
     }
     if (t < n_tok) {
         const struct small_group *last = (const struct small_group *)x[t] + i;
-        pair_add(type, rows, w, &last, 1, acc + t);
+        pair_add(type, w, &last, 1, acc + t);
     }
+}
+
+INLINE struct lanes lanes_zero(void) {
+    return (struct lanes){{_mm256_setzero_ps(), _mm256_setzero_ps()}};
+}
+
+INLINE float lanes_sum(const struct lanes *l, int row) {
+    return sum8(l->v[row]);
 }
 
 #include "kern/cpu/micro_small_rows.h"
@@ -329,7 +353,7 @@ static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
 void micro_small_init_avx2(struct micro *m) {
     m->gemm_min = 8;
     m->arrange = arrange_avx2;
-    small_init(m);
+    small_init(m, 2);
     m->fmt[DT_IQ4_NL].small_min = 1;
     m->fmt[DT_IQ4_XS].small_min = 1;
 }

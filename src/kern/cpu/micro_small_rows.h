@@ -1,96 +1,62 @@
 /* micro_small_rows.h: the walk of a small batch over rows and columns, written once for the ISA
- * files that include it, after they have defined struct group, decode and group_add.
+ * files that include it, after they have defined
+ *   SMALL_ROWS       rows that pass side by side
+ *   struct group     256 columns of these rows, decoded
+ *   struct lanes     their eight sums each, for one row of activations
+ *   decode, group_add, lanes_sum
  *
- * Owns the order in which weights and activations pass: two rows at a time, and no more columns
- * than leave all rows of activations in the first cache. Refuses instructions of one level.
- * Invariant: the columns of a row pass in their order, whatever n_tok is.
+ * Owns the order in which weights and activations pass: SMALL_ROWS rows at a time, all columns,
+ * each 256 of them times all rows of activations, which come out of the second cache. Refuses
+ * instructions of one level. Invariant: the columns of a row pass in their order, whatever n_tok
+ * is.
  */
-/* See micro_avx2.c. */
-#define AHEAD 8192
-
-/* Groups from..end of `rows` rows, times n_tok rows of activations: added to acc[t][row]. `ahead`:
- * bytes from here to what is fetched meanwhile. */
-INLINE void small_part(int type, int rows, const uint8_t *w, size_t row_bytes, size_t ahead,
-                       const void *const *x, int n_tok, int64_t from, int64_t end,
-                       __m256 (*acc)[2]) {
-    const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
-    w += from * step;
-    for (int64_t i = from; i < end; i++, w += step) {
-        struct group o[2];
-        if (ahead == 0) { /* whole rows pass: both are fetched as one stream */
-            for (int b = 0; b < rows * step; b += 64) {
-                _mm_prefetch((const char *)w + AHEAD + (rows - 1) * i * step + b, _MM_HINT_T0);
-            }
-        }
-        for (int r = 0; r < rows; r++) {
-            const uint8_t *g = w + (size_t)r * row_bytes;
-            for (int b = 0; ahead != 0 && b < step; b += 64) {
-                _mm_prefetch((const char *)g + ahead + b, _MM_HINT_T0);
-            }
-            decode(type, g, &o[r]);
-        }
-        group_add(type, rows, o, x, n_tok, i, acc);
-    }
-}
 
 /* The blocks behind the last whole group; missing ones are zeros: they add nothing. */
-INLINE void small_tail(int type, int rows, const uint8_t *w, size_t row_bytes, const void *const *x,
-                       int n_tok, int64_t n_col, __m256 (*acc)[2]) {
-    uint8_t part[2][8 * sizeof(struct block_q8_0)] = {{0}};
+INLINE void small_tail(int type, const uint8_t *const row[SMALL_ROWS], const void *const *x,
+                       int n_tok, int64_t n_col, struct lanes *acc) {
+    uint8_t part[SMALL_ROWS][8 * sizeof(struct block_q8_0)] = {{0}};
     const int64_t n_group = n_col / 256, left = n_col % 256 / MICRO_BLOCK;
-    struct group o[2];
-    for (int r = 0; r < rows; r++) {
-        const uint8_t *g = w + (size_t)r * row_bytes + n_group * 8 * fmt_bytes(type);
-        memcpy(part[r], g, (size_t)(left * fmt_bytes(type)));
-        decode(type, part[r], &o[r]);
+    const uint8_t *g[SMALL_ROWS];
+    struct group o;
+    for (int r = 0; r < SMALL_ROWS; r++) {
+        memcpy(part[r], row[r] + n_group * 8 * fmt_bytes(type), (size_t)(left * fmt_bytes(type)));
+        g[r] = part[r];
     }
-    group_add(type, rows, o, x, n_tok, n_group, acc);
+    decode(type, g, &o);
+    group_add(type, &o, x, n_tok, n_group, acc);
 }
 
-/* Groups of all rows of activations that stay in the first cache while rows pass. */
-#define NEAR 40
-
 /* Sums stay in registers where n_tok is known to the compiler. */
-INLINE void small_rows(int type, int rows, const uint8_t *w, size_t row_bytes, int n_row,
+INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
                        const void *const *x, int n_tok, int64_t n_col, float *y) {
     const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
-    const int64_t n_group = n_col / 256;
-    int64_t part = n_tok * n_group <= NEAR ? n_group : NEAR / n_tok;
-    __m256 acc[MICRO_ROWS][MICRO_SMALL][2];
-    for (int r = 0; r < n_row; r += rows) {
+    for (int r = 0; r < n_row; r += SMALL_ROWS) {
+        struct lanes acc[MICRO_SMALL];
+        const uint8_t *row[SMALL_ROWS];
+        for (int k = 0; k < SMALL_ROWS;
+             k++) { /* past the end the last row again, results dropped */
+            row[k] = w + (size_t)(r + k < n_row ? r + k : n_row - 1) * row_bytes;
+        }
         for (int t = 0; t < n_tok; t++) {
-            acc[r / rows][t][0] = acc[r / rows][t][1] = _mm256_setzero_ps();
+            acc[t] = lanes_zero();
         }
-    }
-    for (int64_t from = 0; from < n_group; from += part) {
-        int64_t end = from + part < n_group ? from + part : n_group;
-        size_t ahead = part == n_group ? 0 : (size_t)(part * step);
-        if (part < n_group && end == n_group) {
-            ahead = (size_t)n_row * row_bytes - (size_t)(from * step);
-        }
-        for (int r = 0; r < n_row; r += rows) {
-            __m256 a[MICRO_SMALL][2];
-            for (int t = 0; t < n_tok; t++) {
-                a[t][0] = acc[r / rows][t][0];
-                a[t][1] = acc[r / rows][t][1];
+        for (int64_t i = 0; i < n_col / 256; i++) {
+            const uint8_t *g[SMALL_ROWS];
+            struct group o;
+            fetch_rows(w + (size_t)r * row_bytes, row_bytes, SMALL_ROWS, (size_t)(i * step), step);
+            for (int k = 0; k < SMALL_ROWS; k++) {
+                g[k] = row[k] + i * step;
             }
-            small_part(type, rows, w + (size_t)r * row_bytes, row_bytes, ahead, x, n_tok, from, end,
-                       a);
-            for (int t = 0; t < n_tok; t++) {
-                acc[r / rows][t][0] = a[t][0];
-                acc[r / rows][t][1] = a[t][1];
-            }
+            decode(type, g, &o);
+            group_add(type, &o, x, n_tok, i, acc);
         }
-    }
-    for (int r = 0; r < n_row; r += rows) {
         if (fmt_small(type) && n_col % 256 != 0) {
-            small_tail(type, rows, w + (size_t)r * row_bytes, row_bytes, x, n_tok, n_col,
-                       acc[r / rows]);
+            small_tail(type, row, x, n_tok, n_col, acc);
         }
         for (int t = 0; t < n_tok; t++) {
-            for (int k = 0; k < rows; k++) {
+            for (int k = 0; k < SMALL_ROWS && r + k < n_row; k++) {
                 y[t * n_row + r + k] =
-                    ((const struct small_group *)x[t])->d * sum8(acc[r / rows][t][k]);
+                    ((const struct small_group *)x[t])->d * lanes_sum(&acc[t], k);
             }
         }
     }
@@ -98,16 +64,10 @@ INLINE void small_rows(int type, int rows, const uint8_t *w, size_t row_bytes, i
 
 INLINE void small_q(int type, const uint8_t *w, size_t row_bytes, int n_row, const void *const *x,
                     int n_tok, int64_t n_col, float *y) {
-    if (n_row % 2 != 0) { /* only at the end of a matrix */
-        small_rows(type, 1, w, row_bytes, n_row, x, n_tok, n_col, y);
-        return;
-    }
-    switch (n_tok) {
-    case 1: small_rows(type, 1, w, row_bytes, n_row, x, 1, n_col, y); break;
-    case 2: small_rows(type, 2, w, row_bytes, n_row, x, 2, n_col, y); break;
-    case 3: small_rows(type, 2, w, row_bytes, n_row, x, 3, n_col, y); break;
-    case 4: small_rows(type, 2, w, row_bytes, n_row, x, 4, n_col, y); break;
-    default: small_rows(type, 2, w, row_bytes, n_row, x, n_tok, n_col, y); break;
+    if (n_tok == 1) {
+        small_rows(type, w, row_bytes, n_row, x, 1, n_col, y);
+    } else {
+        small_rows(type, w, row_bytes, n_row, x, n_tok, n_col, y);
     }
 }
 
@@ -131,19 +91,28 @@ SMALL_Q(q8_k, DT_Q8_K)
 SMALL_Q(iq4_nl, DT_IQ4_NL)
 SMALL_Q(iq4_xs, DT_IQ4_XS)
 
-INLINE void small_init(struct micro *m) {
+INLINE void small_entry(struct micro_format *f,
+                        void (*fn)(const uint8_t *, size_t, int, const void *const *, int, int64_t,
+                                   float *),
+                        int from) {
+    f->gemm_small = fn;
+    f->small_min = from;
+}
+
+/* `from`: rows of activations from which these kernels pay. */
+INLINE void small_init(struct micro *m, int from) {
     m->small_group = sizeof(struct small_group);
-    m->fmt[DT_Q4_0].gemm_small = gemm_small_q4_0;
-    m->fmt[DT_Q4_1].gemm_small = gemm_small_q4_1;
-    m->fmt[DT_Q5_0].gemm_small = gemm_small_q5_0;
-    m->fmt[DT_Q5_1].gemm_small = gemm_small_q5_1;
-    m->fmt[DT_Q8_0].gemm_small = gemm_small_q8_0;
-    m->fmt[DT_Q2_K].gemm_small = gemm_small_q2_k;
-    m->fmt[DT_Q3_K].gemm_small = gemm_small_q3_k;
-    m->fmt[DT_Q4_K].gemm_small = gemm_small_q4_k;
-    m->fmt[DT_Q5_K].gemm_small = gemm_small_q5_k;
-    m->fmt[DT_Q6_K].gemm_small = gemm_small_q6_k;
-    m->fmt[DT_Q8_K].gemm_small = gemm_small_q8_k;
-    m->fmt[DT_IQ4_NL].gemm_small = gemm_small_iq4_nl;
-    m->fmt[DT_IQ4_XS].gemm_small = gemm_small_iq4_xs;
+    small_entry(&m->fmt[DT_Q4_0], gemm_small_q4_0, from);
+    small_entry(&m->fmt[DT_Q4_1], gemm_small_q4_1, from);
+    small_entry(&m->fmt[DT_Q5_0], gemm_small_q5_0, from);
+    small_entry(&m->fmt[DT_Q5_1], gemm_small_q5_1, from);
+    small_entry(&m->fmt[DT_Q8_0], gemm_small_q8_0, from);
+    small_entry(&m->fmt[DT_Q2_K], gemm_small_q2_k, from);
+    small_entry(&m->fmt[DT_Q3_K], gemm_small_q3_k, from);
+    small_entry(&m->fmt[DT_Q4_K], gemm_small_q4_k, from);
+    small_entry(&m->fmt[DT_Q5_K], gemm_small_q5_k, from);
+    small_entry(&m->fmt[DT_Q6_K], gemm_small_q6_k, from);
+    small_entry(&m->fmt[DT_Q8_K], gemm_small_q8_k, from);
+    small_entry(&m->fmt[DT_IQ4_NL], gemm_small_iq4_nl, from);
+    small_entry(&m->fmt[DT_IQ4_XS], gemm_small_iq4_xs, from);
 }
