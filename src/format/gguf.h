@@ -66,6 +66,7 @@ struct gguf {
     char *path;       /* of the first part, or of the folder */
     uint32_t version; /* 0: not a GGUF file, the directory was built from something else */
     bool rope_halves; /* rows of Q and K lie as their model computes, not as GGUF files have them */
+    bool own_output;  /* settings say that the output matrix is not the embedding table */
     uint32_t alignment;
     size_t n_kv, n_tensor, n_part;
     struct gguf_kv *kv; /* of the first part, in file order */
@@ -74,6 +75,7 @@ struct gguf {
     uint32_t *by_key;    /* [n_kv] sorted by key, for gguf_find */
     uint32_t *by_name;   /* [n_tensor] sorted by name */
     struct arena own;    /* what a built directory holds beside its parts; else empty */
+    struct str shards;   /* of a folder: the files that tensors were looked for in; else empty */
 };
 
 /* Opens a file or, given the first file of a split set ("...-00001-of-0000N.gguf"), all of it.

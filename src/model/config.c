@@ -23,19 +23,24 @@ enum {
 static const struct arch *const arch_list[] = {&arch_llama,  &arch_qwen2,  &arch_qwen3,
                                                &arch_gemma2, &arch_gemma3, &arch_phi3};
 
+const struct arch *arch_of_name(struct str name) {
+    for (size_t i = 0; i < sizeof arch_list / sizeof *arch_list; i++) {
+        if (str_is(name, arch_list[i]->name)) {
+            return arch_list[i];
+        }
+    }
+    return NULL;
+}
+
 static enum err_code find_arch(const struct arch **a, const struct gguf *g, struct err *e) {
     struct str name;
     enum err_code rc = gguf_get_str(g, "general.architecture", &name, e);
-    if (rc) {
+    if (rc || (*a = arch_of_name(name))) {
         return rc;
     }
     char known[128];
     int n = 0;
     for (size_t i = 0; i < sizeof arch_list / sizeof *arch_list; i++) {
-        if (str_is(name, arch_list[i]->name)) {
-            *a = arch_list[i];
-            return ERR_OK;
-        }
         n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", i ? ", " : "",
                       arch_list[i]->name);
     }
@@ -155,9 +160,12 @@ enum err_code config_caps(struct config *c, const struct gguf *g, double attn, d
 /* The embedding table says how many tokens there are: not every file has the key. */
 static enum err_code read_vocab(struct config *c, const struct hparam *h) {
     const struct gguf_tensor *t = gguf_find_tensor(h->g, "token_embd.weight");
-    if (!t || t->dim[1] > MAX_VOCAB) {
-        enum err_code rc = err_set(h->e, ERR_FORMAT, "tensor 'token_embd.weight' is %s",
-                                   t ? "larger than any vocabulary" : "missing");
+    if (!t) {
+        return hf_missing(h->g, "token_embd.weight", h->e);
+    }
+    if (t->dim[1] > MAX_VOCAB) {
+        enum err_code rc =
+            err_set(h->e, ERR_FORMAT, "tensor 'token_embd.weight' is larger than any vocabulary");
         err_where(h->e, "%s", h->g->path);
         return rc;
     }
@@ -194,5 +202,8 @@ enum err_code config_read(struct config *c, const struct gguf *g, struct err *e)
     c->qkv_bias = a->qkv_bias || gguf_find_tensor(g, "blk.0.attn_q.bias");
     c->out_bias = gguf_find_tensor(g, "blk.0.attn_output.bias") != NULL;
     c->tied = gguf_find_tensor(g, "output.weight") == NULL;
+    if (c->tied && g->own_output) {
+        return hf_missing(g, "output.weight", e);
+    }
     return a->extra ? a->extra(c, g, e) : ERR_OK;
 }

@@ -27,6 +27,8 @@ struct arch {
 
 extern const struct arch arch_llama, arch_qwen2, arch_qwen3, arch_gemma2, arch_gemma3, arch_phi3;
 
+/* The architecture of this name; NULL if it is unknown. */
+const struct arch *arch_of_name(struct str name);
 /* The architecture that reads folders of this model_type. ERR_UNSUPPORTED lists the known ones. */
 enum err_code arch_of_type(const struct arch **a, struct str type, struct err *e);
 

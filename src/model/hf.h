@@ -75,6 +75,10 @@ enum err_code hf_rope(struct gguf_build *b, const struct arch *a, const struct j
 enum err_code hf_tensors(struct gguf_build *b, const struct arch *a, const struct hf_folder *f,
                          uint32_t n_layer, uint32_t n_exp, bool tied, struct err *e);
 
+/* ERR_FORMAT: the tensor that GGUF files call `name` is missing in g. It is named as who has the
+ * files would look for it: if g is of a folder, by the folder's name, and with its shards. */
+enum err_code hf_missing(const struct gguf *g, const char *name, struct err *e);
+
 /* The vocabulary of the folder at `path`: tokenizer.json, or else tokenizer.model; special tokens
  * and the chat template from tokenizer_config.json, generation_config.json and
  * chat_template.jinja. `config` may be NULL; n_row: rows of the embedding table, for which unnamed

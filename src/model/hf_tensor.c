@@ -122,6 +122,62 @@ static const struct hf_name *find_name(const struct mapper *m, struct str s, int
     return own ? own : look_up(*layer >= 0 ? of_layer : of_model, s, number);
 }
 
+/* What stands before a tensor's name: as before that of the embedding table. */
+static struct str prefix_of(const struct gguf *g) {
+    const char *table = of_model[0].from;
+    const struct gguf_tensor *t = gguf_find_tensor(g, of_model[0].to);
+    size_t n = strlen(table);
+    return t && t->from.n >= n && memcmp(t->from.p + t->from.n - n, table, n) == 0
+               ? str_of(t->from.p, t->from.n - n)
+               : str_c("model.");
+}
+
+static const struct hf_name *find_line(const struct hf_name *table, const char *to) {
+    for (; table && table->from; table++) {
+        if (table->to && strcmp(table->to, to) == 0) {
+            return table;
+        }
+    }
+    return NULL;
+}
+
+/* The folder's name of what GGUF files call `name`; false if no table has it. */
+static bool folder_name(const struct gguf *g, const char *name, char *out, size_t n) {
+    struct str arch, rest = str_c(name), prefix = prefix_of(g);
+    const struct arch *a;
+    if (gguf_get_str(g, "general.architecture", &arch, NULL) || !(a = arch_of_name(arch))) {
+        return false;
+    }
+    int64_t layer = cut_prefix(&rest, "blk.") ? take_number(&rest) : -1;
+    const struct hf_name *line = a->hf ? find_line(a->hf->names, rest.p) : NULL;
+    line = line ? line : find_line(layer >= 0 ? of_layer : of_model, rest.p);
+    if (!line) {
+        return false;
+    }
+    const char *mark = strchr(line->from, '#');
+    int head = mark ? (int)(mark - line->from) : (int)strlen(line->from);
+    bool alone = strcmp(line->to, "output.weight") == 0; /* beside "model", not in it */
+    char number[32] = "";
+    if (layer >= 0) {
+        snprintf(number, sizeof number, "layers.%d.", (int)layer);
+    }
+    snprintf(out, n, "%.*s%s%.*s%s%s", alone ? 0 : (int)prefix.n, prefix.p, number, head,
+             line->from, mark ? "0" : "", mark ? mark + 1 : "");
+    return true;
+}
+
+enum err_code hf_missing(const struct gguf *g, const char *name, struct err *e) {
+    char own[128];
+    bool known = g->shards.n && folder_name(g, name, own, sizeof own);
+    enum err_code rc = err_set(e, ERR_FORMAT, "tensor '%s' is missing", known ? own : name);
+    err_where(e, "%s", g->path);
+    if (g->shards.n) {
+        err_hint(e, "it is not in %.*s: get the model's files again", (int)g->shards.n,
+                 g->shards.p);
+    }
+    return rc;
+}
+
 /* ---- one tensor ------------------------------------------------------------------------- */
 
 static enum err_code fail(const struct mapper *m, size_t shard, const struct safetensor *t,

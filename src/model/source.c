@@ -60,6 +60,26 @@ static uint32_t embedding_rows(const struct gguf *g) {
     return 0;
 }
 
+/* The files with weights, for messages: the first three, and how many more. */
+static enum err_code name_shards(struct opening *o) {
+    struct buf b;
+    const struct hf_folder *f = &o->f;
+    buf_init(&b, 4096);
+    for (size_t i = 0; i < f->n_shard && i < 3; i++) {
+        buf_printf(&b, "%s%s", i ? ", " : "", f->name[i]);
+    }
+    if (f->n_shard > 3) {
+        buf_printf(&b, " and %zu more", f->n_shard - 3);
+    }
+    enum err_code rc = buf_check(&b, o->e);
+    if (!rc) {
+        o->b.g->shards = gguf_build_copy(&o->b, str_of(b.p, b.len));
+        rc = o->b.code;
+    }
+    buf_fini(&b);
+    return rc;
+}
+
 static enum err_code put_weights(struct opening *o, bool copy) {
     const struct arch *a;
     struct gguf_build *b = &o->b;
@@ -67,12 +87,13 @@ static enum err_code put_weights(struct opening *o, bool copy) {
     enum err_code rc = where ? hf_config(b, &a, o->config, where, o->e)
                              : err_set(o->e, ERR_NOMEM, "out of memory opening a folder");
     mem_free(where);
-    if (rc || (rc = gguf_build_parts(b, o->f.n_shard)) ||
+    if (rc || (rc = name_shards(o)) || (rc = gguf_build_parts(b, o->f.n_shard)) ||
         (rc = hf_folder_open(&o->f, b->g->part, &b->g->n_part, copy, o->e))) {
         return rc;
     }
     b->g->rope_halves = true;
     const struct json *tied = json_find(o->config, "tie_word_embeddings");
+    b->g->own_output = json_kind(tied) == JSON_IS_BOOL && !json_bool(tied);
     return hf_tensors(b, a, &o->f, hf_known_int(b, a, "block_count"),
                       hf_known_int(b, a, "expert_count"), tied && json_bool(tied), o->e);
 }

@@ -4,7 +4,8 @@
  * and tensors under GGUF's names, data where the files are mapped. So there is one path from here
  * on. What a folder's directory has that a file's has not: version 0; rope_halves, where the rows
  * of Q and K are not in the order that files of this architecture have; tensors whose matrices lie
- * apart (gguf_matrix); `from`, the names in the folder.
+ * apart (gguf_matrix); own_output, that an output matrix is missed; `from` and `shards`, the names
+ * in the folder.
  */
 #ifndef IGN_MODEL_SOURCE_H
 #define IGN_MODEL_SOURCE_H

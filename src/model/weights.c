@@ -35,12 +35,6 @@ static struct name name_in(int layer, const char *part) {
     return n;
 }
 
-static enum err_code missing(struct binder *b, const char *name) {
-    enum err_code rc = err_set(b->e, ERR_FORMAT, "tensor '%s' is missing", name);
-    err_where(b->e, "%s", b->g->path);
-    return rc;
-}
-
 static enum err_code check_shape(struct binder *b, const struct gguf_tensor *t, const char *name,
                                  struct shape s) {
     if (t->dim[0] == (uint64_t)s.n_col && t->dim[1] == (uint64_t)s.n_row &&
@@ -79,7 +73,7 @@ static enum err_code load(struct binder *b, const struct gguf_tensor *t, const c
 static enum err_code get(struct binder *b, const char *name, struct shape s, kern_weight *w) {
     const struct gguf_tensor *t = gguf_find_tensor(b->g, name);
     if (!t) {
-        return missing(b, name);
+        return hf_missing(b->g, name, b->e);
     }
     b->used[t - b->g->tensor] = true;
     enum err_code rc = check_shape(b, t, name, s);
@@ -102,7 +96,7 @@ static enum err_code get_rows(struct binder *b, int layer, const char *part, str
                               int row, int n_row, kern_weight *w) {
     struct name name = name_in(layer, part);
     const struct gguf_tensor *t = gguf_find_tensor(b->g, name.s);
-    enum err_code rc = t ? check_shape(b, t, name.s, all) : missing(b, name.s);
+    enum err_code rc = t ? check_shape(b, t, name.s, all) : hf_missing(b->g, name.s, b->e);
     if (rc) {
         return rc;
     }
@@ -139,8 +133,8 @@ static enum err_code get_experts(struct binder *b, int layer, const char *part, 
         snprintf(single, sizeof single, "%s.%d.weight", part, i);
         name = name_in(layer, single);
         const struct gguf_tensor *u = gguf_find_tensor(b->g, name.s);
-        enum err_code rc =
-            u ? check_shape(b, u, name.s, (struct shape){1, s.n_row, s.n_col}) : missing(b, name.s);
+        enum err_code rc = u ? check_shape(b, u, name.s, (struct shape){1, s.n_row, s.n_col})
+                             : hf_missing(b->g, name.s, b->e);
         if (rc) {
             return rc;
         }

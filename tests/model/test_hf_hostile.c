@@ -75,7 +75,7 @@ static void b11_config(void **state) {
         CONFIG("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 1", BAD, "shape"),
         CONFIG(layers, "\"num_hidden_layers\": 0", BAD, "layer that config.json does not"),
         CONFIG(layers, "\"num_hidden_layers\": 1", BAD, "layer that config.json does not"),
-        CONFIG(layers, "\"num_hidden_layers\": 3", BAD, "blk.2."),
+        CONFIG(layers, "\"num_hidden_layers\": 3", BAD, "'model.layers.2."),
         CONFIG(layers, "\"num_hidden_layers\": 4000000000", BAD, "'num_hidden_layers'"),
         CONFIG("\"intermediate_size\": 96", "\"intermediate_size\": 64", BAD, "shape"),
         CONFIG("\"vocab_size\": 256", "\"vocab_size\": 255", BAD, "'vocab_size'"),
@@ -134,8 +134,6 @@ static void tensors_that_lie(void **state) {
     (void)state;
     static const char st[] = "model.safetensors";
     const struct change c[] = {
-        {st, "model.layers.1.mlp.up_proj.weight", "model.layers.1.mlp.xx_proj.weight", BAD,
-         "blk.1.ffn_up.weight"},
         {st, "model.layers.1.mlp.up_proj", "model.layers.0.mlp.up_proj", BAD, "twice"},
         {st, "model.layers.1.mlp.up_proj", "model.layers.7.mlp.up_proj", BAD, "layer that"},
         {st, "\"dtype\":\"BF16\"", "\"dtype\":\"I16\" ", UNKNOWN, "I16"},
@@ -143,6 +141,45 @@ static void tensors_that_lie(void **state) {
         {st, "[256,64]", "[64,256]", BAD, "shape"},
     };
     run("tiny-qwen2", c, sizeof c / sizeof *c);
+}
+
+/* What is not there is named as the folder names it, with the files that it is not in. */
+static void missing_tensors(void **state) {
+    (void)state;
+    static const struct {
+        const char *folder, *name;
+    } all[] = {
+        {"tiny-qwen2", "model.embed_tokens.weight"},
+        {"tiny-qwen2", "model.norm.weight"},
+        {"tiny-qwen2", "model.layers.1.mlp.up_proj.weight"},
+        {"tiny-qwen2", "model.layers.0.self_attn.q_proj.weight"},
+        {"tiny-qwen2", "model.layers.1.self_attn.v_proj.bias"},
+        {"tiny-qwen2", "lm_head.weight"},
+        {"tiny-qwen3", "model.layers.0.self_attn.k_norm.weight"},
+        {"tiny-gemma3", "model.layers.1.pre_feedforward_layernorm.weight"},
+        {"tiny-gemma3", "model.layers.0.post_attention_layernorm.weight"},
+        {"tiny-phi35", "model.layers.1.self_attn.qkv_proj.weight"},
+        {"tiny-phi35", "model.layers.0.mlp.gate_up_proj.weight"},
+        {"tiny-mixtral", "model.layers.1.block_sparse_moe.gate.weight"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char from[128], to[128], said[160];
+        snprintf(from, sizeof from, "\"%s\"", all[i].name);
+        snprintf(to, sizeof to, "%s", from);
+        to[1] = 'X';
+        snprintf(said, sizeof said, "tensor '%s' is missing", all[i].name);
+        const struct change c = {"model.safetensors", from, to, BAD, said};
+        run(all[i].folder, &c, 1);
+        assert_int_equal(load("it is not in model.safetensors"), BAD);
+    }
+    rig_copy("tiny-llama31");
+    rig_replace("model.safetensors.index.json", "\"model.norm.weight\"", "\"model.nose.weight\"");
+    rig_replace("model-00003-of-00003.safetensors", "\"model.norm.weight\"",
+                "\"model.nose.weight\"");
+    assert_int_equal(load("'model.norm.weight' is missing"), BAD);
+    assert_int_equal(load("it is not in model-00001-of-00003.safetensors, "
+                          "model-00002-of-00003.safetensors, model-00003-of-00003.safetensors"),
+                     BAD);
 }
 
 static void b09_b10_index(void **state) {
@@ -307,10 +344,11 @@ static void b14_generation(void **state) {
 int main(int argc, char **argv) {
     rig_golden = argc > 1 ? argv[1] : "tests/model/golden";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(b04_depth),     cmocka_unit_test(tensors_that_lie),
-        cmocka_unit_test(b09_b10_index), cmocka_unit_test(b11_config),
-        cmocka_unit_test(b12_tokenizer), cmocka_unit_test(b12_tokenizer_sizes),
-        cmocka_unit_test(b13_pickles),   cmocka_unit_test(b14_generation),
+        cmocka_unit_test(b04_depth),           cmocka_unit_test(tensors_that_lie),
+        cmocka_unit_test(missing_tensors),     cmocka_unit_test(b09_b10_index),
+        cmocka_unit_test(b11_config),          cmocka_unit_test(b12_tokenizer),
+        cmocka_unit_test(b12_tokenizer_sizes), cmocka_unit_test(b13_pickles),
+        cmocka_unit_test(b14_generation),
     };
     return cmocka_run_group_tests_name("hf_hostile", tests, rig_setup, rig_teardown);
 }
