@@ -138,6 +138,9 @@ typedef struct ign_sampling {
 
 /* 0.7, 40, 0.9, 0, 1, 1, 0, 0, seed 0. */
 IGN_API void ign_sampling_default(ign_sampling *s);
+/* The same, but for what the model's own file says of temperature, top-k, top-p, min-p and repeat
+ * penalty (general.sampling.* of a GGUF file, generation_config.json of a folder). [any] */
+IGN_API void ign_model_get_sampling(const ign_model *m, ign_sampling *s);
 
 /* Empty, with room for `context` positions (0: all of the model's). [owner] */
 IGN_API ign_status ign_session_create(ign_model *m, int context, const ign_sampling *sampling,

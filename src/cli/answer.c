@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/os.h"
 
@@ -139,18 +140,26 @@ void answer_note(const struct answer *a, uint64_t seed) {
 /* ---- flags ------------------------------------------------------------------------------------
  */
 
-void answer_sampling(struct cli *c, ign_sampling *o) {
-    struct knobs *k = c->k;
-    *o = (ign_sampling){
-        .temperature = (float)knobs_real(k, "temperature"),
-        .top_k = (int)knobs_int(k, "top-k"),
-        .top_p = (float)knobs_real(k, "top-p"),
-        .min_p = (float)knobs_real(k, "min-p"),
-        .typical = (float)knobs_real(k, "typical"),
-        .repeat_penalty = (float)knobs_real(k, "repeat-penalty"),
-        .presence_penalty = (float)knobs_real(k, "presence-penalty"),
-        .frequency_penalty = (float)knobs_real(k, "frequency-penalty"),
-    };
+/* A knob's number, if somebody has set it; else what the model has. */
+static float real_or(const struct knobs *k, const char *name, float own) {
+    return knobs_given(k, name) ? (float)knobs_real(k, name) : own;
+}
+
+void answer_sampling(struct cli *c, const ign_model *m, ign_sampling *o) {
+    const struct knobs *k = c->k;
+    ign_sampling own;
+    ign_model_get_sampling(m, &own);
+    o->temperature = real_or(k, "temperature", own.temperature);
+    o->top_k = knobs_given(k, "top-k") ? (int)knobs_int(k, "top-k") : own.top_k;
+    o->top_p = real_or(k, "top-p", own.top_p);
+    o->min_p = real_or(k, "min-p", own.min_p);
+    o->typical = real_or(k, "typical", own.typical);
+    o->repeat_penalty = real_or(k, "repeat-penalty", own.repeat_penalty);
+    o->presence_penalty = real_or(k, "presence-penalty", own.presence_penalty);
+    o->frequency_penalty = real_or(k, "frequency-penalty", own.frequency_penalty);
+    log_line(LOG_DEBUG, "sampling: temperature %g, top-k %d, top-p %g, min-p %g, repeat penalty %g",
+             (double)o->temperature, o->top_k, (double)o->top_p, (double)o->min_p,
+             (double)o->repeat_penalty);
 }
 
 /* "ID=X": X finite, or -inf to forbid the token. */

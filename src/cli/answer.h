@@ -40,9 +40,10 @@ double answer_decode_speed(const ign_timing *t);
 /* The line of figures that follows an answer. */
 void answer_note(const struct answer *a, uint64_t seed);
 
-/* Sampling flags to options: all but the bias and the seed. And --logit-bias to biases in `bias`
- * (ign_logit_bias values); ERR_USAGE. */
-void answer_sampling(struct cli *c, ign_sampling *o);
+/* How to choose tokens, but for the bias and the seed, which stay as they are: what flags,
+ * variables and files say, else what the model's own file says, else the defaults. */
+void answer_sampling(struct cli *c, const ign_model *m, ign_sampling *o);
+/* --logit-bias to biases in `bias` (ign_logit_bias values); ERR_USAGE. */
 enum err_code answer_biases(struct cli *c, struct buf *bias, struct err *e);
 /* Whether the flags suit the model's vocabulary; ERR_RANGE. */
 enum err_code answer_check(struct cli *c, const ign_model *m, struct err *e);

@@ -375,7 +375,6 @@ static enum err_code read_flags(struct chat_loop *l, struct err *e) {
         (rc = answer_request(l->c, &l->request, &l->stop, e))) {
         return rc;
     }
-    answer_sampling(l->c, &l->sampling);
     l->sampling.seed = answer_seed(l->c);
     l->sampling.bias = (const ign_logit_bias *)l->bias.p;
     l->sampling.n_bias = l->bias.len / sizeof(ign_logit_bias);
@@ -402,6 +401,7 @@ static int begin(struct chat_loop *l) {
     if (answer_check(c, l->model, &e)) {
         return cli_fail(c, &e);
     }
+    answer_sampling(c, l->model, &l->sampling);
     ign_model_get_info(l->model, &info);
     if (ign_session_create(l->model, 0, &l->sampling, &l->session, &why)) {
         return cli_fail_ign(c, &why);

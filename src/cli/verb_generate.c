@@ -50,7 +50,6 @@ static enum err_code read_flags(struct job *j, struct err *e) {
         (rc = answer_request(j->c, &j->request, &j->stop, e)) || (rc = read_prompt(j, e))) {
         return rc;
     }
-    answer_sampling(j->c, &j->sampling);
     j->sampling.seed = answer_seed(j->c);
     j->sampling.bias = (const ign_logit_bias *)j->bias.p;
     j->sampling.n_bias = j->bias.len / sizeof(ign_logit_bias);
@@ -274,6 +273,7 @@ static int compute(struct job *j) {
     if (answer_check(j->c, j->model, &e)) {
         return cli_fail(j->c, &e);
     }
+    answer_sampling(j->c, j->model, &j->sampling);
     int code = encode(j);
     if (code != EXIT_DONE) {
         return code;

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cli/open_model.h"
 #include "cli/verbs.h"
+#include "model/sampling.h"
 #include "model/source.h"
 
 enum { FEW = 8 }; /* elements of a long array that are shown without --metadata */
@@ -199,6 +200,34 @@ static void put_str_key(struct json_writer *w, const char *key, struct str s) {
     }
 }
 
+/* What the file says of how to choose tokens: what counts where no setting says otherwise. */
+static void put_sampling(struct json_writer *w, const struct gguf *g) {
+    struct sampling_own s;
+    sampling_read(&s, g);
+    json_open(w, '{');
+    for (int i = 0; i < SAMPLING_N; i++) {
+        if (s.said[i]) {
+            json_key(w, sampling_name((enum sampling_field)i));
+            json_put_real(w, s.value[i]);
+        }
+    }
+    json_close(w, '}');
+}
+
+static void print_sampling(struct cli *c, const struct gguf *g) {
+    struct sampling_own s;
+    const char *gap = "";
+    sampling_read(&s, g);
+    cli_printf(c, "%-14s ", "sampling");
+    for (int i = 0; i < SAMPLING_N; i++) {
+        if (s.said[i]) {
+            cli_printf(c, "%s%s %g", gap, sampling_name((enum sampling_field)i), s.value[i]);
+            gap = ", ";
+        }
+    }
+    cli_puts(c, *gap ? "\n" : "-\n");
+}
+
 static void put_json(struct cli *c, const struct gguf *g) {
     struct facts f = facts_of(g);
     struct json_writer w;
@@ -227,6 +256,8 @@ static void put_json(struct cli *c, const struct gguf *g) {
     put_str_key(&w, "pre_tokenizer", f.pre);
     json_key(&w, "vocabulary");
     json_put_uint(&w, f.tokens);
+    json_key(&w, "sampling");
+    put_sampling(&w, g);
     json_key(&w, "metadata");
     put_metadata(c, &w, g);
     json_key(&w, "tensors");
@@ -313,6 +344,7 @@ static void print_summary(struct cli *c, const struct gguf *g) {
     cli_printf(c, "%-14s %zu tensors, %s\n", "weights", g->n_tensor,
                cli_bytes(f.bytes, size, sizeof size));
     cli_printf(c, "%-14s %llu\n", "context", (unsigned long long)f.context);
+    print_sampling(c, g);
     cli_printf(c, "%-14s %zu keys\n", "metadata", g->n_kv);
 }
 

@@ -149,8 +149,12 @@ static void man_status(struct buf *out) {
 static void man_environment(struct buf *out) {
     static const char *const lines[] = {
         "A flag wins over its variable, which stands behind it above; a variable wins over the",
-        "files, and a file over the default. An empty variable is one that is not set.",
-        "NO_COLOR turns colours off.", NULL};
+        "files, and a file over the default. An empty variable is one that is not set. Where none",
+        "of them sets --temperature, --top-k, --top-p, --min-p or --repeat-penalty, what the",
+        "model's own file says of it counts before the default: general.sampling.* of a GGUF file,",
+        "generation_config.json of a folder, as 'ign inspect' shows it.",
+        "NO_COLOR turns colours off.",
+        NULL};
     buf_puts(out, ".SH ENVIRONMENT\n");
     man_prose(out, lines);
 }

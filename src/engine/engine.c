@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/os.h"
+#include "model/sampling.h"
 
 #define CONTEXT_MAX (1 << 24)
 #define BATCH_MAX   (1 << 16)
@@ -225,4 +226,18 @@ void ign_model_get_info(const ign_model *m, ign_model_info *info) {
                              .context_trained = cfg->n_ctx,
                              .context = m->context,
                              .load_seconds = m->load_seconds};
+}
+
+void ign_model_get_sampling(const ign_model *m, ign_sampling *s) {
+    struct sampling_own own;
+    ign_sampling_default(s);
+    sampling_read(&own, m->m->file);
+    const double *v = own.value;
+    s->temperature =
+        own.said[SAMPLING_TEMPERATURE] ? (float)v[SAMPLING_TEMPERATURE] : s->temperature;
+    s->top_k = own.said[SAMPLING_TOP_K] ? (int)v[SAMPLING_TOP_K] : s->top_k;
+    s->top_p = own.said[SAMPLING_TOP_P] ? (float)v[SAMPLING_TOP_P] : s->top_p;
+    s->min_p = own.said[SAMPLING_MIN_P] ? (float)v[SAMPLING_MIN_P] : s->min_p;
+    s->repeat_penalty =
+        own.said[SAMPLING_REPEAT_PENALTY] ? (float)v[SAMPLING_REPEAT_PENALTY] : s->repeat_penalty;
 }

@@ -11,9 +11,11 @@
 #include "base/json_scan.h"
 #include "model/config.h"
 #include "model/hf.h"
+#include "model/sampling.h"
 #include "text/vocab.h"
 
 enum { TOKENIZER_MAX = 256 << 20, SETTINGS_MAX = 32 << 20, MAX_PIECE = (1 << 24) - 1, NO_ID = -1 };
+enum { N_END = 32 }; /* ids that end an answer */
 
 /* ---- the table -------------------------------------------------------------------------- */
 
@@ -107,7 +109,8 @@ static bool is_setting(struct str key) {
     static const char *const names[] = {
         "bos_token",     "eos_token",     "pad_token",    "add_bos_token",
         "add_eos_token", "chat_template", "bos_token_id", "added_tokens_decoder",
-        "eos_token_id",  "pad_token_id",
+        "eos_token_id",  "pad_token_id",  "do_sample",    "temperature",
+        "top_k",         "top_p",         "min_p",        "repetition_penalty",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (json_text_is(key, names[i])) {
@@ -219,23 +222,47 @@ static void put_id(struct gguf_build *b, const char *key, int32_t id) {
     }
 }
 
-/* The first id of `name` in generation_config.json or config.json, and two more that end, too. */
+/* The ids of `name` in generation_config.json or config.json: at most N_END, the rest -1. */
 static enum err_code config_ids(const struct texts *t, const struct hf_vocab *v, const char *name,
-                                int32_t id[3]) {
+                                int32_t id[N_END]) {
     const struct json *from = find(t->generation, name) ? t->generation : t->config;
-    for (size_t i = 0; i < 3; i++) {
-        enum err_code rc = id_in(t, v, from, name, i, &id[i]);
-        if (rc) {
-            err_where(t->e, "%s/%s", t->path,
-                      from == t->config ? "config.json" : "generation_config.json");
-            return rc;
+    const struct json *x = find(from, name);
+    enum err_code rc = ERR_OK;
+    if (x && json_kind(x) == JSON_IS_ARRAY && json_count(x) > N_END) {
+        rc = err_set(t->e, ERR_LIMIT, "'%s' has %zu ids; the bound is %d", name, json_count(x),
+                     N_END);
+    }
+    for (size_t i = 0; !rc && i < N_END; i++) {
+        rc = id_in(t, v, from, name, i, &id[i]);
+    }
+    if (rc) {
+        err_where(t->e, "%s/%s", t->path,
+                  from == t->config ? "config.json" : "generation_config.json");
+    }
+    return rc;
+}
+
+/* What ends an answer beside EOS: two have keys of their own, which other programs read, too. */
+static void put_ends(struct gguf_build *b, const struct hf_vocab *v, const int32_t id[N_END]) {
+    static const char *const known[] = {"tokenizer.ggml.eot_token_id",
+                                        "tokenizer.ggml.eom_token_id"};
+    int32_t more[N_END];
+    size_t n = 0;
+    for (size_t i = 0; i < N_END; i++) {
+        if (id[i] >= 0 && id[i] != v->eos) {
+            more[n++] = id[i];
         }
     }
-    return ERR_OK;
+    for (size_t i = 0; i < n && i < 2; i++) {
+        put_id(b, known[i], more[i]);
+    }
+    if (n > 2) {
+        gguf_build_i32s(b, "tokenizer.ign.end_token_ids", more, n);
+    }
 }
 
 static enum err_code put_ids(const struct texts *t, struct gguf_build *b, struct hf_vocab *v) {
-    int32_t bos[3], eos[3], pad[3], said = token_id(v, find(t->settings, "bos_token"));
+    int32_t bos[N_END], eos[N_END], pad[N_END], said = token_id(v, find(t->settings, "bos_token"));
     enum err_code rc;
     if ((rc = config_ids(t, v, "bos_token_id", bos)) ||
         (rc = config_ids(t, v, "eos_token_id", eos)) ||
@@ -250,13 +277,7 @@ static enum err_code put_ids(const struct texts *t, struct gguf_build *b, struct
     put_id(b, "tokenizer.ggml.eos_token_id", v->eos);
     put_id(b, "tokenizer.ggml.unknown_token_id", v->unk);
     put_id(b, "tokenizer.ggml.padding_token_id", said >= 0 ? said : pad[0]);
-    static const char *const more[] = {"tokenizer.ggml.eot_token_id",
-                                       "tokenizer.ggml.eom_token_id"};
-    for (size_t i = 0, n = 0; i < 3 && n < 2; i++) {
-        if (eos[i] >= 0 && eos[i] != v->eos) {
-            put_id(b, more[n++], eos[i]);
-        }
-    }
+    put_ends(b, v, eos);
     const struct json *add_bos = find(t->settings, "add_bos_token");
     const struct json *add_eos = find(t->settings, "add_eos_token");
     v->add_bos = v->says_bos || !add_bos ? v->add_bos : json_bool(add_bos);
@@ -401,8 +422,10 @@ static enum err_code read_tokenizer(const struct texts *t, const char *name, boo
         err_where(t->e, "%s/%s", t->path, name);
     }
     rc = rc || is_json ? rc : add_tokens(t, &v);
-    if (!rc && !(rc = hf_vocab_put(b, &v, n_row, t->e)) && !(rc = put_ids(t, b, &v))) {
-        rc = put_template(t, b);
+    if (!rc && !(rc = hf_vocab_put(b, &v, n_row, t->e)) && !(rc = put_ids(t, b, &v)) &&
+        !(rc = put_template(t, b))) {
+        sampling_put(b, t->generation, t->path);
+        rc = b->code;
     }
     if (m.lost) {
         err_clear(t->e);

@@ -14,7 +14,7 @@ enum { KEY_NONE = -1 };
 struct pieces {
     struct str *piece, *merge;
     float *score;
-    int32_t *kind;
+    int32_t *kind, *end;
 };
 
 static enum err_code no_memory(const char *key, struct err *e) {
@@ -41,6 +41,25 @@ static enum err_code load_strings(const struct gguf *g, const char *key, struct 
     uint64_t pos = 0;
     for (uint32_t i = 0; i < *n; i++) {
         (*out)[i] = gguf_next_str(kv, &pos);
+    }
+    return ERR_OK;
+}
+
+/* An array of 32-bit numbers; *out = NULL if the key is absent. */
+static enum err_code load_ints(const struct gguf *g, const char *key, int32_t **out, uint32_t *n,
+                               struct err *e) {
+    const struct gguf_kv *kv;
+    *n = 0;
+    enum err_code c = gguf_get_array(g, key, GGUF_I32, &kv, e);
+    if (c || !kv) {
+        return c;
+    }
+    if (kv->n >= UINT32_MAX || !(*out = mem_alloc(kv->n, sizeof **out))) {
+        return no_memory(key, e);
+    }
+    *n = (uint32_t)kv->n;
+    for (uint32_t i = 0; i < *n; i++) {
+        (*out)[i] = (int32_t)gguf_int_at(kv, i);
     }
     return ERR_OK;
 }
@@ -78,23 +97,9 @@ static enum err_code load_scores(const struct gguf *g, struct pieces *p, uint32_
 
 static enum err_code load_kinds(const struct gguf *g, struct pieces *p, uint32_t n, struct err *e) {
     static const char key[] = "tokenizer.ggml.token_type";
-    const struct gguf_kv *kv;
-    enum err_code c = gguf_get_array(g, key, GGUF_I32, &kv, e);
-    if (c || !kv) {
-        return c;
-    }
-    c = check_count(kv, key, n, e);
-    if (c) {
-        return c;
-    }
-    p->kind = mem_alloc(n, sizeof *p->kind);
-    if (!p->kind) {
-        return no_memory(key, e);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        p->kind[i] = (int32_t)gguf_int_at(kv, i);
-    }
-    return ERR_OK;
+    uint32_t count;
+    enum err_code c = load_ints(g, key, &p->kind, &count, e);
+    return c || !p->kind ? c : check_count(gguf_find(g, key), key, n, e);
 }
 
 /* An id; absent, or the largest number of 32 or 64 bits, means none. */
@@ -203,6 +208,7 @@ enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) 
     }
     c = c ? c : load_scores(g, &p, s.n_vocab, e);
     c = c ? c : load_kinds(g, &p, s.n_vocab, e);
+    c = c ? c : load_ints(g, "tokenizer.ign.end_token_ids", &p.end, &s.n_end, e);
     c = c ? c : load_ids(g, &s, e);
     c = c ? c : load_flags(g, &s, e);
     if (!c) {
@@ -210,6 +216,7 @@ enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) 
         s.merge = p.merge;
         s.score = p.score;
         s.kind = p.kind;
+        s.end = p.end;
         c = vocab_create(v, &s, e);
     }
     if (c) {
@@ -219,5 +226,6 @@ enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) 
     mem_free(p.merge);
     mem_free(p.score);
     mem_free(p.kind);
+    mem_free(p.end);
     return c;
 }

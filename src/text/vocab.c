@@ -77,6 +77,12 @@ static enum err_code check_ids(const struct vocab_spec *s, struct err *e) {
             return c;
         }
     }
+    for (uint32_t i = 0; i < s->n_end; i++) {
+        enum err_code c = check_id(s, s->end[i], "an id that ends a text", e);
+        if (c) {
+            return c;
+        }
+    }
     return ERR_OK;
 }
 
@@ -240,6 +246,9 @@ static void collect_ends(struct vocab *v, const struct vocab_spec *s) {
     add_end(v, s->eos);
     add_end(v, s->eot);
     add_end(v, s->eom);
+    for (uint32_t i = 0; i < s->n_end; i++) {
+        add_end(v, s->end[i]);
+    }
     for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++) {
         int32_t id = vocab_find(v, str_c(end_names[i]));
         if (id >= 0 && v->kind[id] == PIECE_CONTROL) {

@@ -39,6 +39,8 @@ struct vocab_spec {
     const struct str *merge;         /* [n_merge] "left right", best first; BPE */
     int32_t bos, eos, unk, sep, pad; /* -1: none */
     int32_t eot, eom;                /* end of turn, end of message; -1: look for known spellings */
+    const int32_t *end;              /* [n_end] more that end a generation */
+    uint32_t n_end;
     bool add_bos, add_eos;
     bool has_add_bos;      /* the file said so; otherwise the model's custom decides */
     bool add_space_prefix; /* SentencePiece */

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import unittest
@@ -23,6 +24,67 @@ def user(text):
         os.makedirs(os.path.dirname(USER))
         with open(USER, "w", encoding="utf-8") as f:
             f.write(text)
+
+
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../model/golden")
+
+
+class Sampling(Case):
+    """What a model's own file says of sampling counts before the default, and after all else."""
+
+    def tearDown(self):
+        user(None)
+
+    def folder(self, **settings):
+        target = path("own")
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(os.path.join(GOLDEN, "tiny-qwen2"), target)
+        with open(os.path.join(target, "generation_config.json"), "w", encoding="utf-8") as f:
+            json.dump(dict(settings, eos_token_id=255), f)
+        return target
+
+    def used(self, model, *args, **more):
+        run = self.ok("generate", "--model", model, "--raw", "--prompt", "x", "--max-tokens", "1",
+                      "--context", "512", "--verbose", *args, **more)
+        text = re.search(r"sampling: temperature (\S+), top-k (\d+), top-p (\S+), min-p (\S+), "
+                         r"repeat penalty (\S+)", run.err.decode())
+        return [float(x.rstrip(",")) for x in text.groups()]
+
+    def test_order(self):
+        plain = self.folder()
+        self.assertEqual(self.used(plain), [0.7, 40, 0.9, 0, 1])
+        own = self.folder(do_sample=True, temperature=0.5, top_k=7, top_p=0.25, min_p=0.125,
+                          repetition_penalty=1.5)
+        self.assertEqual(self.used(own), [0.5, 7, 0.25, 0.125, 1.5])
+        user("top-k = 3\n")
+        self.assertEqual(self.used(own), [0.5, 3, 0.25, 0.125, 1.5])
+        self.assertEqual(self.used(own, environ=env(IGN_TOP_K="4")), [0.5, 4, 0.25, 0.125, 1.5])
+        self.assertEqual(self.used(own, "--top-k", "5", "--temperature", "1", "--top-p", "0.75",
+                                   "--min-p", "0", "--repeat-penalty", "1",
+                                   environ=env(IGN_TOP_K="4")), [1, 5, 0.75, 0, 1])
+        # a default that somebody has typed is no default
+        self.assertEqual(self.used(own, "--top-k", "40")[1], 40)
+
+    def test_greedy(self):
+        model = self.folder(do_sample=False, temperature=0.5)
+        self.assertEqual(self.used(model)[0], 0)
+        self.assertEqual(self.used(model, "--temperature", "1")[0], 1)
+
+    def test_inspect(self):
+        own = self.folder(temperature=0.5, top_k=7, min_p=None)
+        doc = self.ok("inspect", own, "--json").json()
+        self.assertEqual(doc["sampling"], {"temperature": 0.5, "top-k": 7})
+        self.assertIn("temperature 0.5, top-k 7", self.ok("inspect", own).text)
+        self.assertEqual(self.ok("inspect", tiny(), "--json").json()["sampling"], {})
+
+    def test_absurd(self):
+        """Out of a flag's bounds, or no number: a warning, and the default."""
+        own = self.folder(temperature=-1, top_k="many", top_p=7.5, min_p=True,
+                          repetition_penalty=1e30)
+        self.assertEqual(self.used(own), [0.7, 40, 0.9, 0, 1])
+        run = self.ok("inspect", own)
+        for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty"):
+            self.assertIn(f"'{name}'".encode(), run.err)
 
 
 class Files(Case):

@@ -12,6 +12,7 @@
 #include "format/gguf_builder.h"
 #include "model/folder_rig.h"
 #include "model/runner.h"
+#include "model/sampling.h"
 #include "model/source.h"
 
 enum { N_TOK = 24 };
@@ -135,6 +136,14 @@ static void text_comes_from_the_small_files(void **state) {
     assert_int_equal(m->cfg.n_layer, 2);
     assert_true(m->cfg.rope_halves && m->cfg.qkv_bias && !m->cfg.tied);
     model_close(m);
+    /* more than two beside EOS need a key of their own; and a list without EOS in it counts, too */
+    rig_replace("generation_config.json", "[255, 7, 9]", "[3, 4, 5, 6, 8]");
+    assert_int_equal(model_open(&m, rig_folder, &o, &e), ERR_OK);
+    assert_int_equal(vocab_eos(m->vocab), 255);
+    for (int32_t id = 0; id < 256; id++) {
+        assert_int_equal(vocab_is_end(m->vocab, id), (id >= 3 && id <= 8 && id != 7) || id == 255);
+    }
+    model_close(m);
     /* without the file, the template of the settings; a list has a default one */
     unlink(rig_path("chat_template.jinja"));
     rig_replace("tokenizer_config.json", "{",
@@ -144,6 +153,44 @@ static void text_comes_from_the_small_files(void **state) {
     assert_true(str_is(m->tmpl, "yes"));
     model_close(m);
     assert_int_equal(mem_live(), 0);
+}
+
+static void sampling_is_the_models_own(void **state) {
+    (void)state;
+    struct gguf *g;
+    struct sampling_own s;
+    char path[512];
+    rig_copy("tiny-qwen2");
+    snprintf(path, sizeof path, "%s.gguf", rig_folder);
+    rig_replace("generation_config.json", "\"eos_token_id\"",
+                "\"temperature\": 0.25, \"top_k\": 20, \"top_p\": 0.5, \"min_p\": 0, "
+                "\"repetition_penalty\": 1.125, \"do_sample\": true, \"eos_token_id\"");
+    write_gguf(rig_folder, path); /* a GGUF file has the same keys */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(source_open(&g, i ? path : rig_folder, false, NULL), ERR_OK);
+        sampling_read(&s, g);
+        gguf_close(g);
+        static const double want[SAMPLING_N] = {0.25, 20, 0.5, 0, 1.125};
+        for (int k = 0; k < SAMPLING_N; k++) {
+            assert_true(s.said[k] && s.value[k] == want[k]);
+        }
+    }
+    unlink(path);
+    struct builder b;
+    builder_init(&b);
+    builder_kv_f32(&b, "general.sampling.temp", NAN);
+    builder_kv_f32(&b, "general.sampling.top_p", 0.01f);
+    builder_kv_str(&b, "general.sampling.min_p", "x");
+    builder_kv_u32(&b, "general.sampling.penalty_repeat", 1);
+    assert_true(builder_write(&b, path));
+    builder_fini(&b);
+    assert_int_equal(source_open(&g, path, false, NULL), ERR_OK);
+    sampling_read(&s, g);
+    gguf_close(g);
+    unlink(path);
+    for (int k = 0; k < SAMPLING_N; k++) {
+        assert_false(s.said[k]);
+    }
 }
 
 /* A copy of the table in the files is left out where the settings say that there is none. */
@@ -187,6 +234,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(bit_for_bit_where_the_order_is_the_same),
         cmocka_unit_test(one_file_or_many_is_the_same),
         cmocka_unit_test(text_comes_from_the_small_files),
+        cmocka_unit_test(sampling_is_the_models_own),
         cmocka_unit_test(tied_weights_are_one),
         cmocka_unit_test(every_allocation_may_fail),
     };
