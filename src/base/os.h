@@ -60,6 +60,16 @@ enum err_code os_out_write(struct os_out *o, const void *p, size_t n, struct err
 enum err_code os_out_commit(struct os_out *o, struct err *e);
 /* Gives up: nothing is left of it. NULL is fine. */
 void os_out_drop(struct os_out *o);
+/* A file that grows over several runs of the program. Opens it, made if need be, and cuts it to its
+ * first `keep` bytes; what is written comes behind them. *g is os_grow_close's. ERR_FORMAT if it is
+ * a link, or no file; ERR_NOTFOUND, ERR_IO, ERR_NOMEM. */
+struct os_grow;
+enum err_code os_grow_open(struct os_grow **g, const char *path, uint64_t keep, struct err *e);
+enum err_code os_grow_write(struct os_grow *g, const void *p, size_t n, struct err *e);
+/* Cuts it to `keep` bytes, to go on behind them. */
+enum err_code os_grow_cut(struct os_grow *g, uint64_t keep, struct err *e);
+enum err_code os_grow_flush(struct os_grow *g, struct err *e);
+void os_grow_close(struct os_grow *g); /* NULL is fine */
 bool os_file_exists(const char *path);
 bool os_is_link(const char *path); /* a symbolic one, wherever it leads */
 enum err_code os_mkdirs(const char *path, struct err *e);

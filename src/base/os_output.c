@@ -1,7 +1,8 @@
-/* os_output.c: os.h's share of files that are written: whole or not at all.
+/* os_output.c: os.h's share of files that are written: whole or not at all, or growing.
  *
  * Owns the temporary file beside the place where the result will stand, and its removal. Invariant:
- * until os_out_commit has succeeded, what was there before is there unchanged.
+ * until os_out_commit has succeeded, what was there before is there unchanged; a growing file holds
+ * what was written, in order, and nothing else.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -161,4 +162,68 @@ enum err_code os_write_file(const char *path, const void *p, size_t n, struct er
         return rc;
     }
     return out_finish(&o, e);
+}
+
+/* ---- growing files --------------------------------------------------------------------------- */
+
+struct os_grow {
+    int fd;
+    char path[PATH_MAX];
+};
+
+enum err_code os_grow_cut(struct os_grow *g, uint64_t keep, struct err *e) {
+    return ftruncate(g->fd, (off_t)keep) != 0 || lseek(g->fd, 0, SEEK_END) < 0
+               ? os_fail(e, "cut", g->path)
+               : ERR_OK;
+}
+
+enum err_code os_grow_open(struct os_grow **out, const char *path, uint64_t keep, struct err *e) {
+    struct stat st;
+    enum err_code rc = ERR_OK;
+    struct os_grow *g = mem_alloc(1, sizeof *g);
+    *out = NULL;
+    if (!g) {
+        return err_set(e, ERR_NOMEM, "out of memory for a file");
+    }
+    g->fd = -1;
+    if (snprintf(g->path, sizeof g->path, "%s", path) >= (int)sizeof g->path) {
+        errno = ENAMETOOLONG;
+        rc = os_fail(e, "write", path);
+        goto fail;
+    }
+    do {
+        g->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+    } while (g->fd < 0 && errno == EINTR);
+    if (g->fd < 0 || fstat(g->fd, &st) != 0) {
+        rc = os_fail(e, "write", path);
+        goto fail;
+    }
+    rc = S_ISREG(st.st_mode) ? os_grow_cut(g, keep, e) : os_not_file(e, st.st_mode, path);
+    if (rc) {
+        goto fail;
+    }
+    *out = g;
+    return ERR_OK;
+fail:
+    os_grow_close(g);
+    return rc;
+}
+
+enum err_code os_grow_write(struct os_grow *g, const void *p, size_t n, struct err *e) {
+    enum err_code rc = os_write_fd(g->fd, p, n, e);
+    if (rc) {
+        err_where(e, "%s", g->path);
+    }
+    return rc;
+}
+
+enum err_code os_grow_flush(struct os_grow *g, struct err *e) {
+    return fsync(g->fd) != 0 ? os_fail(e, "write", g->path) : ERR_OK;
+}
+
+void os_grow_close(struct os_grow *g) {
+    if (g && g->fd >= 0) {
+        close(g->fd);
+    }
+    mem_free(g);
 }

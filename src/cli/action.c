@@ -19,25 +19,12 @@ enum { KEY_MIN = 16, KEY_MAX = 4096 };
 
 /* ---- flags ----------------------------------------------------------------------------------- */
 
-/* The bytes of a file that nobody else can read, without the newline at their end. */
 static enum err_code key_read(const char *path, struct action *a, struct err *e) {
-    struct os_file_info info;
     size_t n = 0;
-    enum err_code rc = os_file_info(path, &info, e);
-    if (!rc && info.shared) {
-        rc = err_set(e, ERR_USAGE, "other users may read the key");
-        err_hint(e, "take that from them: chmod 600");
-    }
-    if (!rc) {
-        rc = os_read_file(path, KEY_MAX, &a->key, &n, e);
-    }
-    if (!rc) {
-        n -= n > 0 && a->key[n - 1] == '\n';
-        n -= n > 0 && a->key[n - 1] == '\r';
-        if (n < KEY_MIN) {
-            rc = err_set(e, ERR_RANGE, "a key of %zu bytes is too short", n);
-            err_hint(e, "take at least %d: head -c 32 /dev/urandom | base64 > FILE", KEY_MIN);
-        }
+    enum err_code rc = cli_read_secret(path, "the key", KEY_MAX, &a->key, &n, e);
+    if (!rc && n < KEY_MIN) {
+        rc = err_set(e, ERR_RANGE, "a key of %zu bytes is too short", n);
+        err_hint(e, "take at least %d: head -c 32 /dev/urandom | base64 > FILE", KEY_MIN);
     }
     if (rc) {
         if (!e->where[0]) {

@@ -276,6 +276,26 @@ static bool is_gap(char ch) {
     return ch == ' ' || ch == ',' || ch == '\n' || ch == '\t' || ch == '\r';
 }
 
+enum err_code cli_read_secret(const char *path, const char *what, size_t max, char **text,
+                              size_t *n, struct err *e) {
+    struct os_file_info info;
+    *text = NULL;
+    *n = 0;
+    enum err_code rc = os_file_info(path, &info, e);
+    if (!rc && info.shared) {
+        rc = err_set(e, ERR_USAGE, "other users may read or write %s", what);
+        err_where(e, "%s", path);
+        err_hint(e, "take that from them: chmod 600");
+    }
+    rc = rc ? rc : os_read_file(path, max, text, n, e);
+    if (!rc) {
+        *n -= *n > 0 && (*text)[*n - 1] == '\n';
+        *n -= *n > 0 && (*text)[*n - 1] == '\r';
+        (*text)[*n] = '\0';
+    }
+    return rc;
+}
+
 enum err_code cli_parse_ids(struct str text, struct buf *ids, struct err *e) {
     size_t i = 0;
     for (;;) {

@@ -100,6 +100,10 @@ int cli_fail_data_ign(struct cli *c, ign_error *e);
 /* All bytes of a file, of standard input for "-", or of an open descriptor for /dev/fd/N, at most
  * `max`, appended to `b` (whose own maximum must be larger). ERR_LIMIT, ERR_IO, ERR_NOTFOUND. */
 enum err_code cli_read(const char *path, size_t max, struct buf *b, struct err *e);
+/* The text of a file that nobody but its owner can read (ERR_USAGE; `what` names it), without the
+ * newline at its end: *text (mem_free), *n bytes and a zero byte. The caller overwrites it. */
+enum err_code cli_read_secret(const char *path, const char *what, size_t max, char **text,
+                              size_t *n, struct err *e);
 /* Ids in `text`: decimal numbers with blanks or commas between; ERR_USAGE names the bad one. */
 enum err_code cli_parse_ids(struct str text, struct buf *ids, struct err *e);
 /* --ids TEXT of the verb, or standard input. int32_t values in `ids`. */

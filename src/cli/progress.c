@@ -1,38 +1,87 @@
 /* progress.c: drawing the bar.
  *
- * Owns the estimate of the time left: what was done so far, at its mean speed.
+ * Owns the estimate of the time left: of what counts bytes at the rate of the last seconds, as lines
+ * are slow and fast in turn; of all else at the mean speed so far.
  */
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/os.h"
 
-enum { CELLS = 30 };
+enum { CELLS_MOST = 30, CELLS_LEAST = 5, NAME_MOST = 40 };
+#define RATE_SECONDS 3.0 /* over which the rate is smoothed */
 
 void progress_begin(struct progress *p, const struct cli *c, const char *what) {
-    *p = (struct progress){.on = c->err_terminal && !c->quiet, .what = what, .start = os_now()};
+    *p = (struct progress){.on = c->err_terminal && !c->quiet, .what = what};
+}
+
+/* The rate, from the bytes since the last draw. */
+static void rate_note(struct progress *p, size_t done, double now) {
+    double past = now - p->drawn;
+    if (p->drawn > 0 && past > 0 && done >= p->last) {
+        double rate = (double)(done - p->last) / past;
+        double weight = past < RATE_SECONDS ? past / RATE_SECONDS : 1;
+        p->rate += p->rate > 0 ? (rate - p->rate) * weight : rate;
+    }
+    p->last = done;
+    p->drawn = now;
+}
+
+/* What stands behind the bar: how much, how fast, how long still. */
+static void write_tail(const struct progress *p, size_t done, size_t total, char *out, size_t n) {
+    char a[32], b[32], c[32];
+    double speed = p->bytes              ? p->rate
+                   : p->drawn > p->start ? (double)(done - p->first) / (p->drawn - p->start)
+                                         : 0;
+    size_t at = (size_t)(p->bytes ? snprintf(out, n, "%s/%s, %s/s", cli_bytes(done, a, sizeof a),
+                                             total ? cli_bytes(total, b, sizeof b) : "?",
+                                             cli_bytes((uint64_t)speed, c, sizeof c))
+                                  : snprintf(out, n, "%zu/%zu", done, total));
+    double left = speed > 0 && total > done ? (double)(total - done) / speed : -1;
+    if (left >= 0 && left < 1e7 && at < n) {
+        long s = (long)(left + 0.5);
+        snprintf(out + at, n - at, ", %ld:%02ld left", s / 60, s % 60);
+    }
+}
+
+/* The name, as much of it as there is room for; no byte that a terminal would obey. */
+static void write_name(const struct progress *p, char out[NAME_MOST + 1]) {
+    size_t n = 0;
+    for (const char *s = p->what; *s && n < NAME_MOST; s++) {
+        out[n++] = (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s;
+    }
+    while (n == NAME_MOST && n > 0 && ((unsigned char)p->what[n] & 0xc0) == 0x80) {
+        n--; /* not in the middle of a character */
+    }
+    out[n] = '\0';
 }
 
 void progress_draw(struct progress *p, size_t done, size_t total) {
     double now = os_now();
-    if (!p->on || total == 0 || (p->drawn > 0 && now - p->drawn < 0.1 && done < total)) {
+    if (!p->on || (total == 0 && !p->bytes) ||
+        (p->drawn > 0 && now - p->drawn < 0.1 && (done < total || total == 0))) {
         return;
     }
-    char bar[CELLS + 1], line[160], left[32] = "";
-    size_t full = done * CELLS / total;
-    for (size_t i = 0; i < CELLS; i++) {
-        bar[i] = i < full ? '#' : '.';
+    if (p->drawn == 0) {
+        p->first = done;
+        p->start = now;
     }
-    bar[CELLS] = 0;
-    if (done > 0) {
-        long s = (long)((now - p->start) / (double)done * (double)(total - done) + 0.5);
-        snprintf(left, sizeof left, ", %ld:%02ld left", s / 60, s % 60);
+    rate_note(p, done, now);
+    char name[NAME_MOST + 1], tail[120] = "", bar[CELLS_MOST + 1], line[320];
+    write_name(p, name);
+    write_tail(p, done, total, tail, sizeof tail);
+    int room = os_terminal_width(2) - (int)(strlen(name) + strlen(tail)) - 5;
+    size_t cells = room > CELLS_MOST    ? CELLS_MOST
+                   : room < CELLS_LEAST ? CELLS_LEAST
+                                        : (size_t)room;
+    for (size_t i = 0; i < cells; i++) {
+        bar[i] = total && (double)i < (double)done * (double)cells / (double)total ? '#' : '.';
     }
-    int n =
-        snprintf(line, sizeof line, "\r%s [%s] %zu/%zu%s\x1b[K", p->what, bar, done, total, left);
+    bar[cells] = 0;
+    int n = snprintf(line, sizeof line, "\r%s [%s] %s\x1b[K", name, bar, tail);
     os_write_fd(2, line, (size_t)n, NULL);
-    p->drawn = now;
 }
 
 void progress_end(struct progress *p) {

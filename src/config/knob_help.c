@@ -27,6 +27,7 @@ const struct knob_heading knob_headings[] = {
     {KNOB_STORE, "Folders"},
     {KNOB_PLAN, "Choice"},
     {KNOB_BUNDLE, "Bundles"},
+    {KNOB_PULL, "Pulling"},
     {KNOB_COMMON, "Output"},
     {0, NULL},
 };

@@ -49,7 +49,8 @@ enum knob_group {
     KNOB_AUDIT = 256,  /* whoever acts, and is written down: --audit ... */
     KNOB_STORE = 512,  /* whoever looks into the folders: --store --state */
     KNOB_PLAN = 1024,  /* whoever shows a choice: --context --threads --max-memory */
-    KNOB_BUNDLE = 2048 /* whoever opens a bundle of models: --bundle-key */
+    KNOB_BUNDLE = 2048, /* whoever opens a bundle of models: --bundle-key */
+    KNOB_PULL = 4096    /* whoever fetches models: --catalogue --hub --proxy ... */
 };
 /* Of a verb that shows every setting: all groups, but no flag of one call. */
 #define KNOB_ALL (~0u)

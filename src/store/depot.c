@@ -20,6 +20,32 @@
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
+/* Removes what a writer has left who did not come to the end. A record that stands in the store
+ * without its model goes along, where the model lies in that folder: it was about to come, or had
+ * just gone. */
+static void sweep(const struct depot *d, const char *left) {
+    char *dir, **names = NULL;
+    size_t n = 0;
+    if (store_path(&dir, NULL, "%s/%s", d->dir, left)) {
+        return;
+    }
+    if (!os_is_link(dir) && !os_list(dir, &names, &n, NULL)) {
+        for (size_t i = 0; i < n; i++) {
+            char *model = NULL, *record = NULL;
+            if (model_name_is_plain(names[i], strlen(names[i])) &&
+                !store_path(&model, NULL, "%s/%s", d->dir, names[i]) && !os_file_exists(model) &&
+                !store_path(&record, NULL, "%s.sha256", model)) {
+                os_remove_file(record, NULL);
+            }
+            mem_free(record);
+            mem_free(model);
+        }
+    }
+    mem_free(names);
+    mem_free(dir);
+    tree_remove(d->dir, left, NULL);
+}
+
 enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct err *e) {
     char *path = NULL, **names = NULL;
     size_t n = 0;
@@ -37,7 +63,7 @@ enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct e
     if (!rc && !os_list(d->dir, &names, &n, NULL)) {
         for (size_t i = 0; i < n; i++) {
             if (strncmp(names[i], ".new.", 5) == 0) {
-                tree_remove(d->dir, names[i], NULL);
+                sweep(d, names[i]);
             }
         }
     }

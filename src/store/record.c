@@ -1,6 +1,6 @@
 /* record.c: the hashes of a model, in a file beside it that sha256sum reads and writes, too.
  *
- * Owns the form: "HEX  path\n" for each file, paths relative to the store. Invariant: a record that
+ * Owns the form: "HEX  path\n" for each file, paths relative to the store, then "# NOTE\n". Invariant: a record that
  * is read names only files of its own model.
  */
 #include <string.h>
@@ -51,7 +51,7 @@ enum err_code record_read(const char *dir, const char *name, struct store_files 
     for (const char *p = text; !rc && p < text + n; line++) {
         size_t len = strcspn(p, "\n");
         size_t bare = len > 0 && p[len - 1] == '\r' ? len - 1 : len;
-        rc = read_line(p, bare, name, f, e);
+        rc = *p == '#' ? ERR_OK : read_line(p, bare, name, f, e);
         if (rc == ERR_FORMAT) {
             err_where(e, "%s, line %d", path, line);
             err_hint(e,
@@ -69,6 +69,18 @@ enum err_code record_read(const char *dir, const char *name, struct store_files 
     return rc;
 }
 
+/* Notes, a '#' before each line; what would be no text is written as '?'. */
+static void put_notes(struct buf *b, const char *notes) {
+    bool fresh = true;
+    for (const char *p = notes ? notes : ""; *p; p++) {
+        if (fresh) {
+            buf_puts(b, "# ");
+        }
+        fresh = *p == '\n';
+        buf_putc(b, (unsigned char)*p < 0x20 && !fresh ? '?' : *p);
+    }
+}
+
 enum err_code record_write(const char *dir, const char *name, const struct store_files *f,
                            struct err *e) {
     struct buf text;
@@ -79,6 +91,7 @@ enum err_code record_write(const char *dir, const char *name, const struct store
     for (size_t i = 0; i < n; i++) {
         buf_printf(&text, "%s  %s\n", file[i].sha256, file[i].path);
     }
+    put_notes(&text, f->notes);
     enum err_code rc = buf_check(&text, e);
     if (!rc && !(rc = record_path(dir, name, &path, e))) {
         rc = os_write_file(path, text.p, text.len, e);

@@ -7,6 +7,7 @@
 
 #include <nettle/eddsa.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -56,7 +57,24 @@ enum err_code signature_create(char secret[SIGNATURE_KEY_HEX], char open[SIGNATU
     return rc;
 }
 
-enum err_code signature_key_read(const char *path, char key[SIGNATURE_KEY_HEX], struct err *e) {
+static const char *const word[] = {[SIGNATURE_SECRET] = "ign-secret-key ",
+                                   [SIGNATURE_PUBLIC] = "ign-public-key "};
+
+size_t signature_key_line(enum signature_kind kind, const char key[SIGNATURE_KEY_HEX],
+                          char line[SIGNATURE_LINE]) {
+    return (size_t)snprintf(line, SIGNATURE_LINE, "%s%s\n", word[kind], key);
+}
+
+/* Whether a key's file says that it is of the other kind. */
+static bool is_other(const char *path, const char *text, enum signature_kind kind) {
+    const char *other = word[kind == SIGNATURE_SECRET ? SIGNATURE_PUBLIC : SIGNATURE_SECRET];
+    size_t n = strlen(path);
+    bool pub = n > 4 && strcmp(path + n - 4, ".pub") == 0;
+    return strncmp(text, other, strlen(other)) == 0 || (pub && kind == SIGNATURE_SECRET);
+}
+
+enum err_code signature_key_read(const char *path, enum signature_kind kind,
+                                 char key[SIGNATURE_KEY_HEX], struct err *e) {
     char *text;
     size_t n;
     uint8_t bytes[KEY];
@@ -64,14 +82,22 @@ enum err_code signature_key_read(const char *path, char key[SIGNATURE_KEY_HEX], 
     if (rc) {
         return rc;
     }
-    size_t len = strcspn(text, "\r\n");
-    if (len != 2 * KEY || text[len + strspn(text + len, "\r\n")] != '\0' ||
-        !bytes_of(text, bytes, KEY)) {
+    size_t skip = strncmp(text, word[kind], strlen(word[kind])) == 0 ? strlen(word[kind]) : 0;
+    const char *hex = text + skip;
+    size_t len = strcspn(hex, "\r\n");
+    if (is_other(path, text, kind)) {
+        rc = err_set(e, ERR_USAGE, kind == SIGNATURE_SECRET
+                                       ? "a public key, which cannot sign"
+                                       : "a secret key, which belongs with whoever signs");
+        err_where(e, "%s", path);
+        err_hint(e, "'ign models keygen FILE' makes FILE, which signs, and FILE.pub, which checks");
+    } else if (len != 2 * KEY || hex[len + strspn(hex + len, "\r\n")] != '\0' ||
+               !bytes_of(hex, bytes, KEY)) {
         rc = err_set(e, ERR_FORMAT, "not a key: one line of 64 hexadecimal digits");
         err_where(e, "%s", path);
         err_hint(e, "'ign models keygen FILE' makes one");
     } else {
-        memcpy(key, text, 2 * KEY);
+        memcpy(key, hex, 2 * KEY);
         key[2 * KEY] = '\0';
     }
     signature_wipe(bytes, sizeof bytes);

@@ -29,9 +29,35 @@ enum err_code store_path(char **out, struct err *e, const char *fmt, ...) {
     return *out ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a path");
 }
 
+/* Whether Windows takes a name for a device, whatever follows its first dot. Source: "Naming Files,
+ * Paths, and Namespaces" of the Win32 documentation. */
+static bool is_device(const char *p, size_t n) {
+    static const char *const devices[] = {"con", "prn", "aux", "nul", "conin$", "conout$"};
+    char head[8] = "";
+    size_t len = 0;
+    while (len < n && p[len] != '.') {
+        len++;
+    }
+    while (len > 0 && p[len - 1] == ' ') {
+        len--;
+    }
+    for (size_t i = 0; i < len && len < sizeof head; i++) {
+        head[i] = p[i] >= 'A' && p[i] <= 'Z' ? (char)(p[i] - 'A' + 'a') : p[i];
+    }
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        if (strcmp(head, devices[i]) == 0) {
+            return true;
+        }
+    }
+    bool port = strncmp(head, "com", 3) == 0 || strncmp(head, "lpt", 3) == 0;
+    return port && ((len == 4 && head[3] >= '0' && head[3] <= '9') ||
+                    strcmp(head + 3, "\xc2\xb9") == 0 || strcmp(head + 3, "\xc2\xb2") == 0 ||
+                    strcmp(head + 3, "\xc2\xb3") == 0); /* superscript digits, too */
+}
+
 bool name_is_plain(const char *p, size_t n) {
     if (n == 0 || n > NAME_MOST || p[0] == '.' || p[n - 1] == '.' || p[0] == ' ' ||
-        p[n - 1] == ' ' || !utf8_valid(p, n)) {
+        p[n - 1] == ' ' || !utf8_valid(p, n) || is_device(p, n)) {
         return false;
     }
     for (size_t i = 0; i < n; i++) {
@@ -119,7 +145,7 @@ static enum err_code bad_name(const char *path, struct err *e) {
     err_set(e, ERR_FORMAT, "a name that cannot be kept on every machine");
     err_where(e, "%s", path);
     err_hint(e, "rename it: no control characters, none of \\ : * ? \" < > |, no dot or blank at "
-                "its ends");
+                "its ends, no name of a device (con, nul)");
     return ERR_FORMAT;
 }
 

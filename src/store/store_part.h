@@ -17,7 +17,8 @@
 enum err_code store_path(char **out, struct err *e, const char *fmt, ...) IGN_PRINTF(3, 4);
 
 /* Whether a word can be one part of a path anywhere: 1 to 200 bytes of UTF-8 without control
- * characters, none of / \ : * ? " < > |, no dot at either end, no blank at either end. */
+ * characters, none of / \ : * ? " < > |, no dot at either end, no blank at either end, and no name
+ * that is a device on Windows ("con", "NUL.gguf"). */
 bool name_is_plain(const char *p, size_t n);
 /* Whether it can be what the store calls a model: plain, not "quarantine", and not the name of a
  * record. */
@@ -34,7 +35,8 @@ struct store_file {
 };
 
 struct store_files {
-    struct buf all; /* of struct store_file */
+    struct buf all;    /* of struct store_file */
+    const char *notes; /* lines for the record to keep, borrowed; NULL. Not read back. */
 };
 
 void files_init(struct store_files *f);
@@ -52,7 +54,8 @@ enum err_code files_list(struct store_files *f, const char *root, const char *na
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-/* dir/NAME.sha256, as sha256sum writes it and checks it: a line "HEX  path" for each file.
+/* dir/NAME.sha256, as sha256sum writes it and checks it: a line "HEX  path" for each file, then
+ * notes for people, which begin with '#', and which sha256sum passes over, too.
  * ERR_NOTFOUND where there is none; ERR_FORMAT names the line, or says that it names no file. Bytes
  * are not in it: 0. */
 enum err_code record_read(const char *dir, const char *name, struct store_files *f, struct err *e);

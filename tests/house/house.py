@@ -40,6 +40,7 @@ ADAPTERS = {
     "nettle/hmac.h": r"src/observe/digest\.c",
     "nettle/sha2.h": r"src/observe/digest\.c",
     "nettle/eddsa.h": r"src/store/signature\.c",
+    "curl/curl.h": r"src/net/http\.c",
 }
 ONE_FILE_EACH = ["utf8proc.h"]
 OS_FILE = r"src/base/os_[a-z]+\.c"

