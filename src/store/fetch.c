@@ -36,6 +36,7 @@ struct part {
     size_t n, got, before; /* before: when the request began */
     char *p;
     bool running;
+    bool by_link;    /* the request skips the hub */
     double again;    /* not before that, os_now */
     const char *lie; /* what was wrong with an answer */
     struct run *run;
@@ -157,18 +158,18 @@ static enum err_code pass_on(const struct err *why, struct err *e) {
 }
 
 /* What is to be done about a request that brought nothing: ERR_OK with the time to wait, or the
- * error that ends all. `lie`: what was wrong with the answer, NULL if that is not it. */
-static enum err_code judge(struct fetch *f, struct rng *r, const struct http_get *g,
+ * error that ends all. `lie`: what was wrong with the answer, NULL if that is not it. A link that a
+ * hub has given out runs out some time: the next request asks the hub again. */
+static enum err_code judge(struct fetch *f, struct rng *r, const struct http_get *g, bool by_link,
                            const char *lie, double *wait, struct err *e) {
     char shown[HTTP_TEXT];
     int status = g->head.status;
     bool answered = g->end == HTTP_WHOLE || g->end == HTTP_ENOUGH;
-    bool moved = f->at[0] && status >= 400; /* a link that has run out: ask for a new one */
     *wait = 0;
     if (g->end == HTTP_REFUSED) {
         return pass_on(&g->why, e);
     }
-    if (!lie && answered && status >= 300 && !may_pass(status) && !moved) {
+    if (!lie && answered && status >= 300 && !may_pass(status) && !by_link) {
         return fail_status(g, e);
     }
     f->at[0] = '\0';
@@ -258,7 +259,7 @@ enum err_code fetch_ask(struct fetch *f, struct err *e) {
             f->bytes = 0; /* there is no first byte to ask for */
             known = true;
         } else if (!rc) {
-            rc = judge(f, &r, g, NULL, &wait, e);
+            rc = judge(f, &r, g, false, NULL, &wait, e);
         }
         http_drop(g);
         rc = rc ? rc : rest(f, wait, e);
@@ -271,7 +272,7 @@ enum err_code fetch_ask(struct fetch *f, struct err *e) {
 /* ---- bytes to the disk ----------------------------------------------------------------------- */
 
 static enum err_code begins_well(const char *p, size_t n, struct err *e) {
-    if (memcmp(p, "GGUF", n < 4 ? n : 4) == 0) {
+    if (n > 0 && memcmp(p, "GGUF", n < 4 ? n : 4) == 0) {
         return ERR_OK;
     }
     bool pointer = n >= 8 && memcmp(p, "version ", 8) == 0;
@@ -371,6 +372,7 @@ static enum err_code run_whole(struct run *r, struct err *e) {
     bool done = f->bytes == f->have;
     while (!rc && !done) {
         double wait = 0;
+        bool by_link = f->at[0] != '\0';
         if ((rc = begin_anew(r, e))) {
             break;
         }
@@ -394,7 +396,7 @@ static enum err_code run_whole(struct run *r, struct err *e) {
             r->lie = g->end == HTTP_WHOLE && g->head.status == 200
                          ? "the server sends fewer bytes than it said"
                          : r->lie;
-            rc = judge(f, &r->rng, g, r->lie, &wait, e);
+            rc = judge(f, &r->rng, g, by_link, r->lie, &wait, e);
             rc = rc ? rc : rest(f, wait, e);
         }
     }
@@ -445,6 +447,7 @@ static enum err_code part_start(struct run *r, struct part *p, struct err *e) {
                                .arg = p};
     p->before = p->got;
     p->lie = NULL;
+    p->by_link = f->at[0] != '\0';
     p->running = true;
     return http_start(f->http, &p->get, e);
 }
@@ -466,7 +469,7 @@ static enum err_code part_end(struct run *r, struct part *p, struct err *e) {
     }
     const char *lie = good && p->get.end == HTTP_WHOLE ? "the server sends fewer bytes than it said"
                                                        : p->lie;
-    enum err_code rc = judge(f, &r->rng, &p->get, lie, &wait, e);
+    enum err_code rc = judge(f, &r->rng, &p->get, p->by_link, lie, &wait, e);
     p->again = os_now() + wait;
     return rc;
 }
@@ -599,6 +602,9 @@ static enum err_code settle_hash(struct run *r, char hex[65], bool *again, struc
     digest_end(r->hash, hex);
     r->hash = NULL;
     *again = false;
+    if (f->gguf && f->have == 0) {
+        return begins_well("", 0, e);
+    }
     if (!f->want[0] || strcmp(hex, f->want) == 0) {
         return ERR_OK;
     }
