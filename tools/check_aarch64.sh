@@ -15,7 +15,7 @@ if ! dpkg --print-foreign-architectures | grep -qx arm64; then
 fi
 tools/install_packages.sh cmake ninja-build pkg-config gcc-aarch64-linux-gnu \
     libc6-dev-arm64-cross qemu-user-static libjansson-dev:arm64 libutf8proc-dev:arm64 \
-    nettle-dev:arm64 libcmocka-dev:arm64
+    nettle-dev:arm64 libcurl4-openssl-dev:arm64 libcmocka-dev:arm64
 tools/build_preset.sh aarch64
 build=build/aarch64
 golden=tests/model/golden

@@ -186,7 +186,7 @@ static void check_folder(struct checkup *u, const char *name, const char *path, 
         struct check *k =
             checkup_add(u, is_store ? CHECK_WARNING : CHECK_OK, name, "%s is not there yet", path);
         if (is_store) {
-            check_fix(k, "put GGUF files there, or run './demo', which fetches a small model");
+            check_fix(k, "put GGUF files there, or fetch a small model: ign models pull demo");
         }
     } else if (rc) {
         struct check *k = checkup_add(u, CHECK_FAILED, name, "%s", err_line(&e, line, sizeof line));

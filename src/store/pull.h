@@ -21,9 +21,9 @@ struct pull_opts {
     const char *name;   /* in the store; NULL: as the catalogue says */
     const char *sha256; /* of the one file; NULL */
     bool accept_licence, accept_unverified;
-    int parts, retries;     /* of a file: fetch.h */
-    struct http_opts http;  /* but token_url, which follows from the source */
-    const char *user;       /* who accepts a licence */
+    int parts, retries;    /* of a file: fetch.h */
+    struct http_opts http; /* but token_url, which follows from the source */
+    const char *user;      /* who accepts a licence */
     /* Shows a licence and asks a person; NULL: nobody is there. */
     bool (*agree)(void *arg, const struct catalogue_model *m);
     void *arg;
@@ -42,8 +42,9 @@ struct pull_result {
 };
 
 /* ERR_USAGE: another model has the name, a licence is not accepted, nobody knows a hash, somebody
- * pulls it at this moment; ERR_NOTFOUND: no such name, file, pip or libcurl; ERR_FORMAT: other bytes
- * than wanted; ERR_IO: the line, the server, the disk; ERR_CANCELLED. What has come is kept. */
+ * pulls it at this moment; ERR_NOTFOUND: no such name, file, pip or libcurl; ERR_FORMAT: other
+ * bytes than wanted; ERR_IO: the line, the server, the disk; ERR_CANCELLED. What has come is kept.
+ */
 enum err_code pull_model(const struct depot *d, const struct catalogue *c,
                          const struct pull_opts *o, struct pull_result *r, struct err *e);
 

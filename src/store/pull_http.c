@@ -15,7 +15,8 @@
 
 /* Appends a path; what may not stand in an address is written as %XX. */
 static void put_escaped(struct buf *b, const char *p) {
-    static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+    static const char safe[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
     for (; *p; p++) {
         if (strchr(safe, *p)) {
             buf_putc(b, *p);
@@ -153,7 +154,8 @@ enum err_code pull_http(struct pull *p, struct err *e) {
     struct http_opts o = p->o->http;
     struct fetch *x = mem_zalloc(p->n, sizeof *x);
     o.token_url = p->base;
-    enum err_code rc = x ? os_mkdirs(p->grow, e) : err_set(e, ERR_NOMEM, "out of memory for a pull");
+    enum err_code rc =
+        x ? os_mkdirs(p->grow, e) : err_set(e, ERR_NOMEM, "out of memory for a pull");
     rc = rc ? rc : http_open(&http, &o, e);
     for (size_t i = 0; i < p->n && !rc; i++) {
         rc = fetch_make(p, http, i, &x[i], e);

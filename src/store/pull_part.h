@@ -10,10 +10,10 @@
 #include "store/store_part.h"
 
 struct pull_file {
-    const char *path;           /* in the store */
+    const char *path;            /* in the store */
     struct catalogue_parts from; /* at the source */
-    uint64_t bytes;             /* 0: not known */
-    char want[65];              /* "": not known */
+    uint64_t bytes;              /* 0: not known */
+    char want[65];               /* "": not known */
     enum pull_by by;
     char *to; /* where it gathers */
     bool there;

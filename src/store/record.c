@@ -1,7 +1,7 @@
 /* record.c: the hashes of a model, in a file beside it that sha256sum reads and writes, too.
  *
- * Owns the form: "HEX  path\n" for each file, paths relative to the store, then "# NOTE\n". Invariant: a record that
- * is read names only files of its own model.
+ * Owns the form: "HEX  path\n" for each file, paths relative to the store, then "# NOTE\n".
+ * Invariant: a record that is read names only files of its own model.
  */
 #include <string.h>
 

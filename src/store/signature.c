@@ -57,8 +57,8 @@ enum err_code signature_create(char secret[SIGNATURE_KEY_HEX], char open[SIGNATU
     return rc;
 }
 
-static const char *const word[] = {[SIGNATURE_SECRET] = "ign-secret-key ",
-                                   [SIGNATURE_PUBLIC] = "ign-public-key "};
+static const char *const word[] = {
+    [SIGNATURE_SECRET] = "ign-secret-key ", [SIGNATURE_PUBLIC] = "ign-public-key "};
 
 size_t signature_key_line(enum signature_kind kind, const char key[SIGNATURE_KEY_HEX],
                           char line[SIGNATURE_LINE]) {
@@ -86,9 +86,9 @@ enum err_code signature_key_read(const char *path, enum signature_kind kind,
     const char *hex = text + skip;
     size_t len = strcspn(hex, "\r\n");
     if (is_other(path, text, kind)) {
-        rc = err_set(e, ERR_USAGE, kind == SIGNATURE_SECRET
-                                       ? "a public key, which cannot sign"
-                                       : "a secret key, which belongs with whoever signs");
+        rc = err_set(e, ERR_USAGE,
+                     kind == SIGNATURE_SECRET ? "a public key, which cannot sign"
+                                              : "a secret key, which belongs with whoever signs");
         err_where(e, "%s", path);
         err_hint(e, "'ign models keygen FILE' makes FILE, which signs, and FILE.pub, which checks");
     } else if (len != 2 * KEY || hex[len + strspn(hex + len, "\r\n")] != '\0' ||

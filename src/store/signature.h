@@ -1,8 +1,9 @@
 /* signature.h: the one place that knows the signature library (nettle's hogweed): Ed25519.
  *
  * Owns the form of keys and signatures: lower-case hexadecimal in a file of one line. A public key
- * has 64 digits, a secret key 64, a signature 128. As no digit tells a secret key from a public one,
- * the line says it first: "ign-secret-key HEX"; keys made elsewhere may lack that. Source: RFC 8032.
+ * has 64 digits, a secret key 64, a signature 128. As no digit tells a secret key from a public
+ * one, the line says it first: "ign-secret-key HEX"; keys made elsewhere may lack that. Source: RFC
+ * 8032.
  */
 #ifndef IGN_STORE_SIGNATURE_H
 #define IGN_STORE_SIGNATURE_H
@@ -21,8 +22,8 @@ enum signature_kind { SIGNATURE_SECRET, SIGNATURE_PUBLIC };
 enum { SIGNATURE_LINE = SIGNATURE_KEY_HEX + 20 };
 size_t signature_key_line(enum signature_kind kind, const char key[SIGNATURE_KEY_HEX],
                           char line[SIGNATURE_LINE]);
-/* The key in a file. ERR_FORMAT for what is no key; ERR_USAGE for one of the other kind, by its line
- * or a name that ends in ".pub"; ERR_NOTFOUND, ERR_IO. */
+/* The key in a file. ERR_FORMAT for what is no key; ERR_USAGE for one of the other kind, by its
+ * line or a name that ends in ".pub"; ERR_NOTFOUND, ERR_IO. */
 enum err_code signature_key_read(const char *path, enum signature_kind kind,
                                  char key[SIGNATURE_KEY_HEX], struct err *e);
 void signature_make(const char secret[SIGNATURE_KEY_HEX], const void *p, size_t n,

@@ -41,7 +41,7 @@ static void hint_names(const char *dir, struct err *e) {
     if (list.len > 0) {
         err_hint(e, "give the path of a GGUF file, or a name from %s: %s", dir, list.p);
     } else {
-        err_hint(e, "give the path of a GGUF file; './demo' fetches a small model into the store");
+        err_hint(e, "give the path of a GGUF file; 'ign models pull demo' fetches a small model");
     }
     mem_free(names);
     buf_fini(&list);
@@ -52,7 +52,7 @@ static enum err_code resolve_demo(struct buf *b, const char *dir, char **path, s
     if (!found) {
         err_set(e, ERR_NOTFOUND, "no model was named, and the demo model is not in the store");
         err_where(e, "%s", dir ? dir : "no store: HOME is not set");
-        err_hint(e, "give --model FILE, or run './demo', which fetches the demo model");
+        err_hint(e, "give --model FILE, or fetch the demo model: ign models pull demo");
         return ERR_NOTFOUND;
     }
     *path = mem_strdup(found, strlen(found));

@@ -85,7 +85,7 @@ class Flags(Case):
                      ["chat"], ["logits", "--ids", "1"], ["perplexity"], ["template"]):
             stdin = "[]" if args[0] == "template" else ""
             r = self.fails(4, *args, stdin=stdin)
-            self.assertIn(b"./demo", r.err)
+            self.assertIn(b"ign models pull demo", r.err)
             name = ["nothing here"] if args[0] == "inspect" else ["--model", "nothing here"]
             self.fails(4, *args, *name, stdin=stdin)
         self.fails(2, "tokenize", "--model", "", "--text", "x")

@@ -126,7 +126,8 @@ class Coming(Rig):
         os.makedirs(path("empty-folder"), exist_ok=True)
         self.refused(1, "config.json", "import", path("empty-folder"))
         self.refused(1, "SHA-256", "import", m, "--sha256", "0" * 64)
-        for name in ("../up", "a/b", ".hidden", "a\nb", "quarantine", "x" * 300, "a:b"):
+        for name in ("../up", "a/b", ".hidden", "a\nb", "quarantine", "x" * 300, "a:b", "NUL", "con.gguf",
+                     "Com1.x.gguf", "aux .gguf", "lpt\u00b2.gguf", "CONOUT$"):
             self.refused((1, 2), "", "import", m if name != "quarantine" else hf_folder("q"),
                          "--name", name)
         self.assertEqual(self.names(), [])
@@ -385,8 +386,24 @@ class Bundles(Rig):
             resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
         r = ign("models", "keygen", path("half"), "--store", self.store, preexec_fn=small)
         self.assertEqual(r.code, 1, r)
-        self.assertEqual([n for n in os.listdir(path(".")) if n.startswith("half")
-                          and os.path.getsize(path(n))], [])
+        self.assertEqual([n for n in os.listdir(path(".")) if n.startswith("half")], [])
+
+    def test_wrong_key(self):
+        """A public key does not sign, and a secret one does not check."""
+        for end in ("", ".pub"):
+            if os.path.exists(path("w") + end):
+                os.unlink(path("w") + end)
+        self.models("keygen", path("w"))
+        file = self.bundle("w.bundle", "--sign-key", path("w"))
+        self.refused(2, "a secret key", "unbundle", file, "--bundle-key", path("w"))
+        for name in ("w.pub", "renamed"):
+            shutil.copy(path("w.pub"), path(name)) if name != "w.pub" else None
+            os.chmod(path(name), 0o600)
+            self.refused(2, "cannot sign", "bundle", "a", "--output", path("x"), "--sign-key",
+                         path(name))
+        with open(path("w.pub")) as f:  # the form of older keys, and of others'
+            bare = write("bare.pub", f.read().split()[1] + "\n")
+        self.models("unbundle", file, "--bundle-key", bare, store=self.other)
 
     def test_rfc8032(self):
         """The first vector of RFC 8032, 7.1, by the key form: what openssl and others make, too."""
@@ -433,6 +450,10 @@ class Bundles(Rig):
                                   if n == "manifest.json" else b) for n, b in members],
             "too deep": deep_bundle(),
             "name twice": edit(lambda m: m["models"].append(m["models"][0])),
+            "path of a device": edit(lambda m: file(m, "path", "f/nul.json")),
+            "path ends in a dot": edit(lambda m: file(m, "path", "f/x.")),
+            "path ends in a blank": edit(lambda m: file(m, "path", "f/x ")),
+            "name of a device": edit(lambda m: name(m, "CON")),
             "path up": edit(lambda m: file(m, "path", "a.gguf/../../evil")),
             "path absolute": edit(lambda m: file(m, "path", "/tmp/evil")),
             "path of another": edit(lambda m: file(m, "path", "f/config.json")),
@@ -600,6 +621,16 @@ class Moments(Rig):
             p.kill()
             p.wait(timeout=60 * SLOW)
             self.whole()
+
+    def test_orphan_record(self):
+        """What a kill between the two steps of a removal leaves goes with the next writer; a record
+        that somebody has put there himself stays."""
+        self.models("import", tiny(), "--name", "a")
+        os.mkdir(os.path.join(self.store, ".new.1"))
+        os.rename(os.path.join(self.store, "a.gguf"), os.path.join(self.store, ".new.1", "a.gguf"))
+        write_in(self.store, "mine.gguf.sha256", "0" * 64 + "  mine.gguf\n")
+        self.models("verify")
+        self.assertEqual(sorted(os.listdir(self.store)), [".lock", "mine.gguf.sha256"])
 
     def test_two_at_once(self):
         for i in range(3):

@@ -1,14 +1,17 @@
-"""No verb uses a network, watched by strace: a verb may not make a socket of any kind but the one with
-which the C library asks for a user's name (nscd, a path on this machine). Exit status 77 where
-processes may not be traced.
+"""No verb uses a network but `models pull`, watched by strace: a verb may not make a socket of any kind
+but the one with which the C library asks for a user's name (nscd, a path on this machine). Exit status
+77 where processes may not be traced.
 """
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 
 from check_every_verb import calls, verbs
-from cli_rig import IGN, SLOW, Case, env, main, path
+from cli_rig import IGN, SLOW, Case, env, ign, main, path, tiny, write
+from nasty_server import Server
 
 NETWORK = "trace=socket,connect,bind,listen,accept,accept4,sendto,sendmsg,sendmmsg,socketpair"
 
@@ -44,6 +47,38 @@ class Network(Case):
                                          b"hello\n" if verb == "chat" else b"")
                 self.assertIn(code, (0, 1, 2, 3, 4), verb)
                 self.assertEqual(found, [], verb)
+
+    def test_models(self):
+        """Of the actions on models `pull` alone makes sockets: to the server that it is told."""
+        server = Server()
+        with open(tiny(), "rb") as f:
+            server.files = {"m.gguf": (f.read(), '"1"')}
+        known = write("net.json", json.dumps({
+            "format": "ign-catalogue", "version": 1, "models": [{
+                "name": "m", "family": "F", "parameters": "1", "about": "m", "store": "m.gguf",
+                "licence": {"name": "L", "address": "A"}, "sources": [{"hub": "o/r"}],
+                "files": [{"path": "m.gguf", "sha256": server.sha256("m.gguf")}]}]}))
+        store = ["--store", path("net-store")]
+        pull = ["pull", "m", "--from", server.url + "/good", "--catalogue", known]
+        usage = self.ok("models", "--help").text.split("\n\n")[1]
+        actions = re.findall(r"(?<=[ |])[a-z]+(?=[ |])", usage[usage.index("list|"):] + " ") + ["list"]
+        calls = [["import", tiny(), "--name", "n"], ["catalog"], ["catalog", "--catalogue", known],
+                 ["list"], ["verify"], ["bundle", "n", "--output", path("net.bundle")],
+                 ["remove", "n"], ["unbundle", path("net.bundle")], ["keygen", path("net.key")],
+                 ["pull", "m", "--from", os.path.dirname(tiny()), "--catalogue", known]]
+        self.assertEqual({c[0] for c in calls}, set(actions), "an action that nobody watches")
+        for words in calls:
+            code, found = self.trace([IGN, "models", *words, *store])
+            self.assertIn(code, (0, 4) if words[0] == "pull" else (0,), words)
+            self.assertEqual(found, [], words)
+        code, found = self.trace([IGN, "models", *pull, *store])
+        server.close()
+        self.assertEqual(code, 0)
+        to = [x for x in found if "connect(" in x]
+        self.assertGreater(len(to), 0)
+        for line in to:
+            self.assertIn(f"htons({server.port})", line)
+            self.assertIn("127.0.0.1", line)
 
 
 if __name__ == "__main__":

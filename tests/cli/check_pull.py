@@ -603,7 +603,7 @@ class Limits(Rig):
             os.environ.update(env(TERM="xterm"))
             os.execv(IGN, [IGN, *words])
         shown = b""
-        stop = time.monotonic() + 60 * SLOW
+        stop = time.monotonic() + 300 * SLOW
         while time.monotonic() < stop:
             if select.select([fd], [], [], 0.1)[0]:
                 try:

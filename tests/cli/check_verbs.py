@@ -173,7 +173,7 @@ class Generate(Case):
         self.assertIn(b"small.gguf", r.err)
         demo = os.path.join(store, "SmolLM2-135M-Instruct.Q4_1.gguf")
         r = self.fails(4, "tokenize", "--store", store, "--text", "x")
-        self.assertIn(b"./demo", r.err)
+        self.assertIn(b"ign models pull demo", r.err)
         os.link(os.path.join(store, "small.gguf"), demo)
         self.ok("tokenize", "--store", store, "--text", "x")
 

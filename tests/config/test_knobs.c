@@ -18,7 +18,7 @@
 
 #define ALL                                                                                        \
     (KNOB_PROMPT | KNOB_HISTORY | KNOB_SAMPLE | KNOB_TEMPLATE | KNOB_MODEL | KNOB_RUN |            \
-     KNOB_DEVICE | KNOB_AUDIT | KNOB_STORE | KNOB_BUNDLE)
+     KNOB_DEVICE | KNOB_AUDIT | KNOB_STORE | KNOB_BUNDLE | KNOB_PULL)
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct knob own[] = {

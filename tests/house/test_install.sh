@@ -13,6 +13,8 @@ for page in man/man1/ign.1 man/man1/ign-generate.1 man/man5/ign.toml.5 zsh/site-
     bash-completion/completions/ign fish/vendor_completions.d/ign.fish; do
     test -s "$work/there/share/$page" || { echo "no share/$page"; exit 1; }
 done
+"$work/there/bin/ign" models catalog --store "$work/store" --json | grep -q "$work/there/bin/../share/ign" ||
+    { echo "no catalogue of its own"; exit 1; }
 PKG_CONFIG_PATH=$(dirname "$(find "$work/there" -name ign.pc)")
 export PKG_CONFIG_PATH
 test "$(pkg-config --variable=includedir ign | xargs realpath)" = "$(realpath "$work/there/include")"
