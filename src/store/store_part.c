@@ -93,6 +93,7 @@ bool path_is_plain(const char *p, size_t n) {
 /* ---- the files of a model -------------------------------------------------------------------- */
 
 void files_init(struct store_files *f) {
+    f->notes = NULL;
     buf_init(&f->all, FILES_MOST * sizeof(struct store_file));
 }
 
