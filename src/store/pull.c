@@ -94,6 +94,17 @@ static enum err_code plan_names(struct pull *p, struct err *e) {
     return p->name ? ERR_OK : no_memory(e);
 }
 
+/* Whether the files make a model: what depot_is_model will look for. */
+static bool plan_is_model(const struct pull *p) {
+    size_t top = strlen(p->name) + 1;
+    bool yes = ends_with(p->name, ".gguf");
+    for (size_t i = 0; i < p->n && !yes; i++) {
+        const char *path = p->file[i].path + top;
+        yes = strcmp(path, "config.json") == 0 || (!strchr(path, '/') && ends_with(path, ".gguf"));
+    }
+    return yes;
+}
+
 static enum err_code plan_make(struct pull *p, const struct catalogue *c, struct err *e) {
     const struct pull_opts *o = p->o;
     bool address = http_is_url(o->what);
@@ -128,7 +139,13 @@ static enum err_code plan_make(struct pull *p, const struct catalogue *c, struct
             return rc;
         }
     }
-    return plan_names(p, e);
+    enum err_code rc = plan_names(p, e);
+    if (!rc && !plan_is_model(p)) {
+        rc = err_set(e, ERR_FORMAT, "its files make no model: no GGUF file, no config.json");
+        err_where(e, "%s", o->what);
+        err_hint(e, "see to the catalogue's list of files");
+    }
+    return rc;
 }
 
 /* ---- sources --------------------------------------------------------------------------------- */
@@ -434,11 +451,6 @@ static enum err_code settle(struct pull *p, struct err *e) {
         rc = files_add(&files, p->file[i].path, p->file[i].bytes, p->file[i].sha256, e);
     }
     files.notes = notes.p;
-    if (!rc && !depot_is_model(p->staging, p->name)) {
-        rc = err_set(e, ERR_FORMAT, "what has come is no model: no GGUF file, no config.json");
-        err_where(e, "%s", p->o->what);
-        err_hint(e, "see to the catalogue's list of files");
-    }
     if (!rc && !(rc = depot_begin(p->d, &lock, e)) &&
         !(rc = depot_compare(p->d, p->name, &files, &known, e)) && !known) {
         rc = depot_settle(p->d, p->staging, p->name, &files, e);
@@ -482,15 +494,20 @@ enum err_code pull_model(const struct depot *d, const struct catalogue *c,
     *r = (struct pull_result){0};
     arena_init(&p.arena, (size_t)64 << 20);
     enum err_code rc = plan_make(&p, c, e);
+    if (!rc && !(r->name = mem_strdup(p.name, strlen(p.name)))) {
+        rc = no_memory(e); /* now, not after all has come */
+    }
     if (rc || (rc = look_known(&p, &r->known, &r->bytes, e)) ||
         (!r->known && ((rc = source_choose(&p, e)) || (rc = licence_ask(&p, e)) ||
                        (rc = os_mkdirs(d->dir, e)) || (rc = bring(&p, e))))) {
         goto done;
     }
     result_fill(&p, r);
-    r->name = mem_strdup(p.name, strlen(p.name));
-    rc = r->name ? ERR_OK : no_memory(e);
 done:
+    if (rc) {
+        mem_free(r->name);
+        r->name = NULL;
+    }
     mem_free(p.staging);
     mem_free(p.grow);
     arena_fini(&p.arena);
