@@ -224,6 +224,7 @@ static enum err_code os_map_file(struct os_map *m, int fd, const char *path, str
         err_hint(e, "read it instead: --no-mmap");
         return code;
     }
+    os_pages_large(p, m->size); /* where the system reads files so: if it is not in memory yet */
     m->data = p;
     m->slot = slot_take(m);
     if (m->slot < 0) {

@@ -319,6 +319,15 @@ INLINE struct lanes lanes_zero(void) {
     return (struct lanes){{_mm256_setzero_ps(), _mm256_setzero_ps()}};
 }
 
+/* The first `left` of the eight lanes of each row. */
+INLINE void lanes_take(struct lanes *to, const struct lanes *from, int left) {
+    const __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256 first = _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(left), place));
+    for (int r = 0; r < SMALL_ROWS; r++) {
+        to->v[r] = _mm256_blendv_ps(to->v[r], from->v[r], first);
+    }
+}
+
 INLINE float lanes_sum(const struct lanes *l, int row) {
     return sum8(l->v[row]);
 }

@@ -446,6 +446,14 @@ INLINE struct lanes lanes_zero(void) {
     return (struct lanes){{_mm512_setzero_ps(), _mm512_setzero_ps()}};
 }
 
+/* The first `left` of the eight lanes of each row. */
+INLINE void lanes_take(struct lanes *to, const struct lanes *from, int left) {
+    const __mmask16 first = (__mmask16)(((1 << left) - 1) * 0x101);
+    for (int p = 0; p < 2; p++) {
+        to->v[p] = _mm512_mask_mov_ps(to->v[p], first, from->v[p]);
+    }
+}
+
 INLINE float lanes_sum(const struct lanes *l, int row) {
     __m512 v = l->v[row / 2];
     return sum8(row % 2 ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v));

@@ -3,7 +3,7 @@
  *   SMALL_ROWS       rows that pass side by side
  *   struct group     256 columns of these rows, decoded
  *   struct lanes     their eight sums each, for one row of activations
- *   decode, group_add, lanes_sum
+ *   decode, group_add, lanes_zero, lanes_take, lanes_sum
  *
  * Owns the order in which weights and activations pass: SMALL_ROWS rows at a time, all columns,
  * each 256 of them times all rows of activations, which come out of the second cache. Refuses
@@ -11,19 +11,32 @@
  * is.
  */
 
-/* The blocks behind the last whole group; missing ones are zeros: they add nothing. */
-INLINE void small_tail(int type, const uint8_t *const row[SMALL_ROWS], const void *const *x,
-                       int n_tok, int64_t n_col, struct lanes *acc) {
-    uint8_t part[SMALL_ROWS][8 * sizeof(struct block_q8_0)] = {{0}};
-    const int64_t n_group = n_col / 256, left = n_col % 256 / MICRO_BLOCK;
+/* The blocks behind the last whole group. What is decoded beyond them belongs to the rows below,
+ * or, where `last` says that there may be none, is copied zeros; either way their lanes stay. */
+INLINE void small_tail(int type, const uint8_t *const row[SMALL_ROWS], bool last,
+                       const void *const *x, int n_tok, int64_t n_col, struct lanes *acc) {
+    const int64_t n_group = n_col / 256;
+    const int left = (int)(n_col % 256) / MICRO_BLOCK, bytes = fmt_bytes(type);
+    uint8_t part[SMALL_ROWS][8 * sizeof(struct block_q8_0)];
     const uint8_t *g[SMALL_ROWS];
+    struct lanes sum[MICRO_SMALL];
     struct group o;
     for (int r = 0; r < SMALL_ROWS; r++) {
-        memcpy(part[r], row[r] + n_group * 8 * fmt_bytes(type), (size_t)(left * fmt_bytes(type)));
-        g[r] = part[r];
+        g[r] = row[r] + n_group * 8 * bytes;
+        if (last) {
+            memset(part[r], 0, sizeof part[r]);
+            memcpy(part[r], g[r], (size_t)(left * bytes));
+            g[r] = part[r];
+        }
     }
     decode(type, g, &o);
-    group_add(type, &o, x, n_tok, n_group, acc);
+    for (int t = 0; t < n_tok; t++) {
+        sum[t] = acc[t];
+    }
+    group_add(type, &o, x, n_tok, n_group, sum);
+    for (int t = 0; t < n_tok; t++) {
+        lanes_take(&acc[t], &sum[t], left);
+    }
 }
 
 /* Sums stay in registers where n_tok is known to the compiler. */
@@ -51,7 +64,8 @@ INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
             group_add(type, &o, x, n_tok, i, acc);
         }
         if (fmt_small(type) && n_col % 256 != 0) {
-            small_tail(type, row, x, n_tok, n_col, acc);
+            bool last = r + SMALL_ROWS >= n_row || n_col < 256;
+            small_tail(type, row, last, x, n_tok, n_col, acc);
         }
         for (int t = 0; t < n_tok; t++) {
             for (int k = 0; k < SMALL_ROWS && r + k < n_row; k++) {
