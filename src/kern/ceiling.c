@@ -215,6 +215,7 @@ static enum err_code work_open(struct work *w, struct ceilings *c, const char *l
     if (!w->memory) {
         return err_set(e, ERR_NOMEM, "out of memory for %zu MiB to read from", w->size >> 20);
     }
+    os_pages_large(w->memory, w->size); /* the best there is: files may lie so, too */
     pool_run(w->pool, item_fill, w, (int)(w->size / READ_PART));
     return ERR_OK;
 }

@@ -17,10 +17,6 @@ INLINE void store512(void *p, __m512i v) {
     _mm512_storeu_si512(p, v);
 }
 
-INLINE __m512i join(__m256i low, __m256i high) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-}
-
 /* Sixteen rows of eight dwords, v[r] with row r in its low half and r + 8 in its high half, to
  * eight columns of sixteen. */
 INLINE void transpose16x8(__m512i v[8]) {

@@ -25,8 +25,8 @@ INLINE float sum8(__m256 v) {
 /* ---- weights on their way ------------------------------------------------------------------
  *
  * The processor's own prefetcher stops at each page. What misses the second cache keeps one of the
- * few places of the first for the whole way from memory, so weights are fetched into the second.
- * Past the end of the weights all this is a hint without effect.
+ * few places of the first for the whole way from memory, so weights are fetched into the second,
+ * and from there into the first. Past the end of the weights all this is a hint without effect.
  */
 
 #define AHEAD_FAR  4096 /* bytes from what is read to what leaves memory */
@@ -43,13 +43,14 @@ INLINE void fetch_row(const uint8_t *at, int bytes) {
 /* `rows` rows side by side, of which the bytes at..at + bytes are read now: what they will have in
  * these places and, behind their ends, what the rows that take theirs will have. */
 INLINE void fetch_rows(const uint8_t *w, size_t row_bytes, int rows, size_t at, int bytes) {
-    const uint8_t *next = w + at + AHEAD_FAR;
-    if (at + AHEAD_FAR >= row_bytes) {
-        next += (size_t)(rows - 1) * row_bytes;
-    }
-    for (int r = 0; r < rows; r++, next += row_bytes) {
+    const size_t others = (size_t)(rows - 1) * row_bytes;
+    size_t far = at + AHEAD_FAR, near = at + AHEAD_NEAR / 2;
+    far += far >= row_bytes ? others : 0;
+    near += near >= row_bytes ? others : 0;
+    for (int r = 0; r < rows; r++, w += row_bytes) {
         for (int i = 0; i < bytes; i += 64) {
-            _mm_prefetch((const char *)next + i, _MM_HINT_T1);
+            _mm_prefetch((const char *)w + far + i, _MM_HINT_T1);
+            _mm_prefetch((const char *)w + near + i, _MM_HINT_T0);
         }
     }
 }

@@ -12,6 +12,10 @@ INLINE __m512i load512(const void *p) {
     return _mm512_loadu_si512(p);
 }
 
+INLINE __m512i join(__m256i low, __m256i high) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
 INLINE __m512i and8(__m512i v, int mask) {
     return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
 }

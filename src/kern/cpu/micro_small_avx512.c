@@ -491,5 +491,7 @@ static void arrange_avx512(const struct act_group *x, int64_t n_col, void *to) {
 void micro_small_init_avx512(struct micro *m) {
     m->gemm_min = MICRO_SMALL + 1;
     m->arrange = arrange_avx512;
-    small_init(m, 1);
+    small_init(m, 2);
+    m->fmt[DT_Q2_K].small_min = 1;
+    m->fmt[DT_Q3_K].small_min = 1;
 }
