@@ -15,6 +15,7 @@ Prints one line for each vocabulary and text; ends with status 1 if any id diffe
 import argparse
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -56,6 +57,12 @@ LLAMA = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\
 GPT2 = [byte_level(True)]
 DIGITS = [pt.Digits(individual_digits=True), byte_level(True)]
 
+CASED_WORD = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]%s[\p{Ll}\p{Lm}\p{Lo}\p{M}]%s"
+BY_CASE = (r"[^\r\n\p{L}\p{N}]?" + CASED_WORD % ("*", "+") + r"%s|[^\r\n\p{L}\p{N}]?" +
+           CASED_WORD % ("+", "*") +
+           r"%s|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+ENDINGS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+
 # name: (pre-tokenizers, whether the normalizer is NFC, ignore_merges)
 HF_PRE = {
     "gpt-2": (GPT2, False, False),
@@ -65,6 +72,9 @@ HF_PRE = {
     "refact": (DIGITS, False, False),
     "command-r": (DIGITS, True, False),
     "llama-bpe": ([split(LLAMA % "{1,3}"), byte_level(False)], False, True),
+    "dbrx": ([split(LLAMA % "{1,3}"), byte_level(False)], False, False),
+    "gpt-4o": ([split(BY_CASE % (ENDINGS, ENDINGS, "{1,3}")), byte_level(False)], False, False),
+    "tekken": ([split(BY_CASE % ("", "", "")), byte_level(False)], False, True),
     "qwen2": ([split(LLAMA % ""), byte_level(False)], True, False),
     "falcon": ([pt.Punctuation("contiguous"), byte_level(True), pt.Digits(individual_digits=False),
                 split("[0-9][0-9][0-9]")], False, False),
@@ -148,6 +158,17 @@ def report(name, kind, texts, ours, theirs):
     return bool(bad)
 
 
+def added_texts(library, n=20000):
+    """Short strings of a vocabulary's own added tokens among words and white space."""
+    rng = random.Random(9)
+    tokens = [t.content for t in library.get_added_tokens_decoder().values()]
+    tokens = tokens[-20:] + rng.sample(tokens, min(20, len(tokens)))
+    other = [" ", "  ", "\n", "\t ", "\u00a0", "\u3000", "a", "word", "7", "_", "é", "\u0301", "\u200d", ".",
+             "(", "\u24b6", "世", " The end", "😀"]
+    return ["".join(rng.choice(tokens if rng.random() < 0.4 else other)
+                    for _ in range(rng.randrange(1, 16))) for _ in range(n)]
+
+
 def compare_library(a, path, texts):
     name, temp = os.path.basename(path), None
     if os.path.isdir(path):
@@ -163,10 +184,10 @@ def compare_library(a, path, texts):
     else:
         library = library_from_gguf(path)
     failed = False
-    for kind, list_ in texts.items():
+    for kind, list_ in [*texts.items(), ("added", added_texts(library))]:
         strings = [t if isinstance(t, str) else t.decode("utf-8", "replace") for t in list_]
         raw = [t if isinstance(t, bytes) else t.encode("utf-8") for t in list_]
-        for special in (False, True) if kind == "randoms" else (False,):
+        for special in {"randoms": (False, True), "added": (True,)}.get(kind, (False,)):
             library.encode_special_tokens = not special
             theirs = [e.ids for e in library.encode_batch_fast(strings, add_special_tokens=False)]
             failed |= report(name, kind + ("+" if special else ""), raw,

@@ -34,7 +34,7 @@ MIXED = (
     " trailing   ")
 
 FAMILIES = ["llama-bpe", "qwen2", "gpt-2", "mpt", "smollm", "starcoder", "refact", "command-r",
-            "falcon", "deepseek-llm", "deepseek-coder"]
+            "falcon", "deepseek-llm", "deepseek-coder", "dbrx", "gpt-4o", "tekken"]
 OTHER = {
     "deepseek-v3": [check_tokenizers.split(r"\p{N}{1,3}"), check_tokenizers.split("[一-龥\u3040-ゟ゠-ヿ]+"),
                     check_tokenizers.split(

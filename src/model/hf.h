@@ -90,8 +90,9 @@ enum err_code hf_text(struct gguf_build *b, const char *path, const struct json 
 
 struct hf_piece {
     struct str text;
-    float score;  /* SentencePiece: larger merges first */
-    int32_t kind; /* enum piece_kind; 0: no token has this id */
+    float score;   /* SentencePiece: larger merges first */
+    int32_t kind;  /* enum piece_kind; 0: no token has this id */
+    int32_t flags; /* enum piece_flag */
 };
 
 struct hf_vocab {
@@ -102,8 +103,10 @@ struct hf_vocab {
     size_t n_merge, cap_merge;
     bool spm; /* SentencePiece's way of merging, with a score for each piece */
     bool add_bos, add_eos;
-    bool says_bos; /* add_bos and add_eos are the tokenizer's own word */
-    bool add_space_prefix, remove_extra_whitespaces;
+    bool says_bos;    /* add_bos and add_eos are the tokenizer's own word */
+    int space_prefix; /* enum space_prefix */
+    bool remove_extra_whitespaces;
+    bool ignore_merges;    /* a word that is a piece is taken whole */
     const char *pre;       /* name of the pre-tokenizer; byte-level BPE */
     int32_t bos, eos, unk; /* -1: not said */
     struct arena mem;      /* of strings and tables */
@@ -116,9 +119,10 @@ void hf_vocab_fini(struct hf_vocab *v);
 struct hf_piece *hf_piece_at(struct hf_vocab *v, uint64_t id, struct err *e);
 /* The id of a spelling, looked for from the front; -1 if there is none. */
 int32_t hf_piece_find(const struct hf_vocab *v, struct str text);
-/* A token that is known beside the vocabulary proper. ERR_FORMAT if the id is another's. */
+/* A token that is known beside the vocabulary proper; flags of enum piece_flag. ERR_FORMAT if the
+ * id is another's. */
 enum err_code hf_piece_add(struct hf_vocab *v, uint64_t id, struct str text, bool special,
-                           struct err *e);
+                           int flags, struct err *e);
 /* The keys of the pieces and of how they merge; ids that nothing names, up to n_row, become unused
  * tokens. ERR_FORMAT, ERR_NOMEM. */
 enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_row, struct err *e);
@@ -126,9 +130,10 @@ enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_
  * ERR_NOMEM. */
 enum err_code hf_tokenizer_json(struct hf_vocab *v, const char *text, size_t n, struct err *e);
 enum err_code hf_tokenizer_model(struct hf_vocab *v, const void *p, size_t n, struct err *e);
-/* The GGUF name of the pre-tokenizer that does what these parts of a tokenizer.json say.
+/* The GGUF name of the pre-tokenizer that does what these parts of a tokenizer.json say; of two
+ * that differ only there, the one whose words are taken whole, or not, as `whole` says.
  * ERR_UNSUPPORTED shows the first pattern. */
-enum err_code hf_pretok(const char **name, const struct json *normalizer,
+enum err_code hf_pretok(const char **name, bool whole, const struct json *normalizer,
                         const struct json *pre_tokenizer, struct err *e);
 
 #endif

@@ -8,12 +8,18 @@
 #include <string.h>
 
 #include "model/hf.h"
+#include "text/pretok.h"
 
 #define STEP         "\x1f" /* between two steps */
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define LLAMA3(digits)                                                                             \
     "S" CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" digits                                \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CASED(contractions, digits)                                                                \
+    "S[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"    \
+    "+" contractions "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}" \
+    "\\p{Lo}\\p{M}]*" contractions "|\\p{N}" digits                                                \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define DEEPSEEK3                                                                                  \
     "S[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?"            \
     "[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
@@ -22,26 +28,30 @@
  * bytes, with GPT-2's pattern or without. */
 static const struct {
     const char *name;
-    bool nfc;
+    bool nfc, total; /* the steps' only pattern matches every character */
     const char *steps;
 } known[] = {
-    {"llama-bpe", false, LLAMA3("{1,3}") STEP "B0"},
-    {"qwen2", true, LLAMA3("") STEP "B0"},
-    {"gpt-2", false, "B1"},
-    {"mpt", true, "B1"},
-    {"smollm", false, "D1" STEP "B1"},
-    {"command-r", true, "D1" STEP "B1"},
-    {"deepseek-v3", false,
+    {"llama-bpe", false, true, LLAMA3("{1,3}") STEP "B0"},
+    {"dbrx", false, true, LLAMA3("{1,3}") STEP "B0"},
+    {"gpt-4o", false, true, CASED(CONTRACTIONS "?", "{1,3}") STEP "B0"},
+    {"tekken", false, true, CASED("", "") STEP "B0"},
+    {"qwen2", true, true, LLAMA3("") STEP "B0"},
+    {"gpt-2", false, false, "B1"},
+    {"mpt", true, false, "B1"},
+    {"smollm", false, false, "D1" STEP "B1"},
+    {"command-r", true, false, "D1" STEP "B1"},
+    {"deepseek-v3", false, false,
      "S\\p{N}{1,3}" STEP "S[一-龥぀-ゟ゠-ヿ]+" STEP DEEPSEEK3 STEP "B0"},
-    {"deepseek-coder", false,
+    {"deepseek-coder", false, false,
      "S[\r\n]" STEP "S\\s?\\p{L}+" STEP "S\\s?\\p{P}+" STEP "S[一-龥ࠀ-一가-퟿]+" STEP
      "D1" STEP "B0"},
-    {"falcon", false, "P" STEP "B1" STEP "D0" STEP "S[0-9][0-9][0-9]"},
+    {"falcon", false, false, "P" STEP "B1" STEP "D0" STEP "S[0-9][0-9][0-9]"},
 };
 
 struct steps {
     struct buf text;
     struct str pattern; /* the first one */
+    bool removes;       /* what a pattern does not match */
 };
 
 static const struct json *member(const struct json *j, const char *name) {
@@ -70,8 +80,11 @@ static bool put_step(struct steps *s, const struct json *j) {
         s->pattern = s->pattern.n ? s->pattern : pattern;
         buf_putc(&s->text, 'S');
         buf_put(&s->text, pattern.p, pattern.n);
-        return pattern.n && str_is(text_of(j, "behavior"), "Isolated") &&
-               !truth(j, "invert", false);
+        /* Nothing is removed where a pattern matches everything: see `total`. */
+        bool removed = str_is(text_of(j, "behavior"), "Removed") && truth(j, "invert", false);
+        s->removes = s->removes || removed;
+        return pattern.n && (removed || (str_is(text_of(j, "behavior"), "Isolated") &&
+                                         !truth(j, "invert", false)));
     }
     if (str_is(type, "ByteLevel")) {
         buf_puts(&s->text, truth(j, "use_regex", true) ? "B1" : "B0");
@@ -108,7 +121,7 @@ static bool read_normalizer(const struct json *norm, bool *nfc) {
     return !norm || *nfc;
 }
 
-enum err_code hf_pretok(const char **name, const struct json *normalizer,
+enum err_code hf_pretok(const char **name, bool whole, const struct json *normalizer,
                         const struct json *pre_tokenizer, struct err *e) {
     struct steps s = {.pattern = {"", 0}};
     bool nfc;
@@ -126,7 +139,9 @@ enum err_code hf_pretok(const char **name, const struct json *normalizer,
         return rc;
     }
     for (size_t i = 0; all && i < sizeof known / sizeof *known; i++) {
-        if (nfc == known[i].nfc && strcmp(s.text.p, known[i].steps) == 0) {
+        if (nfc == known[i].nfc && strcmp(s.text.p, known[i].steps) == 0 &&
+            (!s.removes || known[i].total) &&
+            (!*name || pretok_find(str_c(known[i].name))->ignore_merges == whole)) {
             *name = known[i].name;
         }
     }

@@ -157,7 +157,7 @@ static enum err_code read_normalizer(struct hf_vocab *v, struct special *s, cons
         } else if (x.number == NORM_CHARSMAP && x.wire == WIRE_BYTES) {
             s->charsmap = x.text;
         } else if (x.number == NORM_DUMMY_PREFIX) {
-            v->add_space_prefix = x.v != 0;
+            v->space_prefix = x.v ? PREFIX_ALWAYS : PREFIX_NONE;
         } else if (x.number == NORM_EXTRA_SPACES) {
             v->remove_extra_whitespaces = x.v != 0;
         }
@@ -195,7 +195,8 @@ enum err_code hf_tokenizer_model(struct hf_vocab *v, const void *p, size_t n, st
         .type = TYPE_UNIGRAM, .unk = 0, .bos = 1, .eos = 2, .name = {"", 0}, .charsmap = {"", 0}};
     enum err_code rc = ERR_OK;
     v->spm = true;
-    v->add_space_prefix = v->remove_extra_whitespaces = true; /* what the format takes them for */
+    v->space_prefix = PREFIX_ALWAYS; /* what the format takes it for, and the next one */
+    v->remove_extra_whitespaces = true;
     v->add_bos = true;
     while (!rc && next(&m, &f)) {
         if (f.wire != WIRE_BYTES) {

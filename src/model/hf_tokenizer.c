@@ -18,7 +18,7 @@ enum { PART_MAX = 4 << 20 };
 /* The parts, as they stand in the file; text.p is NULL for one that is not there. */
 struct parts {
     struct json_value added, normalizer, pre, post;
-    struct json_value vocab, merges, type, fallback, unk, prefix, suffix, dropout;
+    struct json_value vocab, merges, type, fallback, unk, prefix, suffix, dropout, whole;
 };
 
 struct reader {
@@ -222,9 +222,11 @@ static enum err_code read_added(struct reader *r) {
     json_scan_begin(&s, r->part.added.text.p, r->part.added.text.n, r->e);
     json_scan_open(&s, '[');
     while (json_scan_next(&s, NULL)) {
-        struct json_value token, id = {0}, content = {0}, special = {0}, word = {0};
-        const struct slot want[] = {
-            {"id", &id}, {"content", &content}, {"special", &special}, {"single_word", &word}};
+        struct json_value token, id = {0}, content = {0}, special = {0}, word = {0}, left = {0},
+                                 right = {0};
+        const struct slot want[] = {{"id", &id},           {"content", &content},
+                                    {"special", &special}, {"single_word", &word},
+                                    {"lstrip", &left},     {"rstrip", &right}};
         uint64_t n;
         if (!json_scan_value(&s, &token)) {
             break;
@@ -241,11 +243,9 @@ static enum err_code read_added(struct reader *r) {
         if (!text.p) {
             return no_memory(r);
         }
-        if (is_true(&word)) {
-            return err_set(r->e, ERR_UNSUPPORTED, "added token '%.*s' counts as a whole word only",
-                           (int)(text.n < 64 ? text.n : 64), text.p);
-        }
-        if ((rc = hf_piece_add(r->v, n, text, is_true(&special), r->e))) {
+        int flags = (is_true(&left) ? PIECE_LSTRIP : 0) | (is_true(&right) ? PIECE_RSTRIP : 0) |
+                    (is_true(&word) ? PIECE_WORD : 0);
+        if ((rc = hf_piece_add(r->v, n, text, is_true(&special), flags, r->e))) {
             return rc;
         }
     }
@@ -487,7 +487,7 @@ static bool is_replace(const struct json *j) {
            says(j, "content", "\xE2\x96\x81");
 }
 
-static bool reads_spaces(const struct json *norm, bool *replaces, bool *prefix) {
+static bool reads_spaces(const struct json *norm, bool *replaces, int *prefix) {
     const struct json *list = member(norm, "normalizers");
     if (!norm) {
         return true;
@@ -496,7 +496,7 @@ static bool reads_spaces(const struct json *norm, bool *replaces, bool *prefix) 
         for (size_t i = 0; i < json_count(list); i++) {
             const struct json *j = json_at(list, i);
             if (says(j, "type", "Prepend") && says(j, "prepend", "\xE2\x96\x81") && !*replaces) {
-                *prefix = true;
+                *prefix = PREFIX_ALWAYS;
             } else if (is_replace(j)) {
                 *replaces = true;
             } else {
@@ -509,7 +509,7 @@ static bool reads_spaces(const struct json *norm, bool *replaces, bool *prefix) 
     return *replaces;
 }
 
-static bool reads_metaspace(const struct json *pre, bool *replaces, bool *prefix) {
+static bool reads_metaspace(const struct json *pre, bool *replaces, int *prefix) {
     const struct json *split = member(pre, "split"), *old = member(pre, "add_prefix_space");
     if (!pre) {
         return true;
@@ -521,17 +521,23 @@ static bool reads_metaspace(const struct json *pre, bool *replaces, bool *prefix
         json_bool(split)) {
         return false;
     }
+    bool always = says(pre, "prepend_scheme", "always") ||
+                  (!member(pre, "prepend_scheme") && (!old || json_bool(old)));
+    bool first = says(pre, "prepend_scheme", "first");
+    if (*prefix != PREFIX_NONE && (always || first)) {
+        return true; /* there is one already, which is enough */
+    }
+    *prefix = first ? PREFIX_FIRST : always ? PREFIX_UNLESS_SPACE : *prefix;
     *replaces = true;
-    *prefix = *prefix || says(pre, "prepend_scheme", "always") ||
-              says(pre, "prepend_scheme", "first") ||
-              (!member(pre, "prepend_scheme") && (!old || json_bool(old)));
     return true;
 }
 
 static enum err_code read_style(struct reader *r, const struct json *norm, const struct json *pre) {
-    bool replaces = false, prefix = false;
+    bool replaces = false;
+    int prefix = PREFIX_NONE;
+    r->v->ignore_merges = is_true(&r->part.whole);
     if (!is_true(&r->part.fallback)) {
-        return hf_pretok(&r->v->pre, norm, pre, r->e);
+        return hf_pretok(&r->v->pre, r->v->ignore_merges, norm, pre, r->e);
     }
     if (!reads_spaces(norm, &replaces, &prefix) || !reads_metaspace(pre, &replaces, &prefix) ||
         !replaces) {
@@ -539,7 +545,7 @@ static enum err_code read_style(struct reader *r, const struct json *norm, const
                        "byte fallback with a 'normalizer' or 'pre_tokenizer' that is not known");
     }
     r->v->spm = true;
-    r->v->add_space_prefix = prefix;
+    r->v->space_prefix = prefix;
     return ERR_OK;
 }
 
@@ -558,7 +564,8 @@ static enum err_code read_file(struct reader *r, const char *text, size_t n) {
                                  {"unk_token", &p->unk},
                                  {"continuing_subword_prefix", &p->prefix},
                                  {"end_of_word_suffix", &p->suffix},
-                                 {"dropout", &p->dropout}};
+                                 {"dropout", &p->dropout},
+                                 {"ignore_merges", &p->whole}};
     struct json *norm = NULL, *pre = NULL, *post = NULL;
     enum err_code rc;
     if ((rc = read_levels(text, n, file, sizeof file / sizeof *file, model,

@@ -2,8 +2,10 @@
  *
  * Owns the order of the files: tokenizer.json before tokenizer.model; chat_template.jinja before
  * the template in tokenizer_config.json; what a tokenizer says of BOS and EOS before what settings
- * say. Everything ends as tokenizer.* keys. Invariant: no table is longer than the bytes that were
- * read can account for.
+ * say. Everything ends as tokenizer.* keys; what the common ones cannot say is in tokenizer.ign.*,
+ * which other programs pass over: end_token_ids (past the second beside EOS), token_flags (white
+ * space and word borders), space_prefix, ignore_merges. Invariant: no table is longer than the
+ * bytes that were read can account for.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include "model/config.h"
 #include "model/hf.h"
 #include "model/sampling.h"
+#include "text/pretok.h"
 #include "text/vocab.h"
 
 enum { TOKENIZER_MAX = 256 << 20, SETTINGS_MAX = 32 << 20, MAX_PIECE = (1 << 24) - 1, NO_ID = -1 };
@@ -66,7 +69,7 @@ int32_t hf_piece_find(const struct hf_vocab *v, struct str text) {
 }
 
 enum err_code hf_piece_add(struct hf_vocab *v, uint64_t id, struct str text, bool special,
-                           struct err *e) {
+                           int flags, struct err *e) {
     struct hf_piece *p = hf_piece_at(v, id, e);
     if (!p) {
         return id < v->most ? ERR_NOMEM : ERR_FORMAT;
@@ -83,6 +86,7 @@ enum err_code hf_piece_add(struct hf_vocab *v, uint64_t id, struct str text, boo
         }
         p->text = str_of(copy, text.n);
     }
+    p->flags = flags;
     if (p->kind != PIECE_UNKNOWN) {
         p->kind = special ? PIECE_CONTROL : PIECE_USER;
     }
@@ -187,6 +191,19 @@ static enum err_code id_in(const struct texts *t, const struct hf_vocab *v, cons
     return ERR_OK;
 }
 
+static int flags_of(const struct json *token) {
+    static const struct {
+        const char *name;
+        int flag;
+    } all[] = {{"lstrip", PIECE_LSTRIP}, {"rstrip", PIECE_RSTRIP}, {"single_word", PIECE_WORD}};
+    int flags = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const struct json *x = find(token, all[i].name);
+        flags |= x && json_bool(x) ? all[i].flag : 0;
+    }
+    return flags;
+}
+
 /* "added_tokens_decoder" of tokenizer_config.json: what a tokenizer.model does not have. */
 static enum err_code add_tokens(const struct texts *t, struct hf_vocab *v) {
     const struct json *all = find(t->settings, "added_tokens_decoder"), *j;
@@ -205,7 +222,8 @@ static enum err_code add_tokens(const struct texts *t, struct hf_vocab *v) {
                                                     : MAX_PIECE;
         }
         rc = content && json_kind(content) == JSON_IS_STR
-                 ? hf_piece_add(v, id, json_str(content), special && json_bool(special), t->e)
+                 ? hf_piece_add(v, id, json_str(content), special && json_bool(special),
+                                flags_of(j), t->e)
                  : err_set(t->e, ERR_FORMAT, "an added token has no 'content'");
     }
     if (rc && rc != ERR_NOMEM) {
@@ -359,6 +377,15 @@ static enum err_code put_pieces(struct gguf_build *b, struct hf_vocab *v) {
     } else if (!b->code) {
         b->code = err_set(b->e, ERR_NOMEM, "out of memory for a vocabulary");
     }
+    if (room) {
+        int32_t any = 0;
+        for (size_t i = 0; i < v->n; i++) {
+            any |= kind[i] = v->piece[i].flags;
+        }
+        if (any) {
+            gguf_build_i32s(b, "tokenizer.ign.token_flags", kind, v->n);
+        }
+    }
     if (room && v->spm) {
         gguf_build_f32s(b, "tokenizer.ggml.scores", score, v->n);
     } else if (room) {
@@ -378,10 +405,16 @@ enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_
     }
     gguf_build_str(b, "tokenizer.ggml.model", str_c(v->spm ? "llama" : "gpt2"));
     if (v->spm) {
-        gguf_build_bool(b, "tokenizer.ggml.add_space_prefix", v->add_space_prefix);
+        gguf_build_bool(b, "tokenizer.ggml.add_space_prefix", v->space_prefix != PREFIX_NONE);
+        if (v->space_prefix > PREFIX_ALWAYS) {
+            gguf_build_u32(b, "tokenizer.ign.space_prefix", (uint32_t)v->space_prefix, NULL);
+        }
         gguf_build_bool(b, "tokenizer.ggml.remove_extra_whitespaces", v->remove_extra_whitespaces);
     } else {
         gguf_build_str(b, "tokenizer.ggml.pre", str_c(v->pre));
+        if (pretok_find(str_c(v->pre))->ignore_merges != v->ignore_merges) {
+            gguf_build_bool(b, "tokenizer.ign.ignore_merges", v->ignore_merges);
+        }
     }
     return put_pieces(b, v);
 }

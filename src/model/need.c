@@ -173,10 +173,16 @@ static uint64_t text_of(const struct gguf *g, uint64_t tensor_bytes) {
     if (!gguf_get_str(g, "tokenizer.ggml.pre", &pre, NULL)) {
         s.pre = pre;
     }
+    bool whole = false;
+    if (gguf_find(g, "tokenizer.ign.ignore_merges") &&
+        !gguf_get_bool_or(g, "tokenizer.ign.ignore_merges", false, &whole, NULL)) {
+        s.whole_words = whole ? 1 : -1;
+    }
+    uint64_t flags = gguf_find(g, "tokenizer.ign.token_flags") ? s.n_vocab : 0;
     for (size_t i = 0; i < g->n_part; i++) {
         file += g->part[i].size;
     }
-    return vocab_need(&s, text) + tokenizer_need(&s, text) +
+    return vocab_need(&s, text) + flags + tokenizer_need(&s, text) +
            (file > tensor_bytes ? file - tensor_bytes : 0);
 }
 

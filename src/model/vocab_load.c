@@ -15,6 +15,7 @@ struct pieces {
     struct str *piece, *merge;
     float *score;
     int32_t *kind, *end;
+    uint8_t *flag;
 };
 
 static enum err_code no_memory(const char *key, struct err *e) {
@@ -147,6 +148,22 @@ static enum err_code load_ids(const struct gguf *g, struct vocab_spec *s, struct
     return ERR_OK;
 }
 
+/* tokenizer.ign.space_prefix tells apart what the common key does not. */
+static enum err_code load_prefix(const struct gguf *g, struct vocab_spec *s, struct err *e) {
+    static const char key[] = "tokenizer.ign.space_prefix";
+    bool prefix;
+    uint64_t u;
+    enum err_code c =
+        gguf_get_bool_or(g, "tokenizer.ggml.add_space_prefix", s->model == VOCAB_SPM, &prefix, e);
+    c = c ? c : gguf_get_u64_or(g, key, prefix ? PREFIX_ALWAYS : PREFIX_NONE, &u, e);
+    if (!c && u > PREFIX_FIRST) {
+        c = err_set(e, ERR_FORMAT, "%s is %llu; known are 0 to %d", key, (unsigned long long)u,
+                    PREFIX_FIRST);
+    }
+    s->space_prefix = c ? PREFIX_NONE : (enum space_prefix)u;
+    return c;
+}
+
 static enum err_code load_flags(const struct gguf *g, struct vocab_spec *s, struct err *e) {
     s->has_add_bos = gguf_find(g, "tokenizer.ggml.add_bos_token") != NULL;
     enum err_code c = gguf_get_bool_or(g, "tokenizer.ggml.add_bos_token", false, &s->add_bos, e);
@@ -154,8 +171,12 @@ static enum err_code load_flags(const struct gguf *g, struct vocab_spec *s, stru
         c = gguf_get_bool_or(g, "tokenizer.ggml.add_eos_token", false, &s->add_eos, e);
     }
     if (!c) {
-        c = gguf_get_bool_or(g, "tokenizer.ggml.add_space_prefix", s->model == VOCAB_SPM,
-                             &s->add_space_prefix, e);
+        c = load_prefix(g, s, e);
+    }
+    if (!c && gguf_find(g, "tokenizer.ign.ignore_merges")) {
+        bool whole;
+        c = gguf_get_bool_or(g, "tokenizer.ign.ignore_merges", false, &whole, e);
+        s->whole_words = whole ? 1 : -1;
     }
     if (!c) {
         c = gguf_get_bool_or(g, "tokenizer.ggml.remove_extra_whitespaces", false,
@@ -165,7 +186,7 @@ static enum err_code load_flags(const struct gguf *g, struct vocab_spec *s, stru
 }
 
 static enum err_code load_model(const struct gguf *g, struct vocab_spec *s, struct err *e) {
-    struct str name, arch;
+    struct str name;
     enum err_code c = gguf_get_str(g, "tokenizer.ggml.model", &name, e);
     if (c) {
         return c;
@@ -184,12 +205,48 @@ static enum err_code load_model(const struct gguf *g, struct vocab_spec *s, stru
     if (gguf_find(g, "tokenizer.ggml.pre")) {
         c = gguf_get_str(g, "tokenizer.ggml.pre", &s->pre, e);
     }
-    /* No key tells this custom of Phi-3's special pieces. */
-    if (!c && s->model == VOCAB_SPM && gguf_find(g, "general.architecture")) {
-        c = gguf_get_str(g, "general.architecture", &arch, e);
-        s->strip_after_special = !c && str_is(arch, "phi3");
-    }
     return c;
+}
+
+/* In files of Phi-3 no key tells that its special pieces take the white space behind them along,
+ * but for the three of Llama 2 and its kin. */
+static enum err_code phi3_flags(const struct gguf *g, struct pieces *p, uint32_t n, struct err *e) {
+    struct str arch = {"", 0};
+    if (!p->kind || !gguf_find(g, "general.architecture") ||
+        gguf_get_str(g, "general.architecture", &arch, NULL) || !str_is(arch, "phi3")) {
+        return ERR_OK;
+    }
+    if (!(p->flag = mem_zalloc(n, 1))) {
+        return no_memory("tokenizer.ggml.token_type", e);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        struct str s = p->piece[i];
+        bool special =
+            p->kind[i] == PIECE_CONTROL || p->kind[i] == PIECE_UNKNOWN || p->kind[i] == PIECE_USER;
+        bool old = str_is(s, "<unk>") || str_is(s, "<s>") || str_is(s, "<|endoftext|>");
+        p->flag[i] = special && !old ? PIECE_RSTRIP : 0;
+    }
+    return ERR_OK;
+}
+
+static enum err_code load_piece_flags(const struct gguf *g, const struct vocab_spec *s,
+                                      struct pieces *p, struct err *e) {
+    static const char key[] = "tokenizer.ign.token_flags";
+    const struct gguf_kv *kv;
+    enum err_code c = gguf_get_array(g, key, GGUF_I32, &kv, e);
+    if (c || !kv) {
+        return c || s->model != VOCAB_SPM ? c : phi3_flags(g, p, s->n_vocab, e);
+    }
+    if ((c = check_count(kv, key, s->n_vocab, e))) {
+        return c;
+    }
+    if (!(p->flag = mem_alloc(s->n_vocab, 1))) {
+        return no_memory(key, e);
+    }
+    for (uint32_t i = 0; i < s->n_vocab; i++) {
+        p->flag[i] = (uint8_t)gguf_int_at(kv, i);
+    }
+    return ERR_OK;
 }
 
 enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) {
@@ -208,6 +265,7 @@ enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) 
     }
     c = c ? c : load_scores(g, &p, s.n_vocab, e);
     c = c ? c : load_kinds(g, &p, s.n_vocab, e);
+    c = c ? c : load_piece_flags(g, &s, &p, e);
     c = c ? c : load_ints(g, "tokenizer.ign.end_token_ids", &p.end, &s.n_end, e);
     c = c ? c : load_ids(g, &s, e);
     c = c ? c : load_flags(g, &s, e);
@@ -217,6 +275,7 @@ enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) 
         s.score = p.score;
         s.kind = p.kind;
         s.end = p.end;
+        s.flags = p.flag;
         c = vocab_create(v, &s, e);
     }
     if (c) {
@@ -227,5 +286,6 @@ enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) 
     mem_free(p.score);
     mem_free(p.kind);
     mem_free(p.end);
+    mem_free(p.flag);
     return c;
 }

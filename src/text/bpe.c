@@ -24,7 +24,7 @@ struct bpe {
     int32_t byte[256]; /* -1: the vocabulary lacks it */
     struct pair *pair; /* [pair_mask + 1], open addressing */
     size_t pair_mask;
-    uint32_t *whole; /* [whole_mask + 1] id + 1 by bytes; NULL unless ignore_merges */
+    uint32_t *whole; /* [whole_mask + 1] id + 1 by bytes; NULL unless whole_words */
     size_t whole_mask;
     struct unicode_nfc *nfc; /* NULL if the model does not normalize */
 };
@@ -145,7 +145,8 @@ static void index_bytes(struct bpe *b) {
 
 uint64_t bpe_need(const struct vocab_spec *s) {
     const struct pretok *pre = pretok_find(s->pre);
-    uint64_t words = pre && pre->ignore_merges ? hash_slots(s->n_vocab) * sizeof(uint32_t) : 0;
+    bool whole = s->whole_words ? s->whole_words > 0 : pre && pre->ignore_merges;
+    uint64_t words = whole ? hash_slots(s->n_vocab) * sizeof(uint32_t) : 0;
     return sizeof(struct bpe) + hash_slots(s->n_merge) * sizeof(struct pair) + words;
 }
 
@@ -160,7 +161,7 @@ enum err_code bpe_create(struct bpe **out, const struct vocab *v, const char *ra
     b->raw = raw;
     b->raw_at = raw_at;
     index_bytes(b);
-    if (!index_pairs(b) || (v->pre->ignore_merges && !index_words(b))) {
+    if (!index_pairs(b) || (v->whole_words && !index_words(b))) {
         goto fail;
     }
     if (v->pre->nfc && !(b->nfc = unicode_nfc_create())) {

@@ -65,6 +65,16 @@ static size_t scan_lines(const char *p, size_t n) {
     return i < n && last ? last : i;
 }
 
+/* \p{N}{1,d} ; p[0] begins a number. */
+static size_t run_numbers(const char *p, size_t n, int digits) {
+    size_t i = 0, len;
+    for (int d = 0; d < digits && class_is(p, n, i, UC_NUMBER); d++) {
+        unicode_at(p + i, &len);
+        i += len;
+    }
+    return i;
+}
+
 /* 's|'t|'re|'ve|'m|'ll|'d ; 0 if none. */
 static size_t scan_contraction(const char *p, size_t n) {
     if (n < 2 || p[0] != '\'') {
@@ -170,12 +180,7 @@ static inline size_t scan_llama(const char *p, size_t n, int digits) {
         return run_of(p, n, len, UC_LETTER);
     }
     if (c & UC_NUMBER) {
-        size_t i = len;
-        for (int d = 1; d < digits && class_is(p, n, i, UC_NUMBER); d++) {
-            unicode_at(p + i, &len);
-            i += len;
-        }
-        return i;
+        return run_numbers(p, n, digits);
     }
     size_t i = p[0] == ' ';
     if (i < n && !class_is(p, n, i, TEXT)) {
@@ -190,6 +195,75 @@ static size_t scan_llama3(const char *p, size_t n) {
 
 static size_t scan_qwen2(const char *p, size_t n) {
     return scan_llama(p, n, 1);
+}
+
+/* Where the first of U*W+ and U+W* ends that matches at p[i]; *upper: where U* alone does. U is
+ * [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], W is [\p{Ll}\p{Lm}\p{Lo}\p{M}]. Of a run of U with nothing of
+ * \p{Ll} behind, W+ takes back as little as it can: the last character that is in both. 0: U*W+
+ * does not match. */
+static size_t scan_cased(const char *p, size_t n, size_t i, size_t *upper) {
+    size_t len, both = 0;
+    for (; i < n; i += len) {
+        unsigned c = unicode_class_at(p + i, &len);
+        if (!(c & (UC_LETTER | UC_MARK)) || (c & UC_LOWER)) {
+            break;
+        }
+        both = c & UC_UPPER ? both : i + len;
+    }
+    *upper = i;
+    if (!class_is(p, n, i, UC_LOWER)) {
+        return both;
+    }
+    for (; i < n; i += len) {
+        unsigned c = unicode_class_at(p + i, &len);
+        if (!(c & (UC_LETTER | UC_MARK)) || (c & UC_UPPER)) {
+            break;
+        }
+    }
+    return i;
+}
+
+/* [^\r\n\p{L}\p{N}]?U*W+ | [^\r\n\p{L}\p{N}]?U+W* ; 0 if none. The first character is given back
+ * only where it is a mark, which may be W+ alone. */
+static size_t scan_cased_word(const char *p, size_t n) {
+    size_t len, upper;
+    unsigned c = unicode_class_at(p, &len);
+    size_t skip = c & (UC_NEWLINE | UC_LETTER | UC_NUMBER) ? 0 : len;
+    size_t end = scan_cased(p, n, skip, &upper);
+    if (!end && skip && (c & UC_MARK)) {
+        return len;
+    }
+    return end ? end : upper > skip ? upper : 0;
+}
+
+/* GPT-4o, with contractions and d = 3; Tekken has none and d = 1:
+ * [^\r\n\p{L}\p{N}]?U*W+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?U+W*(?i:...)?|\p{N}{1,d}
+ * | ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+static inline size_t scan_by_case(const char *p, size_t n, int digits, bool contractions) {
+    size_t len, end = scan_cased_word(p, n);
+    if (end) {
+        return end + (contractions ? scan_contraction_fold(p + end, n - end) : 0);
+    }
+    if (unicode_class_at(p, &len) & UC_NUMBER) {
+        return run_numbers(p, n, digits);
+    }
+    size_t i = p[0] == ' ';
+    if (i < n && !class_is(p, n, i, TEXT)) {
+        i = run_without(p, n, i, TEXT);
+        while (i < n && (p[i] == '\r' || p[i] == '\n' || p[i] == '/')) {
+            i++;
+        }
+        return i;
+    }
+    return scan_lines(p, n);
+}
+
+static size_t scan_gpt4o(const char *p, size_t n) {
+    return scan_by_case(p, n, 3, true);
+}
+
+static size_t scan_tekken(const char *p, size_t n) {
+    return scan_by_case(p, n, 1, false);
 }
 
 /* DeepSeek V3, after numbers and ideographs have been cut out:
@@ -236,16 +310,11 @@ static size_t scan_digit(const char *p, size_t n) {
 
 /* \p{N}{1,3} */
 static size_t scan_digits3(const char *p, size_t n) {
-    size_t len, i;
+    size_t len;
     if (!(unicode_class_at(p, &len) & UC_NUMBER)) {
         return run_without(p, n, len, UC_NUMBER);
     }
-    i = len;
-    for (int d = 1; d < 3 && class_is(p, n, i, UC_NUMBER); d++) {
-        unicode_at(p + i, &len);
-        i += len;
-    }
-    return i;
+    return run_numbers(p, n, 3);
 }
 
 static bool in_number(uint32_t cp) {
@@ -429,6 +498,9 @@ static size_t scan_trailing_space(const char *p, size_t n) {
 
 enum {
     FAMILY_LLAMA3,
+    FAMILY_CL100K,
+    FAMILY_GPT4O,
+    FAMILY_TEKKEN,
     FAMILY_QWEN2,
     FAMILY_GPT2,
     FAMILY_GPT2_NFC,
@@ -443,6 +515,9 @@ enum {
 
 static const struct pretok families[] = {
     [FAMILY_LLAMA3] = {.scan = {scan_llama3}, .ignore_merges = true, .adds_bos = true},
+    [FAMILY_CL100K] = {.scan = {scan_llama3}},
+    [FAMILY_GPT4O] = {.scan = {scan_gpt4o}},
+    [FAMILY_TEKKEN] = {.scan = {scan_tekken}, .ignore_merges = true, .adds_bos = true},
     [FAMILY_QWEN2] = {.scan = {scan_qwen2}, .nfc = true},
     [FAMILY_GPT2] = {.scan = {scan_gpt2}},
     [FAMILY_GPT2_NFC] = {.scan = {scan_gpt2}, .nfc = true},
@@ -467,6 +542,9 @@ static const struct {
     {"llama-v3", FAMILY_LLAMA3},
     {"smaug-bpe", FAMILY_LLAMA3},
     {"falcon3", FAMILY_LLAMA3},
+    {"dbrx", FAMILY_CL100K},
+    {"gpt-4o", FAMILY_GPT4O},
+    {"tekken", FAMILY_TEKKEN},
     {"qwen2", FAMILY_QWEN2},
     {"gpt-2", FAMILY_GPT2},
     {"phi-2", FAMILY_GPT2},

@@ -149,8 +149,15 @@ static void encode_word(const struct spm *s, struct encoder *x, const char *p, s
 
 /* ---- a text ----------------------------------------------------------------------------- */
 
+static bool needs_prefix(enum space_prefix mode, const char *p, size_t n, bool first) {
+    bool space = p[0] == ' ' || is_space(p, n);
+    return mode == PREFIX_ALWAYS || (mode == PREFIX_UNLESS_SPACE && !space) ||
+           (mode == PREFIX_FIRST && first && !space);
+}
+
 /* Appends the text as SentencePiece sees it. */
-static void spm_normalize(const struct vocab *v, const char *p, size_t n, struct buf *out) {
+static void spm_normalize(const struct vocab *v, const char *p, size_t n, bool first,
+                          struct buf *out) {
     bool squeeze = v->remove_extra_whitespaces;
     while (squeeze && n && p[0] == ' ') {
         p++;
@@ -159,7 +166,7 @@ static void spm_normalize(const struct vocab *v, const char *p, size_t n, struct
     while (squeeze && n && p[n - 1] == ' ') {
         n--;
     }
-    if (v->add_space_prefix && n) {
+    if (n && needs_prefix(v->space_prefix, p, n, first)) {
         buf_put(out, SPM_SPACE, SPACE_BYTES);
     }
     for (size_t i = 0, k; i < n; i = k) {
@@ -190,10 +197,10 @@ static size_t word_end(const struct spm *s, const char *p, size_t n) {
     return n;
 }
 
-void spm_encode(const struct spm *s, struct encoder *x, const char *p, size_t n) {
+void spm_encode(const struct spm *s, struct encoder *x, const char *p, size_t n, bool first) {
     struct buf text;
     buf_init(&text, SIZE_MAX);
-    spm_normalize(s->v, p, n, &text);
+    spm_normalize(s->v, p, n, first, &text);
     if (text.failed) {
         x->code = ERR_NOMEM;
     }

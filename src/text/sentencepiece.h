@@ -18,6 +18,6 @@ enum err_code spm_create(struct spm **s, const struct vocab *v, struct err *e);
 void spm_free(struct spm *s); /* NULL is fine */
 /* Appends the ids of p[0..n), valid UTF-8 without special pieces, n >= 1: a text of its own, that
  * begins after a special piece or at the beginning. */
-void spm_encode(const struct spm *s, struct encoder *x, const char *p, size_t n);
+void spm_encode(const struct spm *s, struct encoder *x, const char *p, size_t n, bool first);
 
 #endif

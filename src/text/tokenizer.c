@@ -124,26 +124,50 @@ static void repair(const char *p, size_t n, const struct runs *rs, struct buf *t
     }
 }
 
-static void encode_part(const struct tokenizer *t, struct encoder *x, const char *p, size_t n) {
+static void encode_part(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
+                        bool first) {
     if (n && t->bpe) {
         bpe_encode(t->bpe, x, p, n);
     } else if (n) {
-        spm_encode(t->spm, x, p, n);
+        spm_encode(t->spm, x, p, n, first);
     }
 }
 
-/* Phi-3 drops the white space after a special piece, but for the three of Llama 2 and its kin. */
-static size_t space_after(const struct vocab *v, int32_t id, const char *p, size_t n) {
-    struct str s = vocab_at(v, (uint32_t)id);
-    size_t i = 0, len;
-    if (!v->strip_after_special || str_is(s, "<unk>") || str_is(s, "<s>") ||
-        str_is(s, "<|endoftext|>")) {
-        return 0;
-    }
-    while (i < n && (unicode_class_at(p + i, &len) & UC_SPACE)) {
-        i += len;
-    }
+/* Where the character before p[i] begins; i > 0. */
+static size_t step_back(const char *p, size_t i) {
+    do {
+        i--;
+    } while (i > 0 && ((uint8_t)p[i] & 0xC0) == 0x80);
     return i;
+}
+
+/* Whether no word goes on from before `begin` or behind `end`. */
+static bool is_alone(const char *p, size_t n, size_t begin, size_t end) {
+    size_t len;
+    return (begin == 0 || !unicode_is_word(unicode_at(p + step_back(p, begin), &len))) &&
+           (end == n || !unicode_is_word(unicode_at(p + end, &len)));
+}
+
+/* Grows a match over the white space that counts to it, but not over what is before `from`. False:
+ * it is none. */
+static bool trim_match(const struct vocab *v, int32_t id, const char *p, size_t n, size_t from,
+                       size_t *begin, size_t *end) {
+    unsigned flags = v->flags ? v->flags[id] : 0;
+    size_t len;
+    if ((flags & PIECE_WORD) && !is_alone(p, n, *begin, *end)) {
+        return false;
+    }
+    while ((flags & PIECE_LSTRIP) && *begin > from) {
+        size_t back = step_back(p, *begin);
+        if (!(unicode_class_at(p + back, &len) & UC_SPACE)) {
+            break;
+        }
+        *begin = back;
+    }
+    while ((flags & PIECE_RSTRIP) && *end < n && (unicode_class_at(p + *end, &len) & UC_SPACE)) {
+        *end += len;
+    }
+    return true;
 }
 
 static void encode_text(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
@@ -154,16 +178,16 @@ static void encode_text(const struct tokenizer *t, struct encoder *x, const char
         x->code = ERR_NOMEM;
     }
     for (size_t i = 0; i < n_m && !x->code; i++) {
-        if (m[i].at < at) {
-            continue; /* begins in white space that has been dropped */
+        size_t begin = m[i].at, end = begin + vocab_at(t->v, (uint32_t)m[i].id).n;
+        if (begin < at || !trim_match(t->v, m[i].id, p, n, at, &begin, &end)) {
+            continue; /* begins in white space that has been dropped, or is part of a word */
         }
-        encode_part(t, x, p + at, m[i].at - at);
+        encode_part(t, x, p + at, begin - at, at == 0);
         encoder_put(x, m[i].id);
-        at = m[i].at + vocab_at(t->v, (uint32_t)m[i].id).n;
-        at += space_after(t->v, m[i].id, p + at, n - at);
+        at = end;
     }
     if (!x->code) {
-        encode_part(t, x, p + at, n - at);
+        encode_part(t, x, p + at, n - at, at == 0);
     }
     mem_free(m);
 }

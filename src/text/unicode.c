@@ -20,17 +20,19 @@ enum {
     DECOMPOSED_MAX = 8 /* no canonical decomposition has more than 4 characters */
 };
 
-#define L UC_LETTER
+#define U (UC_LETTER | UC_UPPER)
+#define L (UC_LETTER | UC_LOWER)
 #define N UC_NUMBER
 #define P UC_PUNCT
 #define Y UC_SYMBOL
 #define S UC_SPACE
 #define R (UC_SPACE | UC_NEWLINE)
-const uint8_t unicode_ascii[128] = {
+const uint16_t unicode_ascii[128] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, S, R, S, S, R, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     S, P, P, P, Y, P, P, P, P, P, P, Y, P, P, P, P, N, N, N, N, N, N, N, N, N, N, P, P, Y, Y, Y, P,
-    P, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, P, P, P, Y, P,
+    P, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, P, P, P, Y, P,
     Y, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, P, Y, P, Y, 0};
+#undef U
 #undef L
 #undef N
 #undef P
@@ -44,8 +46,8 @@ unsigned unicode_class(uint32_t cp) {
     }
     switch (utf8proc_category((utf8proc_int32_t)cp)) {
     case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LT: return UC_LETTER | UC_UPPER;
+    case UTF8PROC_CATEGORY_LL: return UC_LETTER | UC_LOWER;
     case UTF8PROC_CATEGORY_LM:
     case UTF8PROC_CATEGORY_LO: return UC_LETTER;
     case UTF8PROC_CATEGORY_MN:
@@ -69,6 +71,21 @@ unsigned unicode_class(uint32_t cp) {
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP: return UC_SPACE;
     default: return cp == 0x85 ? UC_SPACE : 0; /* NEXT LINE is White_Space, category Cc */
+    }
+}
+
+/* Alphabetic is L, Nl, and of the marks and symbols what Other_Alphabetic lists; all marks count
+ * anyway. */
+bool unicode_is_word(uint32_t cp) {
+    switch (utf8proc_category((utf8proc_int32_t)cp)) {
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC: return true;
+    case UTF8PROC_CATEGORY_SO:
+        return (cp >= 0x24B6 && cp <= 0x24E9) || (cp >= 0x1F130 && cp <= 0x1F149) ||
+               (cp >= 0x1F150 && cp <= 0x1F169) || (cp >= 0x1F170 && cp <= 0x1F189);
+    case UTF8PROC_CATEGORY_CF: return cp == 0x200C || cp == 0x200D;
+    default: return unicode_class(cp) & (UC_LETTER | UC_MARK);
     }
 }
 

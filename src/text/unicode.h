@@ -12,8 +12,8 @@
 
 #include "base/buf.h"
 
-/* A character's classes, as bits: general categories L, N, P, S, M; the White_Space property;
- * and the two characters of [\r\n]. Everything else has none. */
+/* A character's classes, as bits: general categories L, N, P, S, M; of the letters Lu or Lt, and
+ * Ll; the White_Space property; and the two characters of [\r\n]. Everything else has none. */
 enum unicode_class {
     UC_LETTER = 1,
     UC_NUMBER = 2,
@@ -21,12 +21,16 @@ enum unicode_class {
     UC_PUNCT = 8,
     UC_SYMBOL = 16,
     UC_MARK = 32,
-    UC_NEWLINE = 64
+    UC_NEWLINE = 64,
+    UC_UPPER = 128, /* beside UC_LETTER */
+    UC_LOWER = 256  /* likewise */
 };
 
-extern const uint8_t unicode_ascii[128];
+extern const uint16_t unicode_ascii[128];
 /* The class bits of any scalar value. */
 unsigned unicode_class(uint32_t cp);
+/* Whether it is one of \w in a regular expression: Unicode Technical Standard 18, annex C. */
+bool unicode_is_word(uint32_t cp);
 
 /* The scalar value at p, which starts a valid sequence; *len gets its length in bytes. */
 static inline uint32_t unicode_at(const char *p, size_t *len) {

@@ -134,7 +134,8 @@ static enum err_code copy_pieces(struct vocab *v, const struct vocab_spec *s, st
     v->text = mem_alloc(total, 1);
     v->at = mem_alloc((size_t)s->n_vocab + 1, sizeof *v->at);
     v->kind = mem_alloc(s->n_vocab, 1);
-    if (!v->text || !v->at || !v->kind) {
+    v->flags = s->flags ? mem_alloc(s->n_vocab, 1) : NULL;
+    if (!v->text || !v->at || !v->kind || (s->flags && !v->flags)) {
         return err_set(e, ERR_NOMEM, "no memory for a vocabulary of %u pieces", s->n_vocab);
     }
     uint32_t at = 0;
@@ -149,6 +150,9 @@ static enum err_code copy_pieces(struct vocab *v, const struct vocab_spec *s, st
         v->kind[id] = (uint8_t)(s->kind && s->kind[id] ? s->kind[id] : PIECE_NORMAL);
     }
     v->at[s->n_vocab] = at;
+    if (v->flags) {
+        memcpy(v->flags, s->flags, s->n_vocab);
+    }
     return ERR_OK;
 }
 
@@ -284,9 +288,9 @@ enum err_code vocab_create(struct vocab **out, const struct vocab_spec *s, struc
     v->unk = s->unk;
     v->add_bos = s->has_add_bos ? s->add_bos : v->pre ? v->pre->adds_bos : true;
     v->add_eos = s->add_eos;
-    v->add_space_prefix = s->model == VOCAB_SPM && s->add_space_prefix;
+    v->space_prefix = s->model == VOCAB_SPM ? s->space_prefix : PREFIX_NONE;
     v->remove_extra_whitespaces = s->model == VOCAB_SPM && s->remove_extra_whitespaces;
-    v->strip_after_special = s->strip_after_special;
+    v->whole_words = v->pre && (s->whole_words ? s->whole_words > 0 : v->pre->ignore_merges);
     c = copy_pieces(v, s, e);
     c = c ? c : index_pieces(v, e);
     if (!c) {
@@ -308,6 +312,7 @@ void vocab_free(struct vocab *v) {
     mem_free(v->text);
     mem_free(v->at);
     mem_free(v->kind);
+    mem_free(v->flags);
     mem_free(v->rank);
     mem_free(v->slot);
     mem_free(v->merge);

@@ -27,6 +27,21 @@ enum piece_kind {
     PIECE_BYTE = 6 /* "<0xNN>" of SentencePiece */
 };
 
+/* How a special piece is found, beside its spelling: bits. */
+enum piece_flag {
+    PIECE_LSTRIP = 1, /* white space before it is part of it */
+    PIECE_RSTRIP = 2, /* and white space behind it */
+    PIECE_WORD = 4    /* only where no letter or digit is before or behind it */
+};
+
+/* U+2581 in front of a SentencePiece text, or of what stands between two special pieces. */
+enum space_prefix {
+    PREFIX_NONE,
+    PREFIX_ALWAYS,
+    PREFIX_UNLESS_SPACE, /* not where there is one already */
+    PREFIX_FIRST         /* likewise, and only at the beginning of a text */
+};
+
 /* What the file says. Strings are views that must outlive vocab_create only. */
 struct vocab_spec {
     enum vocab_model model;
@@ -42,10 +57,11 @@ struct vocab_spec {
     const int32_t *end;              /* [n_end] more that end a generation */
     uint32_t n_end;
     bool add_bos, add_eos;
-    bool has_add_bos;      /* the file said so; otherwise the model's custom decides */
-    bool add_space_prefix; /* SentencePiece */
+    bool has_add_bos; /* the file said so; otherwise the model's custom decides */
+    enum space_prefix space_prefix;
     bool remove_extra_whitespaces;
-    bool strip_after_special; /* Phi-3: white space after a special piece is dropped */
+    int whole_words; /* BPE takes a word that is a piece whole: 1; not: -1; as `pre` has it: 0 */
+    const uint8_t *flags; /* [n_vocab] bits of enum piece_flag, or NULL (none) */
 };
 
 struct vocab;
@@ -54,8 +70,9 @@ struct vocab;
  * pre-tokenizer; ERR_NOMEM. */
 enum err_code vocab_create(struct vocab **v, const struct vocab_spec *spec, struct err *e);
 void vocab_free(struct vocab *v); /* NULL is fine */
-/* Bytes that it will take, known from `model`, `pre`, the two counts and the bytes of all pieces
- * together: the rest of `spec` is not looked at. */
+/* Bytes that it will take, known from `model`, `pre`, the two counts, whole_words, and the bytes of
+ * all pieces together: the rest of `spec` is not looked at; flags take a byte for each piece more.
+ */
 uint64_t vocab_need(const struct vocab_spec *spec, uint64_t text);
 
 uint32_t vocab_size(const struct vocab *v);

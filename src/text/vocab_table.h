@@ -23,6 +23,7 @@ struct vocab {
     char *text;     /* all pieces as spelled, one after the other */
     uint32_t *at;   /* [n_vocab + 1] where each begins in `text` */
     uint8_t *kind;  /* [n_vocab] enum piece_kind */
+    uint8_t *flags; /* [n_vocab] enum piece_flag; NULL: none has any */
     uint32_t *rank; /* [n_vocab] SentencePiece: order of merging, smaller first */
     uint64_t *slot; /* [slot_mask + 1] half a hash above, id + 1 below; 0: free */
     size_t slot_mask;
@@ -30,7 +31,8 @@ struct vocab {
     uint32_t n_merge;
     size_t piece_max; /* bytes of the longest piece */
     int32_t bos, eos, unk;
-    bool add_bos, add_eos, add_space_prefix, remove_extra_whitespaces, strip_after_special;
+    bool add_bos, add_eos, remove_extra_whitespaces, whole_words;
+    enum space_prefix space_prefix; /* PREFIX_NONE for BPE */
     uint32_t n_end;
     int32_t end[VOCAB_END_MAX];
 };

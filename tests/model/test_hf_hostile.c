@@ -248,7 +248,6 @@ static void b12_tokenizer(void **state) {
         {tok, "\"id\": 255", "\"id\": 4294967296", BAD, "past any"},
         {tok, "\"id\": 255", "\"id\": \"x\"", BAD, "no id"},
         {tok, "\"content\": \"<|end|>\"", "\"content\": 3", BAD, "no content"},
-        {tok, "\"single_word\": false", "\"single_word\": true", UNKNOWN, "whole word"},
         {tok, "\"type\": \"ByteLevel\"", "\"type\": \"Whitespace\"", UNKNOWN, "pre_tokenizer"},
         {tok, "\"normalizer\": null", "\"normalizer\": {\"type\":\"Lowercase\"}", UNKNOWN,
          "'Lowercase'"},

@@ -50,7 +50,7 @@ static void make_tokenizer(void) {
                            .pad = -1,
                            .eot = -1,
                            .eom = -1,
-                           .add_space_prefix = true};
+                           .space_prefix = PREFIX_ALWAYS};
     struct err e = {0};
     assert(vocab_create(&vocab, &s, &e) == ERR_OK);
     assert(tokenizer_create(&tokenizer, vocab, &e) == ERR_OK);

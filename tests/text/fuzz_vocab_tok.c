@@ -40,6 +40,7 @@ struct made {
     struct str piece[PIECES], merge[MERGES];
     int32_t kind[PIECES];
     float score[PIECES];
+    uint8_t flag[PIECES];
     char bytes[256][8];
     char joined[MERGES][600];
 };
@@ -69,15 +70,15 @@ static uint32_t add_bytes(struct made *m, enum vocab_model model) {
 }
 
 static void make_spec(struct reader *r, struct made *m, struct vocab_spec *s) {
-    static const char *const pre[] = {"llama-bpe",      "qwen2",       "gpt-2",  "mpt",
-                                      "smollm",         "command-r",   "falcon", "deepseek-llm",
-                                      "deepseek-coder", "deepseek-v3", "default"};
+    static const char *const pre[] = {
+        "llama-bpe",    "qwen2",          "gpt-2",       "mpt",     "smollm", "command-r", "falcon",
+        "deepseek-llm", "deepseek-coder", "deepseek-v3", "default", "gpt-4o", "tekken"};
     unsigned flags = take(r);
     *s = (struct vocab_spec){.model = flags & 1 ? VOCAB_SPM : VOCAB_BPE};
     s->pre = str_c(pre[take(r) % (sizeof pre / sizeof *pre)]);
-    s->add_space_prefix = flags & 2;
+    s->space_prefix = flags & 2 ? (enum space_prefix)(1 + flags / 4 % 3) : PREFIX_NONE;
     s->remove_extra_whitespaces = flags & 4;
-    s->strip_after_special = flags & 8;
+    s->flags = flags & 8 ? m->flag : NULL;
     s->has_add_bos = true;
     s->add_bos = flags & 16;
     s->add_eos = flags & 32;
@@ -85,6 +86,7 @@ static void make_spec(struct reader *r, struct made *m, struct vocab_spec *s) {
     for (unsigned more = take(r) % 44; more; more--) {
         m->kind[n] = (int32_t)(take(r) % 8);
         m->score[n] = (float)(int8_t)take(r);
+        m->flag[n] = (uint8_t)(n % 8);
         m->piece[n] = take_str(r, take(r) % 24);
         n++;
     }

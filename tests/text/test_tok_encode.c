@@ -122,6 +122,115 @@ static void origin_decides(void **state) {
 }
 
 /* Broken bytes move the origins along with the text that they become. */
+/* ids of a text, as the vocabulary of `spec` has them. */
+static void encode_with(const struct vocab_spec *spec, const char *text, bool special,
+                        struct ids *out) {
+    struct vocab *v;
+    struct tokenizer *t;
+    assert_int_equal(vocab_create(&v, spec, NULL), ERR_OK);
+    assert_int_equal(tokenizer_create(&t, v, NULL), ERR_OK);
+    assert_int_equal(
+        tokenizer_encode(t, text, strlen(text), NULL, special, BOS_NEVER, 0, out, NULL), ERR_OK);
+    tokenizer_free(t);
+    vocab_free(v);
+}
+
+/* The text with `special` recognized has the ids of `parts`, each encoded alone without; a part "@"
+ * is the piece itself. */
+static void check_parts(const struct vocab_spec *spec, int32_t id, const char *text,
+                        const char *const *parts) {
+    struct ids whole = {0}, sum = {0};
+    encode_with(spec, text, true, &whole);
+    for (; *parts; parts++) {
+        if (strcmp(*parts, "@") == 0) {
+            sum.id = mem_realloc(sum.id, sum.n + 1, sizeof *sum.id);
+            sum.id[sum.n++] = id;
+            sum.cap = sum.n;
+        } else {
+            encode_with(spec, *parts, false, &sum);
+        }
+    }
+    assert_int_equal(whole.n, sum.n);
+    assert_memory_equal(whole.id, sum.id, sum.n * sizeof *sum.id);
+    ids_fini(&whole);
+    ids_fini(&sum);
+}
+
+static void white_space_may_go_with_a_piece(void **state) {
+    (void)state;
+    static const struct {
+        unsigned flags;
+        const char *text; /* '@' stands for the piece */
+        const char *parts[6];
+    } all[] = {
+        {0, "a \n@\t b", {"a \n", "@", "\t b"}},
+        {PIECE_LSTRIP, "a \n@\t b", {"a", "@", "\t b"}},
+        {PIECE_RSTRIP, "a \n@\t b", {"a \n", "@", "b"}},
+        {PIECE_LSTRIP | PIECE_RSTRIP, " \xC2\xA0@\xE3\x80\x80 ", {"@"}},
+        {PIECE_LSTRIP, "@  @ @", {"@", "@", "@"}},
+        {PIECE_RSTRIP, "@  @ x", {"@", "@", "x"}},
+        {PIECE_WORD, "@ @.", {"@", " ", "@", "."}},
+        {PIECE_WORD, "(@)", {"(", "@", ")"}},
+        {PIECE_WORD | PIECE_RSTRIP, "a @ b", {"a ", "@", "b"}},
+    };
+    static const char *const words[] = {"x", "9", "_", "\xC3\xA9", "\xCC\x81", "\xE4\xB8\x96"};
+    struct small small;
+    small_make(&small, VOCAB_BPE);
+    int32_t id = 0;
+    while (small.kind[id] != PIECE_CONTROL) {
+        id++;
+    }
+    uint8_t *flags = mem_zalloc(small.spec.n_vocab, 1);
+    small.spec.flags = flags;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char text[256] = "";
+        flags[id] = (uint8_t)all[i].flags;
+        for (const char *p = all[i].text; *p; p++) {
+            strncat(text, *p == '@' ? small.piece[id].p : p, *p == '@' ? small.piece[id].n : 1);
+        }
+        check_parts(&small.spec, id, text, all[i].parts);
+    }
+    flags[id] = PIECE_WORD; /* beside a word it is text */
+    for (size_t i = 0; i < 2 * (sizeof words / sizeof *words); i++) {
+        char text[256];
+        snprintf(text, sizeof text, "%s%.*s%s", i % 2 ? words[i / 2] : "", (int)small.piece[id].n,
+                 small.piece[id].p, i % 2 ? "" : words[i / 2]);
+        check_parts(&small.spec, id, text, (const char *const[]){text, NULL});
+    }
+    mem_free(flags);
+}
+
+/* Each kind of prefix by what another gives. */
+static void space_in_front(void **state) {
+    (void)state;
+    static const struct {
+        enum space_prefix kind, same;
+        const char *text, *as;
+    } all[] = {
+        {PREFIX_UNLESS_SPACE, PREFIX_ALWAYS, "a b", "a b"},
+        {PREFIX_UNLESS_SPACE, PREFIX_ALWAYS, " a", "a"},
+        {PREFIX_UNLESS_SPACE, PREFIX_NONE, "\xE2\x96\x81x", " x"},
+        {PREFIX_FIRST, PREFIX_ALWAYS, "a b", "a b"},
+        {PREFIX_FIRST, PREFIX_NONE, "  a", "  a"},
+        {PREFIX_FIRST, PREFIX_NONE, "<s>a b", "<s>a b"},
+        {PREFIX_UNLESS_SPACE, PREFIX_ALWAYS, "<s>a<s> b", "<s>a<s>b"},
+        {PREFIX_ALWAYS, PREFIX_NONE, "a", " a"},
+    };
+    struct small small;
+    small_make(&small, VOCAB_SPM);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct ids a = {0}, b = {0};
+        small.spec.space_prefix = all[i].kind;
+        encode_with(&small.spec, all[i].text, true, &a);
+        small.spec.space_prefix = all[i].same;
+        encode_with(&small.spec, all[i].as, true, &b);
+        assert_int_equal(a.n, b.n);
+        assert_memory_equal(a.id, b.id, a.n * sizeof *a.id);
+        ids_fini(&a);
+        ids_fini(&b);
+    }
+}
+
 static void origins_survive_repair(void **state) {
     (void)state;
     static struct fixture f;
@@ -395,11 +504,18 @@ static void memory_may_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_are_the_library_s),  cmocka_unit_test(origin_decides),
-        cmocka_unit_test(origins_survive_repair), cmocka_unit_test(ends_are_added_once),
-        cmocka_unit_test(stream_equals_whole),    cmocka_unit_test(round_trip),
-        cmocka_unit_test(decoding_bounds),        cmocka_unit_test(odd_texts),
-        cmocka_unit_test(bounds_on_ids),          cmocka_unit_test(slow_texts_are_fast),
+        cmocka_unit_test(ids_are_the_library_s),
+        cmocka_unit_test(origin_decides),
+        cmocka_unit_test(white_space_may_go_with_a_piece),
+        cmocka_unit_test(space_in_front),
+        cmocka_unit_test(origins_survive_repair),
+        cmocka_unit_test(ends_are_added_once),
+        cmocka_unit_test(stream_equals_whole),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(decoding_bounds),
+        cmocka_unit_test(odd_texts),
+        cmocka_unit_test(bounds_on_ids),
+        cmocka_unit_test(slow_texts_are_fast),
         cmocka_unit_test(memory_may_end),
     };
     return cmocka_run_group_tests_name("encode", tests, NULL, NULL);

@@ -48,7 +48,7 @@ static inline void small_make(struct small *s, enum vocab_model model) {
     } else {
         small_pieces(s, small_spm_piece, sizeof small_spm_piece / sizeof *small_spm_piece);
         s->spec.score = s->score;
-        s->spec.add_space_prefix = true;
+        s->spec.space_prefix = PREFIX_ALWAYS;
         s->spec.unk = 0;
     }
     s->spec.model = model;
