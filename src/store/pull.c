@@ -375,17 +375,24 @@ static enum err_code pull_folder(struct pull *p, struct err *e) {
 
 /* ---- from there to here ---------------------------------------------------------------------- */
 
+/* What a link leads to is not ours to write. */
+static enum err_code refuse_link(const char *path, struct err *e) {
+    if (!os_is_link(path)) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_FORMAT, "a link stands where the store keeps what is being pulled");
+    err_where(e, "%s", path);
+    err_hint(e, "remove it");
+    return ERR_FORMAT;
+}
+
 /* The lock of a model, by its name; held by whoever pulls it or drops it. */
 static enum err_code pull_lock(const struct depot *d, const char *name, struct os_lock **lock,
                                struct err *e) {
     char *path = NULL, *dir = NULL;
     *lock = NULL;
     enum err_code rc = store_path(&dir, e, "%s/" PULLS, d->dir);
-    if (!rc && os_is_link(dir)) {
-        rc = err_set(e, ERR_FORMAT, "a link stands where the store keeps what is being pulled");
-        err_where(e, "%s", dir);
-        err_hint(e, "remove it");
-    }
+    rc = rc ? rc : refuse_link(dir, e);
     rc = rc ? rc : os_mkdirs(dir, e);
     rc = rc ? rc : store_path(&path, e, "%s/%s.lock", dir, name);
     if (!rc && (rc = os_lock_take(lock, path, 0, e)) == ERR_CANCELLED) {
@@ -402,6 +409,8 @@ static enum err_code pull_lock(const struct depot *d, const char *name, struct o
 static enum err_code staging_open(struct pull *p, struct err *e) {
     enum err_code rc = store_path(&p->staging, e, "%s/" PULLS "/%s", p->d->dir, p->name);
     rc = rc ? rc : store_path(&p->grow, e, "%s/.grow", p->staging);
+    rc = rc ? rc : refuse_link(p->staging, e);
+    rc = rc ? rc : refuse_link(p->grow, e);
     rc = rc ? rc : os_mkdirs(p->staging, e);
     for (size_t i = 0; i < p->n && !rc; i++) {
         char *to;

@@ -421,6 +421,12 @@ class Bad(Rig):
         self.pull("good", code=1, says="a link stands")
         self.assertEqual(os.listdir(victim), [])
         os.unlink(os.path.join(self.store, ".pull"))
+        for link in (".pull/m.gguf", ".pull/m.gguf/.grow"):
+            os.makedirs(os.path.dirname(os.path.join(self.store, link)), exist_ok=True)
+            os.symlink(victim, os.path.join(self.store, link))
+            self.pull("good", code=1, says="a link stands")
+            self.assertEqual(os.listdir(victim), [])
+            os.unlink(os.path.join(self.store, link))
         os.makedirs(os.path.join(self.store, ".pull/m.gguf/.grow"))
         os.symlink(os.path.join(victim, "x"), os.path.join(self.store, ".pull/m.gguf/.grow/0.part"))
         self.pull("good", code=1)
