@@ -482,6 +482,15 @@ static enum err_code bring(struct pull *p, struct err *e) {
                                      : pull_folder(p, e))) {
         rc = settle(p, e);
     }
+    if (rc && p->grow) { /* where nothing has come, nothing is to be gone on with */
+        char *folder;
+        os_remove_folder(p->grow, NULL);
+        if (!store_path(&folder, NULL, "%s/%s", p->staging, p->name)) {
+            os_remove_folder(folder, NULL);
+        }
+        mem_free(folder);
+        os_remove_folder(p->staging, NULL);
+    }
     os_lock_drop(lock);
     return rc;
 }

@@ -371,6 +371,7 @@ class Bad(Rig):
         """What does not fit is refused before it is fetched."""
         self.pull("huge", "--accept-unverified", code=1, says="disk has", known=False)
         self.assertEqual(self.asked(), ["bytes=0-0"])
+        self.assertEqual(self.begun(), {})
 
     def test_changes(self):
         """A file that is replaced underway is fetched from its beginning, never mixed."""
