@@ -1,6 +1,7 @@
 """`models catalog` and `models pull`, against an HTTP server on loopback that does its worst.
 
-IGN_TEST_PULL_KILLS (100): moments at which a pull is killed. Whatever happens the store is whole: what
+IGN_TEST_PULL_KILLS (100): moments at which a pull is killed. IGN_TEST_FAULT: where build/release/tests/
+cli/fault is, to have system calls fail (15 seconds; not in ctest). Whatever happens the store is whole: what
 is in it verifies, and what is not there leaves no trace but what the next pull goes on from.
 """
 import base64
@@ -22,6 +23,7 @@ import zipfile
 from cli_rig import HOME, IGN, SLOW, Case, env, ign, main, path, tiny, write
 from nasty_server import Server, make_certificate
 
+FAULT = os.environ.get("IGN_TEST_FAULT")  # the program of check_faults.py, where calls are to fail
 KILLS = int(os.environ.get("IGN_TEST_PULL_KILLS", "100" if SLOW == 1 else "20"))
 SIZE = 3_000_000
 FILE = b"GGUF" + random.Random(1).randbytes(SIZE)
@@ -590,6 +592,44 @@ class Disk(Rig):
         self.assertIn("make room on that disk", err)
         self.assertEqual(lines[3:], ["m.gguf: pulled, 2.86 MiB", "code 0",
                                      "  2.86 MiB  verified               m.gguf", "code 0"], err)
+
+
+class Faults(Rig):
+    def run_with(self, words, *fault):
+        counts = path("pull-counts")
+        shutil.rmtree(self.store, ignore_errors=True)
+        with open(counts, "wb") as nine:
+            p = subprocess.run(["sh", "-c", f'exec "$@" 9>&{nine.fileno()}', "sh", FAULT, *fault, IGN,
+                                *words], env=env(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               stdout=subprocess.PIPE, pass_fds=[nine.fileno()], timeout=60 * SLOW)
+        with open(counts) as f:
+            return p, {n: int(c) for n, c in (x.split() for x in f) if not n.startswith("other-")}
+
+    def test_each_call(self):
+        """The first four of each system call fail, one at a time: an error, or no harm."""
+        if not FAULT:
+            self.skipTest("IGN_TEST_FAULT is not set")
+        import check_faults
+        few = ("--pull-retries", "2", *QUICK)
+        os.makedirs(path("fault-stick"), exist_ok=True)
+        write("fault-stick/m.gguf", FILE)
+        done = 0
+        for words in (self.words("good", *few), [w.replace(self.server.url + "/good", path("fault-stick"))
+                                                 for w in self.words("good", *few)]):
+            p, counts = self.run_with(words)
+            self.assertEqual(p.returncode, 0, p)
+            for call, at in [(c, i) for c, n in counts.items() for i in range(1, min(n, 4) + 1)]:
+                error = check_faults.NUMBER[check_faults.ERRORS.get(call, ["EIO"])[0]]
+                p, _ = self.run_with(words, f"-{call}={at}:{error}")
+                with self.subTest(call=call, at=at, words=words):
+                    self.assertIn(p.returncode, (0, 1, 2, 3, 4, check_faults.NEVER), p)
+                    there = os.path.exists(os.path.join(self.store, "m.gguf"))
+                    self.assertTrue(there or p.returncode, p)
+                    self.assertTrue(p.returncode in (0, check_faults.NEVER) or call == "write" or
+                                    b"ign: error: " in p.stderr, p)
+                    self.whole(["m.gguf"] if there else [])
+                done += 1
+        self.assertGreater(done, 100)
 
 
 class Limits(Rig):
