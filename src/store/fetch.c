@@ -169,10 +169,14 @@ static enum err_code judge(struct fetch *f, struct rng *r, const struct http_get
     if (g->end == HTTP_REFUSED) {
         return pass_on(&g->why, e);
     }
-    if (!lie && answered && status >= 300 && !may_pass(status) && !by_link) {
+    bool run_out = by_link && answered && status >= 400 && status < 500;
+    if (!lie && answered && status >= 300 && !may_pass(status) && !run_out) {
         return fail_status(g, e);
     }
     f->at[0] = '\0';
+    if (run_out && !may_pass(status)) {
+        return ERR_OK;
+    }
     if (++f->failures <= f->retries) {
         *wait = wait_of(f, r, g);
         return ERR_OK;

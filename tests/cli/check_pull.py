@@ -340,6 +340,11 @@ class Bad(Rig):
         modes = ("drop", "stall", "no-ranges-drop", "away", "busy", "other-range-once", "unranged")
         self.assertEqual(self.side_by_side(modes, *QUICK), {m: (0, "") for m in modes})
 
+    def test_links(self):
+        """A hub's link that runs out is no failure."""
+        self.pull("away", "--pull-retries", "0")
+        self.assertGreater(self.server.turns["away"], 2)
+
     def test_refused(self):
         says = {
             "short": "", "more": "more bytes than were asked", "less": "fewer bytes",
