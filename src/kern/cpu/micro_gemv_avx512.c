@@ -143,7 +143,7 @@ INLINE int small_nibbles(int type) {
 /* Bytes, scales and minimums of `left` <= 8 blocks of 32 with nibbles; the others are zeros. What
  * lies behind the last of them is not read. */
 INLINE void small_bytes(int type, const uint8_t *g, int left, __m512i v[4], struct scales *s) {
-    const int bytes = fmt_bytes(type), at = small_nibbles(type);
+    const int bytes = fmt_bytes(type) & 31, at = small_nibbles(type); /* 18 to 24 */
     const __m512i row =
         _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     const __m512i place = _mm512_add_epi8(row, lanes(at, at, bytes + at, bytes + at));
