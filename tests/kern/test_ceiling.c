@@ -58,14 +58,15 @@ static void test_figures(void **state) {
     }
 }
 
-/* Fewer bits never cost more than more bits, nor bytes more than floats (C's may). */
+/* Fewer bits never cost more than more bits, nor bytes more than floats (C's may). Some processors
+ * multiply bf16 at half the rate of f32. */
 static bool in_order(const struct ceilings *c) {
     double q4 = c->quant_gmac_per_s[DT_Q4_K], q5 = c->quant_gmac_per_s[DT_Q5_K];
     double q6 = c->quant_gmac_per_s[DT_Q6_K], q8 = c->quant_gmac_per_s[DT_Q8_0];
     return q4 >= ROOM * q5 && q5 >= ROOM * q6 && q6 >= ROOM * q8 && q8 == c->int8_gmac_per_s &&
            (q8 >= ROOM * c->f32_gmac_per_s || strcmp(c->level, "c") == 0) &&
            (strcmp(c->level, "avx512") != 0 || q4 == q8) &&
-           (c->bf16_gmac_per_s == 0 || c->bf16_gmac_per_s >= ROOM * c->f32_gmac_per_s);
+           (c->bf16_gmac_per_s == 0 || c->bf16_gmac_per_s >= ROOM / 2 * c->f32_gmac_per_s);
 }
 
 /* A neighbour may spoil one measurement, and not every one; nor is a wider level slower. */
