@@ -80,7 +80,7 @@ typedef struct ign_model_options {
  * much of it stands. Tokens, log probabilities, random state and order of events are those without
  * it, bit for bit; fewer steps are made, where the engine measures that this is faster. */
 
-/* Opens a GGUF file. `o` may be NULL. IGN_NOFIT, before anything is loaded, with numbers and what
+/* Opens a GGUF file or a Hugging Face folder. `o` may be NULL. IGN_NOFIT, before anything is loaded, with numbers and what
  * would fit. [any] for different models. */
 IGN_API ign_status ign_model_open(ign_model **m, const char *path, const ign_model_options *o,
                                   ign_error *e);
@@ -96,6 +96,8 @@ typedef struct ign_model_info {
     const char *kv_type; /* "f16", "f32", "int8"; "" if tokenizer only */
     int layers, vocabulary, context_trained, context;
     double load_seconds;
+    int dimension; /* numbers in an embedding */
+    bool encoder;  /* reads texts and writes none: it has embeddings, and no sessions */
 } ign_model_info;
 
 /* Strings live as long as the model. [any] */
@@ -118,6 +120,36 @@ IGN_API ign_status ign_decode(const ign_model *m, const int32_t *ids, size_t n_i
 IGN_API ign_status ign_encode_chat(const ign_model *m, const char *messages_json,
                                    const char *tools_json, int32_t **ids, size_t *n_ids,
                                    ign_error *e);
+
+/* ---- embeddings ----------------------------------------------------------------------------- */
+
+/* How the vectors of a text's tokens become one: their mean, the first, the last. AUTO: as the
+ * model's file says; the mean where it says nothing. */
+typedef enum ign_pooling {
+    IGN_POOL_AUTO = 0,
+    IGN_POOL_MEAN,
+    IGN_POOL_CLS,
+    IGN_POOL_LAST
+} ign_pooling;
+
+typedef struct ign_embed_request {
+    const char *const *text; /* [n_text]; control tokens in them are ordinary text */
+    const size_t *n_bytes;   /* [n_text] their lengths; NULL: they end with a zero */
+    size_t n_text;
+    ign_pooling pooling;
+    bool unscaled;              /* leave the vectors as pooled; else their length is 1 */
+    const volatile int *cancel; /* not 0: give up soon, IGN_CANCELLED; may be NULL */
+    float *vector;              /* out: [n_text, dimension]; anything after an error */
+    int *tokens;                /* out: [n_text] tokens of each, special ones included; or NULL */
+    int *cut; /* out: [n_text] tokens left out at the end of a text that is longer than the model's
+                 context; or NULL */
+} ign_embed_request;
+
+/* A vector for each text, by an encoder (BERT) or by pooling a decoder's last layer. A text's
+ * vector does not depend on the others. A decoder's KV memory that sessions leave free must hold
+ * the longest text (IGN_NOFIT). A text without any token has a vector of zeros. IGN_UNSUPPORTED: the
+ * model is for neither. [owner] */
+IGN_API ign_status ign_embed(ign_model *m, const ign_embed_request *r, ign_error *e);
 
 /* ---- sessions ------------------------------------------------------------------------------- */
 

@@ -19,7 +19,7 @@ const struct verb *const cli_verbs[] = {
     &verb_audit,      &verb_benchmark, &verb_detect,  &verb_initialize,
     &verb_doctor,     &verb_status,    &verb_config,  &verb_models,
     &verb_completion, &verb_help,      &verb_version, &verb_quantize,
-    &verb_imatrix,    &verb_compare,   NULL,
+    &verb_imatrix,    &verb_compare,   &verb_embed,   NULL,
 };
 
 static volatile int signals;

@@ -13,6 +13,7 @@
 #include "base/os.h"
 #include "cli/look.h"
 #include "cli/quantized.h"
+#include "cli/verbs.h"
 #include "config/folders.h"
 #include "model/config.h"
 #include "model/source.h"
@@ -239,10 +240,28 @@ static void instance_begin(struct cli *c, const ign_model *m) {
     buf_fini(&b);
 }
 
+/* An encoder is for one verb; the others are told before they ask it for text. */
+static int check_kind(struct cli *c, const char *path, ign_model **m) {
+    struct err e = {0};
+    ign_model_info info;
+    ign_model_get_info(*m, &info);
+    if (!info.encoder || c->verb == &verb_embed) {
+        return EXIT_DONE;
+    }
+    err_set(&e, ERR_UNSUPPORTED, "a model of the kind '%s' reads texts and writes none",
+            info.architecture);
+    err_where(&e, "%s", path);
+    err_hint(&e, "it is for ign embed; give ign %s a language model", c->verb->args.name);
+    ign_model_close(*m);
+    *m = NULL;
+    return cli_fail(c, &e);
+}
+
 int engine_file_open(struct cli *c, const char *path, int context, int batch, ign_model **m) {
     *m = NULL;
     action_model(c, path);
     int code = load_model(c, path, context, batch, m);
+    code = code == EXIT_DONE ? check_kind(c, path, m) : code;
     if (code == EXIT_DONE) {
         instance_begin(c, *m);
     }

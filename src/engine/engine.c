@@ -104,11 +104,12 @@ static size_t piece_max(const struct vocab *v) {
 static enum err_code load_weights(ign_model *m, const struct model_opts *o, struct err *e) {
     enum err_code c;
     if ((c = model_load(m->m, o, e)) ||
-        (c = kv_pool_init(&m->pool, m->m->kern, m->m->dev, &m->m->kv, e)) ||
+        (!m->m->cfg.encoder &&
+         (c = kv_pool_init(&m->pool, m->m->kern, m->m->dev, &m->m->kv, e))) ||
         (c = plan_init(&m->plan, m->m->max_tok, m->m->max_out, e))) {
         return c;
     }
-    m->context = m->pool.n_page * m->pool.page_tok;
+    m->context = m->m->cfg.encoder ? m->m->kv.n_all : m->pool.n_page * m->pool.page_tok;
     if (o->n_ctx > 0 && o->n_ctx < m->context) {
         m->context = o->n_ctx;
     }
@@ -219,13 +220,15 @@ void ign_model_get_info(const ign_model *m, ign_model_info *info) {
                              .parameters = m->m->w.n_param,
                              .weights_bytes = m->m->plan.weights,
                              .kv_bytes = m->m->plan.kv,
-                             .kv_type = m->loaded ? dtype_kv_name(m->m->kv.type) : "",
+                             .kv_type = m->loaded && !cfg->encoder ? dtype_kv_name(m->m->kv.type) : "",
                              .scratch_bytes = m->m->plan.scratch,
                              .layers = cfg->n_layer,
                              .vocabulary = (int)vocab_size(m->m->vocab),
                              .context_trained = cfg->n_ctx,
                              .context = m->context,
-                             .load_seconds = m->load_seconds};
+                             .load_seconds = m->load_seconds,
+                             .dimension = cfg->d_model,
+                             .encoder = cfg->encoder};
 }
 
 void ign_model_get_sampling(const ign_model *m, ign_sampling *s) {

@@ -40,6 +40,23 @@ enum err_code hf_folder_read(const char *path, const char *name, size_t max, cha
     return rc;
 }
 
+enum err_code hf_folder_json(const char *path, const char *name, size_t max, struct json **root,
+                               struct err *e) {
+    char *text;
+    size_t n;
+    enum err_code rc = hf_folder_read(path, name, max, &text, &n, e);
+    *root = NULL;
+    if (rc || !text) {
+        return rc;
+    }
+    rc = json_parse(text, n, root, e);
+    if (rc && rc != ERR_NOMEM) {
+        err_where(e, "%s/%s", path, name);
+    }
+    mem_free(text);
+    return rc;
+}
+
 static bool file_there(const struct hf_folder *f, const char *name, bool *there) {
     char *file = hf_folder_path_of(f->path, name);
     *there = file && os_file_exists(file);

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "base/json.h"
 #include "base/os.h"
 #include "format/safetensors.h"
 
@@ -48,6 +49,9 @@ bool hf_folder_has(const struct hf_folder *f, size_t shard, struct str tensor);
 /* The text of another file of the folder, at most `max` bytes (mem_free); *text = NULL if there is
  * none. ERR_IO, ERR_LIMIT, ERR_FORMAT (not a file), ERR_NOMEM. */
 enum err_code hf_folder_read(const char *path, const char *name, size_t max, char **text, size_t *n,
+                             struct err *e);
+/* The same as a tree (json_free). */
+enum err_code hf_folder_json(const char *path, const char *name, size_t max, struct json **root,
                              struct err *e);
 /* "FOLDER/NAME" (mem_free); NULL when out of memory. */
 char *hf_folder_path_of(const char *path, const char *name);

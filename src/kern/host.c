@@ -174,6 +174,10 @@ const float *host_vec(const struct kern_dev *d, kern_weight w) {
 /* ---- the KV cache ---------------------------------------------------------------------- */
 
 enum err_code host_kv_open(struct kern_dev *d, const struct kern_kv *kv, struct err *e) {
+    if (kv->n_page == 0) {
+        d->kv = *kv;
+        return ERR_OK;
+    }
     assert(d->kv_mem == 0 && kv->page_tok > 0 && (kv->page_tok & (kv->page_tok - 1)) == 0);
     if (dtype_kv_bytes(kv->type, kv->d_head) == 0) {
         return err_set(e, ERR_UNSUPPORTED, "the KV cache holds F16, F32 or I8, not %s",

@@ -51,8 +51,9 @@ struct step {
 struct kern_kv {
     int n_layer, n_kv, d_head;
     int page_tok; /* positions in a page, a power of two */
-    int n_page;
+    int n_page;      /* 0: no cache, only attend_all */
     enum dtype type; /* DT_F16, DT_F32 or DT_I8 */
+    int n_all;       /* positions of the longest sequence that attend_all will see; 0: none */
 };
 
 /* ---- static shapes --------------------------------------------------------------------- */
@@ -69,7 +70,7 @@ struct kern_tensor {
 };
 
 enum kern_rows { ROWS_TOK, ROWS_OUT };
-enum kern_act { ACT_SILU, ACT_GELU };
+enum kern_act { ACT_SILU, ACT_GELU, ACT_GELU_ERF };
 
 struct kern_rope {
     int n_head, d_head;
@@ -92,6 +93,14 @@ struct kern_attend {
     float scale;              /* of q.k, usually 1 / sqrt(d_head) */
     int window;               /* attends to the last `window` positions, itself included; 0: all */
     float cap;                /* scores become cap * tanh(score / cap) (Gemma 2); 0: as they are */
+};
+
+/* Of an encoder: each token attends to all of its sequence, the whole of which is in the step. */
+struct kern_attend_all {
+    kern_ref q, k, v; /* [n_tok, n_head * d_head] */
+    kern_ref y;       /* likewise; none of the three */
+    int n_head, d_head;
+    float scale; /* of q.k */
 };
 
 struct kern_qkv {
@@ -157,7 +166,8 @@ struct kern {
     void (*write)(struct kern_dev *d, kern_ref dst, const float *src, size_t n);
     void (*read)(struct kern_dev *d, kern_ref src, float *dst, size_t n);
 
-    /* The KV cache: one pool of n_page pages for all layers. Once per device. */
+    /* The KV cache: one pool of n_page pages for all layers; and scratch for attention, by d_head,
+     * which without a cache is all that is looked at. Once per device. */
     enum err_code (*kv_open)(struct kern_dev *d, const struct kern_kv *kv, struct err *e);
     void (*kv_copy_page)(struct kern_dev *d, int dst, int src);
     /* One page of all layers as bytes, as struct kern_kv says: for saving sessions. The size is
@@ -194,6 +204,19 @@ struct kern {
     void (*add)(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
     /* x [rows, dim] = cap * tanh(x / cap), in place (Gemma Team 2024) */
     void (*softcap)(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap);
+
+    /* Of encoders (Devlin et al. 2019). */
+    /* x [n_tok, n_col] = rows tok[] of `token` + rows pos[] of `position` + `type` [n_col] or 0 */
+    void (*embed_sum)(struct kern_dev *d, kern_ref x, kern_weight token, kern_weight position,
+                      kern_weight type);
+    /* y = (x - mean) / sqrt(variance + eps) * w + b over each row (Ba et al. 2016).
+     * x, y [n_tok, dim], w, b [dim]; y may be x */
+    void (*layernorm)(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
+                      int dim, float eps);
+    /* x [n_tok, dim] = act(x), in place */
+    void (*activate)(struct kern_dev *d, kern_ref x, int dim, enum kern_act act);
+    /* y = softmax(q k^T * scale) v over each sequence, without the cache */
+    void (*attend_all)(struct kern_dev *d, const struct kern_attend_all *a);
 
     /* Mixture of experts (Jiang et al. 2024): sel [n_tok, n_used] = the n_used largest of
      * logit [n_tok, n_exp] with the softmax over the chosen ones as weights. The content of `sel`

@@ -210,6 +210,32 @@ static void time_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, in
     profile_take(t->p, STAGE_LOGITS);
 }
 
+static void time_embed_sum(struct kern_dev *d, kern_ref x, kern_weight token, kern_weight position,
+                           kern_weight type) {
+    const struct profile_dev *t = enter(d);
+    t->k->embed_sum(t->d, x, token, position, type);
+    profile_take(t->p, STAGE_EMBED);
+}
+
+static void time_layernorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
+                           int dim, float eps) {
+    const struct profile_dev *t = enter(d);
+    t->k->layernorm(t->d, y, x, w, b, dim, eps);
+    profile_take(t->p, STAGE_NORM);
+}
+
+static void time_activate(struct kern_dev *d, kern_ref x, int dim, enum kern_act act) {
+    const struct profile_dev *t = enter(d);
+    t->k->activate(t->d, x, dim, act);
+    profile_take(t->p, STAGE_FFN);
+}
+
+static void time_attend_all(struct kern_dev *d, const struct kern_attend_all *a) {
+    const struct profile_dev *t = enter(d);
+    t->k->attend_all(t->d, a);
+    profile_take(t->p, STAGE_ATTEND);
+}
+
 static void time_route(struct kern_dev *d, kern_ref sel, kern_ref logit, int n_exp, int n_used) {
     const struct profile_dev *t = enter(d);
     t->k->route(t->d, sel, logit, n_exp, n_used);
@@ -279,6 +305,10 @@ static const struct kern timed = {
     .act_mul = time_act_mul,
     .add = time_add,
     .softcap = time_softcap,
+    .embed_sum = time_embed_sum,
+    .layernorm = time_layernorm,
+    .activate = time_activate,
+    .attend_all = time_attend_all,
     .route = time_route,
     .matmul_exp = time_matmul_exp,
     .mix_exp = time_mix_exp,
@@ -287,7 +317,7 @@ static const struct kern timed = {
     .moe = time_moe,
     .waited = time_waited,
 };
-_Static_assert(sizeof(struct kern) == 33 * sizeof(void *), "a new entry is timed here as well");
+_Static_assert(sizeof(struct kern) == 37 * sizeof(void *), "a new entry is timed here as well");
 
 enum err_code profile_wrap(struct profile *p, const struct kern **k, struct kern_dev **d,
                            struct err *e) {

@@ -17,11 +17,11 @@ enum {
     MAX_D_MODEL = 1 << 17,
     MAX_D_FF = 1 << 20,
     MAX_VOCAB = (1 << 24) - 1, /* text/vocab.h has the same */
-    MAX_CTX = 1 << 24,         /* positions are exact as floats up to here */
 };
 
 static const struct arch *const arch_list[] = {&arch_llama,  &arch_qwen2,  &arch_qwen3,
-                                               &arch_gemma2, &arch_gemma3, &arch_phi3};
+                                               &arch_gemma2, &arch_gemma3, &arch_phi3,
+                                               &arch_bert};
 
 const struct arch *arch_of_name(struct str name) {
     for (size_t i = 0; i < sizeof arch_list / sizeof *arch_list; i++) {
@@ -80,7 +80,7 @@ static enum err_code read_shape(struct config *c, const struct hparam *h) {
         (rc = hparam_int(h, "attention.head_count_kv", c->n_head, 1, c->n_head, &c->n_kv)) ||
         (rc = hparam_int(h, "attention.key_length", 0, 1, CONFIG_D_HEAD_MAX, &c->d_head)) ||
         (rc = hparam_int(h, "feed_forward_length", HPARAM_REQUIRED, 1, MAX_D_FF, &c->d_ff)) ||
-        (rc = hparam_int(h, "context_length", HPARAM_REQUIRED, 1, MAX_CTX, &c->n_ctx))) {
+        (rc = hparam_int(h, "context_length", HPARAM_REQUIRED, 1, CONFIG_CTX_MAX, &c->n_ctx))) {
         return rc;
     }
     if (c->d_head == 0) { /* the usual case: the heads share out the residual stream */
@@ -185,6 +185,7 @@ enum err_code config_read(struct config *c, const struct gguf *g, struct err *e)
                          .qk_norm = a->qk_norm,
                          .post_norm = a->post_norm,
                          .fused = a->fused,
+                         .encoder = a->encoder,
                          .embed_scale = 1,
                          .rope_halves = a->rope_halves || g->rope_halves};
     struct hparam h = {.g = g, .arch = a->name, .e = e};
@@ -193,12 +194,17 @@ enum err_code config_read(struct config *c, const struct gguf *g, struct err *e)
         return rc;
     }
     h.n_layer = c->n_layer;
-    if ((rc = read_shape(c, &h)) || (rc = read_rope(c, &h)) || (rc = read_vocab(c, &h)) ||
-        (rc = hparam_real(&h, "attention.layer_norm_rms_epsilon", HPARAM_REQUIRED, 1e-30, 1,
-                          &eps))) {
+    const char *eps_key =
+        a->encoder ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    int pooling;
+    if ((rc = read_shape(c, &h)) || (!a->encoder && (rc = read_rope(c, &h))) ||
+        (rc = read_vocab(c, &h)) ||
+        (rc = hparam_real(&h, eps_key, HPARAM_REQUIRED, 1e-30, 1, &eps)) ||
+        (rc = hparam_int(&h, "pooling_type", POOL_NONE, POOL_NONE, POOL_RANK, &pooling))) {
         return rc;
     }
     c->norm_eps = (float)eps;
+    c->pooling = (enum model_pooling)pooling;
     c->qkv_bias = a->qkv_bias || gguf_find_tensor(g, "blk.0.attn_q.bias");
     c->out_bias = gguf_find_tensor(g, "blk.0.attn_output.bias") != NULL;
     c->tied = gguf_find_tensor(g, "output.weight") == NULL;

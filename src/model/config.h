@@ -13,19 +13,22 @@
 #include "model/model.h"
 
 #define CONFIG_D_HEAD_MAX 1024
+#define CONFIG_CTX_MAX    (1 << 24) /* positions are exact as floats up to here */
 
 struct arch {
     const char *name; /* general.architecture, and the prefix of its keys */
     bool rope_halves;
     bool qkv_bias;                  /* biases are required; else bound where the file has them */
     bool qk_norm, post_norm, fused; /* as in struct config */
+    bool encoder;                   /* as in struct config */
     enum kern_act act;
     const struct hf_family *hf; /* what Hugging Face folders of it say; model/hf.h */
     /* What only this family has; may be NULL. Called after the common keys have been read. */
     enum err_code (*extra)(struct config *c, const struct gguf *g, struct err *e);
 };
 
-extern const struct arch arch_llama, arch_qwen2, arch_qwen3, arch_gemma2, arch_gemma3, arch_phi3;
+extern const struct arch arch_llama, arch_qwen2, arch_qwen3, arch_gemma2, arch_gemma3, arch_phi3,
+    arch_bert;
 
 /* The architecture of this name; NULL if it is unknown. */
 const struct arch *arch_of_name(struct str name);

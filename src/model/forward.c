@@ -112,23 +112,51 @@ static void feed_forward(const struct model *m, int i) {
     }
 }
 
-enum err_code model_forward(struct model *m, const struct step *s, struct err *e) {
+/* The step up to the residual stream after the last layer. */
+static enum err_code run_layers(const struct model *m, const struct step *s, struct err *e) {
     const struct config *c = &m->cfg;
-    const struct buffers *b = &m->b;
-    const struct kern *k = m->kern;
-    assert(s->n_tok > 0 && s->n_tok <= m->max_tok && s->n_out >= 0 && s->n_out <= m->max_out);
+    assert(s->n_tok > 0 && s->n_tok <= m->max_tok);
     for (int i = 0; i < s->n_tok; i++) {
         if (s->tok[i] < 0 || s->tok[i] >= c->n_vocab) {
             return err_set(e, ERR_RANGE, "token id %d is outside of 0 to %d", (int)s->tok[i],
                            c->n_vocab - 1);
         }
     }
-
-    k->begin(m->dev, s);
-    k->embed(m->dev, b->x, m->w.embed, c->embed_scale);
+    m->kern->begin(m->dev, s);
+    m->kern->embed(m->dev, m->b.x, m->w.embed, c->embed_scale);
     for (int i = 0; i < c->n_layer; i++) {
         attention(m, i);
         feed_forward(m, i);
+    }
+    return ERR_OK;
+}
+
+enum err_code model_end(struct model *m, struct err *e) {
+    enum err_code rc = m->kern->end(m->dev, e);
+    /* The device watches one part of the file for each weight; experts may lie in several. */
+    return rc || !gguf_lost(m->file)
+               ? rc
+               : err_set(e, ERR_IO, "%s could not be read while it was in use", m->file->path);
+}
+
+enum err_code model_hidden(struct model *m, const struct step *s, struct err *e) {
+    const struct config *c = &m->cfg;
+    enum err_code rc = run_layers(m, s, e);
+    if (rc) {
+        return rc;
+    }
+    m->kern->rmsnorm(m->dev, m->b.h, m->b.x, m->w.out_norm, ROWS_TOK, 1, c->d_model, c->norm_eps);
+    return model_end(m, e);
+}
+
+enum err_code model_forward(struct model *m, const struct step *s, struct err *e) {
+    const struct config *c = &m->cfg;
+    const struct buffers *b = &m->b;
+    const struct kern *k = m->kern;
+    assert(s->n_out >= 0 && s->n_out <= m->max_out);
+    enum err_code rc = run_layers(m, s, e);
+    if (rc) {
+        return rc;
     }
     if (s->n_out > 0) {
         k->gather(m->dev, b->xo, b->x, c->d_model);
@@ -138,9 +166,5 @@ enum err_code model_forward(struct model *m, const struct step *s, struct err *e
             k->softcap(m->dev, b->logits, ROWS_OUT, c->n_vocab, c->logit_cap);
         }
     }
-    enum err_code rc = k->end(m->dev, e);
-    /* The device watches one part of the file for each weight; experts may lie in several. */
-    return rc || !gguf_lost(m->file)
-               ? rc
-               : err_set(e, ERR_IO, "%s could not be read while it was in use", m->file->path);
+    return model_end(m, e);
 }

@@ -79,6 +79,11 @@ enum err_code hf_tensors(struct gguf_build *b, const struct arch *a, const struc
  * files would look for it: if g is of a folder, by the folder's name, and with its shards. */
 enum err_code hf_missing(const struct gguf *g, const char *name, struct err *e);
 
+/* What a folder of sentence-transformers says of pooling and of the longest text: the keys
+ * pooling_type and, for encoders, truncation_length. ERR_FORMAT, ERR_UNSUPPORTED, ERR_NOMEM. */
+enum err_code hf_pooling(struct gguf_build *b, const struct arch *a, const char *path,
+                         struct err *e);
+
 /* The vocabulary of the folder at `path`: tokenizer.json, or else tokenizer.model; special tokens
  * and the chat template from tokenizer_config.json, generation_config.json and
  * chat_template.jinja. `config` may be NULL; n_row: rows of the embedding table, for which unnamed
@@ -102,6 +107,7 @@ struct hf_vocab {
     struct str *merge; /* [n_merge] "left right"; byte-level BPE */
     size_t n_merge, cap_merge;
     bool spm; /* SentencePiece's way of merging, with a score for each piece */
+    bool wordpiece, lowercase, strip_accents; /* WordPiece, and what its normalizer does */
     bool add_bos, add_eos;
     bool says_bos;    /* add_bos and add_eos are the tokenizer's own word */
     int space_prefix; /* enum space_prefix */
@@ -135,5 +141,11 @@ enum err_code hf_tokenizer_model(struct hf_vocab *v, const void *p, size_t n, st
  * ERR_UNSUPPORTED shows the first pattern. */
 enum err_code hf_pretok(const char **name, bool whole, const struct json *normalizer,
                         const struct json *pre_tokenizer, struct err *e);
+
+/* What a tokenizer.json with WordPiece says of words. ERR_UNSUPPORTED. */
+enum err_code hf_wordpiece_style(struct hf_vocab *v, const struct json *normalizer,
+                                 const struct json *pre_tokenizer, struct err *e);
+/* A piece as GGUF files spell it; p = NULL when out of memory. */
+struct str hf_wordpiece_spell(struct hf_vocab *v, const struct hf_piece *p);
 
 #endif

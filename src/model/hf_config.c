@@ -137,6 +137,7 @@ static enum err_code check_act(const struct arch *a, const struct json *config, 
         enum kern_act act;
     } known[] = {{"silu", ACT_SILU},
                  {"swish", ACT_SILU},
+                 {"gelu", ACT_GELU_ERF},
                  {"gelu_pytorch_tanh", ACT_GELU},
                  {"gelu_new", ACT_GELU},
                  {"gelu_fast", ACT_GELU}};
@@ -222,9 +223,11 @@ static enum err_code read_config(struct gguf_build *b, const struct arch **a,
     if ((rc = put_keys(b, *a, config, hf->keys, e)) || (rc = put_keys(b, *a, config, common, e))) {
         return rc;
     }
-    put_rotation(b, *a, config);
-    if ((rc = hf_rope(b, *a, config, e))) {
-        return rc;
+    if (!(*a)->encoder) { /* which has a table of positions */
+        put_rotation(b, *a, config);
+        if ((rc = hf_rope(b, *a, config, e))) {
+            return rc;
+        }
     }
     return hf->extra ? hf->extra(b, *a, config, e) : b->code;
 }

@@ -116,7 +116,8 @@ static const struct hf_name *find_name(const struct mapper *m, struct str s, int
     cut_prefix(&s, "language_model.");
     cut_prefix(&s, "model.");
     cut_prefix(&s, "language_model.");
-    *layer = cut_prefix(&s, "layers.") ? take_number(&s) : -1;
+    cut_prefix(&s, "bert.");
+    *layer = cut_prefix(&s, "layers.") || cut_prefix(&s, "encoder.layer.") ? take_number(&s) : -1;
     *number = -1;
     const struct hf_name *own = look_up(m->a->hf->names, s, number);
     return own ? own : look_up(*layer >= 0 ? of_layer : of_model, s, number);

@@ -18,7 +18,7 @@ enum { PART_MAX = 4 << 20 };
 /* The parts, as they stand in the file; text.p is NULL for one that is not there. */
 struct parts {
     struct json_value added, normalizer, pre, post;
-    struct json_value vocab, merges, type, fallback, unk, prefix, suffix, dropout, whole;
+    struct json_value vocab, merges, type, fallback, unk, prefix, suffix, dropout, whole, most;
 };
 
 struct reader {
@@ -132,13 +132,35 @@ static bool is_text(const struct json_value *v) {
     return v->text.p && v->kind == JSON_IS_STR;
 }
 
+static bool is_wordpiece(const struct reader *r) {
+    return is_text(&r->part.type) && json_text_is(r->part.type.text, "WordPiece");
+}
+
+static enum err_code check_wordpiece(const struct reader *r) {
+    const struct parts *p = &r->part;
+    uint64_t most = 100;
+    if (!p->vocab.text.p || p->vocab.kind != JSON_IS_OBJECT) {
+        return err_set(r->e, ERR_FORMAT, "'vocab' is missing");
+    }
+    if ((p->prefix.text.p && !(is_text(&p->prefix) && json_text_is(p->prefix.text, "##"))) ||
+        (p->most.text.p && (!json_text_u64(&p->most, &most) || most != 100))) {
+        return err_set(r->e, ERR_UNSUPPORTED,
+                       "WordPiece whose pieces do not go on with '##', or with words longer than "
+                       "100 characters ('continuing_subword_prefix', 'max_input_chars_per_word')");
+    }
+    return ERR_OK;
+}
+
 static enum err_code check_model(const struct reader *r) {
     const struct parts *p = &r->part;
+    if (is_wordpiece(r)) {
+        return check_wordpiece(r);
+    }
     if (is_text(&p->type) && !json_text_is(p->type.text, "BPE")) {
         enum err_code rc =
             err_set(r->e, ERR_UNSUPPORTED, "a tokenizer of the kind '%.*s'",
                     (int)(p->type.text.n < 40 ? p->type.text.n : 40), p->type.text.p);
-        err_hint(r->e, "known is BPE, byte-level or with byte fallback");
+        err_hint(r->e, "known are WordPiece, and BPE, byte-level or with byte fallback");
         return rc;
     }
     if (!p->vocab.text.p || p->vocab.kind != JSON_IS_OBJECT || !p->merges.text.p ||
@@ -456,6 +478,26 @@ static enum err_code read_step(struct reader *r, const struct json *step, bool *
     return ERR_OK;
 }
 
+/* "cls": ["[CLS]", 101], "sep": ["[SEP]", 102]: before the text, and behind it. */
+static enum err_code read_bert(struct reader *r, const struct json *post) {
+    const struct {
+        const char *name;
+        int32_t *id;
+        bool *adds;
+    } ends[] = {{"cls", &r->v->bos, &r->v->add_bos}, {"sep", &r->v->eos, &r->v->add_eos}};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const struct json *pair = member(post, ends[i].name);
+        bool list = pair && json_kind(pair) == JSON_IS_ARRAY && json_count(pair) > 0;
+        *ends[i].id = list ? hf_piece_find(r->v, json_str(json_at(pair, 0))) : -1;
+        if (*ends[i].id < 0) {
+            return err_set(r->e, ERR_FORMAT, "'post_processor' adds a token that is not there");
+        }
+        *ends[i].adds = true;
+    }
+    r->v->says_bos = true;
+    return ERR_OK;
+}
+
 static enum err_code read_post(struct reader *r, const struct json *post) {
     const struct json *list = member(post, "processors"), *single = member(post, "single");
     enum err_code rc = ERR_OK;
@@ -468,6 +510,9 @@ static enum err_code read_post(struct reader *r, const struct json *post) {
     }
     if (!post || says(post, "type", "ByteLevel")) {
         return ERR_OK; /* changes offsets only */
+    }
+    if (says(post, "type", "BertProcessing")) {
+        return read_bert(r, post);
     }
     if (!says(post, "type", "TemplateProcessing") || !single ||
         json_kind(single) != JSON_IS_ARRAY) {
@@ -536,6 +581,9 @@ static enum err_code read_style(struct reader *r, const struct json *norm, const
     bool replaces = false;
     int prefix = PREFIX_NONE;
     r->v->ignore_merges = is_true(&r->part.whole);
+    if (is_wordpiece(r)) {
+        return hf_wordpiece_style(r->v, norm, pre, r->e);
+    }
     if (!is_true(&r->part.fallback)) {
         return hf_pretok(&r->v->pre, r->v->ignore_merges, norm, pre, r->e);
     }
@@ -565,7 +613,8 @@ static enum err_code read_file(struct reader *r, const char *text, size_t n) {
                                  {"continuing_subword_prefix", &p->prefix},
                                  {"end_of_word_suffix", &p->suffix},
                                  {"dropout", &p->dropout},
-                                 {"ignore_merges", &p->whole}};
+                                 {"ignore_merges", &p->whole},
+                                 {"max_input_chars_per_word", &p->most}};
     struct json *norm = NULL, *pre = NULL, *post = NULL;
     enum err_code rc;
     if ((rc = read_levels(text, n, file, sizeof file / sizeof *file, model,
@@ -574,7 +623,7 @@ static enum err_code read_file(struct reader *r, const char *text, size_t n) {
         (rc = tree_of(&p->pre, "pre_tokenizer", &pre, r->e)) ||
         (rc = tree_of(&p->post, "post_processor", &post, r->e)) ||
         (rc = read_style(r, norm, pre)) || (rc = read_vocab(r)) || (rc = mark_unknown(r)) ||
-        (rc = index_pieces(r)) || (rc = read_merges(r))) {
+        (!r->v->wordpiece && ((rc = index_pieces(r)) || (rc = read_merges(r))))) {
         goto done;
     }
     if (r->v->spm) {

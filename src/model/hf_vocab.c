@@ -291,8 +291,9 @@ static enum err_code put_ids(const struct texts *t, struct gguf_build *b, struct
     said = token_id(v, find(t->settings, "eos_token"));
     v->eos = said >= 0 ? said : v->eos >= 0 ? v->eos : eos[0];
     said = token_id(v, find(t->settings, "pad_token"));
-    put_id(b, "tokenizer.ggml.bos_token_id", v->bos);
-    put_id(b, "tokenizer.ggml.eos_token_id", v->eos);
+    put_id(b, v->wordpiece ? "tokenizer.ggml.cls_token_id" : "tokenizer.ggml.bos_token_id", v->bos);
+    put_id(b, v->wordpiece ? "tokenizer.ggml.seperator_token_id" : "tokenizer.ggml.eos_token_id",
+           v->eos);
     put_id(b, "tokenizer.ggml.unknown_token_id", v->unk);
     put_id(b, "tokenizer.ggml.padding_token_id", said >= 0 ? said : pad[0]);
     put_ends(b, v, eos);
@@ -301,7 +302,9 @@ static enum err_code put_ids(const struct texts *t, struct gguf_build *b, struct
     v->add_bos = v->says_bos || !add_bos ? v->add_bos : json_bool(add_bos);
     v->add_eos = v->says_bos || !add_eos ? v->add_eos : json_bool(add_eos);
     gguf_build_bool(b, "tokenizer.ggml.add_bos_token", v->add_bos && v->bos >= 0);
-    gguf_build_bool(b, "tokenizer.ggml.add_eos_token", v->add_eos && v->eos >= 0);
+    gguf_build_bool(b,
+                    v->wordpiece ? "tokenizer.ggml.add_sep_token" : "tokenizer.ggml.add_eos_token",
+                    v->add_eos && v->eos >= 0);
     return b->code;
 }
 
@@ -367,7 +370,8 @@ static enum err_code put_pieces(struct gguf_build *b, struct hf_vocab *v) {
     float *score = mem_alloc(v->n, sizeof *score);
     bool room = text && kind && score;
     for (size_t i = 0; room && i < v->n; i++) {
-        text[i] = v->piece[i].text;
+        text[i] = v->wordpiece ? hf_wordpiece_spell(v, &v->piece[i]) : v->piece[i].text;
+        room = text[i].p != NULL;
         kind[i] = v->piece[i].kind;
         score[i] = v->piece[i].score;
     }
@@ -388,7 +392,7 @@ static enum err_code put_pieces(struct gguf_build *b, struct hf_vocab *v) {
     }
     if (room && v->spm) {
         gguf_build_f32s(b, "tokenizer.ggml.scores", score, v->n);
-    } else if (room) {
+    } else if (room && !v->wordpiece) {
         gguf_build_strs(b, "tokenizer.ggml.merges", v->merge, v->n_merge);
     }
     mem_free(text);
@@ -403,8 +407,14 @@ enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_
     if (rc) {
         return rc;
     }
-    gguf_build_str(b, "tokenizer.ggml.model", str_c(v->spm ? "llama" : "gpt2"));
-    if (v->spm) {
+    gguf_build_str(b, "tokenizer.ggml.model",
+                   str_c(v->spm         ? "llama"
+                         : v->wordpiece ? "bert"
+                                        : "gpt2"));
+    if (v->wordpiece) {
+        gguf_build_bool(b, "tokenizer.ggml.normalizer.lowercase", v->lowercase);
+        gguf_build_bool(b, "tokenizer.ggml.normalizer.strip_accents", v->strip_accents);
+    } else if (v->spm) {
         gguf_build_bool(b, "tokenizer.ggml.add_space_prefix", v->space_prefix != PREFIX_NONE);
         if (v->space_prefix > PREFIX_ALWAYS) {
             gguf_build_u32(b, "tokenizer.ign.space_prefix", (uint32_t)v->space_prefix, NULL);

@@ -24,6 +24,9 @@
 
 enum { CONFIG_LAYER_MAX = 1024 };
 
+/* How the vectors of a text's tokens become one: numbers of the GGUF specification. */
+enum model_pooling { POOL_NONE, POOL_MEAN, POOL_CLS, POOL_LAST, POOL_RANK };
+
 struct config {
     const char *arch; /* descriptor's name, for messages only */
     int n_layer;
@@ -52,6 +55,11 @@ struct config {
     float rope_base;
     float rope_base_local; /* of local layers, whose angles are never scaled; 0: as in all others */
     float rope_scale;      /* on sine and cosine (YaRN, long factors); else 1 */
+
+    bool encoder;  /* gives vectors and no logits: encoder.h; then n_ctx is a text's longest */
+    int n_pos;     /* encoders: rows of the table of positions */
+    int n_type;    /* encoders: rows of the table of token types; 0: no such table */
+    enum model_pooling pooling; /* POOL_NONE: the file does not say */
 };
 
 /* ---- weights: handles in the device; the bytes stay where the file is mapped ---------------- */
@@ -134,6 +142,7 @@ struct model {
     int max_tok, max_out;
     struct plan_row plan; /* what loading was found to take, before it took anything */
     struct weights w;
+    struct encoder *enc; /* encoders: in place of w's layers; else NULL */
     struct buffers b;
     struct arena mem; /* lifetime: the model's */
 };
@@ -150,6 +159,12 @@ enum err_code model_open(struct model **m, const char *path, const struct model_
  * (no such device), ERR_RANGE (options), ERR_UNSUPPORTED, ERR_NOMEM. */
 enum err_code model_load(struct model *m, const struct model_opts *o, struct err *e);
 void model_close(struct model *m); /* NULL and half-opened are fine */
+
+/* One step up to the vectors that logits are made of: those of all tokens of the step are then in
+ * m->b.h [n_tok, d_model]; s->out is not looked at. Errors as below. */
+enum err_code model_hidden(struct model *m, const struct step *s, struct err *e);
+/* Ends a step, for the three that compute one: the device's word, and whether the file was there. */
+enum err_code model_end(struct model *m, struct err *e);
 
 /* Computes one step; logits of the rows s->out are then in m->b.logits [n_out, n_vocab].
  * ERR_CANCELLED, ERR_IO, ERR_DEVICE: the step is void. s->n_tok <= max_tok, n_out <= max_out.

@@ -23,6 +23,10 @@ struct model_opts need_settle(const struct config *c, const struct model_opts *o
     struct model_opts r = *o;
     r.n_ctx = or_default(o->n_ctx, c->n_ctx < CONTEXT ? c->n_ctx : CONTEXT);
     r.max_tok = or_default(o->max_tok, MAX_TOK);
+    if (c->encoder) { /* a text is computed in one step, or not at all */
+        r.n_ctx = r.n_ctx < c->n_ctx ? r.n_ctx : c->n_ctx;
+        r.max_tok = r.max_tok > r.n_ctx ? r.max_tok : r.n_ctx;
+    }
     r.max_out = or_default(o->max_out, MAX_OUT);
     r.page_tok = or_default(o->page_tok, PAGE_TOK);
     return r;
@@ -34,8 +38,9 @@ struct kern_kv need_kv(const struct config *c, const struct model_opts *o) {
         .n_kv = c->n_kv,
         .d_head = c->d_head,
         .page_tok = o->page_tok,
-        .n_page = (o->n_ctx + o->page_tok - 1) / o->page_tok,
+        .n_page = c->encoder ? 0 : (o->n_ctx + o->page_tok - 1) / o->page_tok,
         .type = o->kv_type,
+        .n_all = c->encoder ? o->n_ctx : 0,
     };
 }
 
@@ -46,20 +51,21 @@ void need_buffers(struct need_buffer w[NEED_BUFFER], struct buffers *b, const st
     uint64_t kv = (uint64_t)c->n_kv * (uint64_t)c->d_head;
     uint64_t exp = (uint64_t)c->n_exp, used = (uint64_t)c->n_used;
     uint64_t ff = tok * (used ? used : 1) * (uint64_t)c->d_ff;
+    uint64_t makes_text = !c->encoder; /* an encoder has no use for the rest */
     const struct need_buffer list[NEED_BUFFER] = {
         {&b->x, tok * d},
-        {&b->h, tok * d},
+        {&b->h, makes_text * tok * d},
         {&b->q, tok * q},
         {&b->att, tok * q},
         {&b->k, tok * kv},
         {&b->v, tok * kv},
-        {&b->gate, ff},
+        {&b->gate, makes_text * ff},
         {&b->up, ff},
         {&b->exp_logit, tok * exp},
         {&b->exp_sel, tok * used * 2},
         {&b->exp_down, tok * used * d},
-        {&b->xo, out * d},
-        {&b->logits, out * (uint64_t)c->n_vocab},
+        {&b->xo, makes_text * out * d},
+        {&b->logits, makes_text * out * (uint64_t)c->n_vocab},
     };
     memcpy(w, list, sizeof list);
 }
@@ -167,8 +173,10 @@ static uint64_t text_of(const struct gguf *g, uint64_t tensor_bytes) {
     struct str name = {0}, pre = {0};
     uint64_t text = strings_of(g, "tokenizer.ggml.tokens", &s.n_vocab), file = g->own.used;
     strings_of(g, "tokenizer.ggml.merges", &s.n_merge);
-    if (!gguf_get_str(g, "tokenizer.ggml.model", &name, NULL) && str_is(name, "gpt2")) {
-        s.model = VOCAB_BPE;
+    if (!gguf_get_str(g, "tokenizer.ggml.model", &name, NULL)) {
+        s.model = str_is(name, "gpt2")   ? VOCAB_BPE
+                  : str_is(name, "bert") ? VOCAB_WORDPIECE
+                                         : VOCAB_SPM;
     }
     if (!gguf_get_str(g, "tokenizer.ggml.pre", &pre, NULL)) {
         s.pre = pre;
@@ -204,7 +212,7 @@ static void copy_shape(struct plan_model *p, const struct gguf *g, const struct 
         .n_layer = c->n_layer,
         .d_model = c->d_model,
         .n_head = c->n_head,
-        .n_kv = c->n_kv,
+        .n_kv = c->encoder ? 0 : c->n_kv, /* of which nothing is kept */
         .d_head = c->d_head,
         .d_ff = c->d_ff,
         .n_vocab = c->n_vocab,
@@ -245,7 +253,8 @@ static size_t list_weights(struct kern_tensor *t, const struct gguf *g, const st
                                           .n_col = (int64_t)u->dim[0]};
         }
     }
-    for (int k = 0; k < (c->rope_base_local > 0 ? N_ANGLES : 1); k++) {
+    int angles = c->encoder ? 0 : c->rope_base_local > 0 ? N_ANGLES : 1;
+    for (int k = 0; k < angles; k++) {
         t[n++] =
             (struct kern_tensor){.type = DT_F32, .n_mat = 1, .n_row = 1, .n_col = c->n_rot / 2};
     }

@@ -22,23 +22,6 @@ struct opening {
     struct err *e;
 };
 
-static enum err_code read_json(const char *path, const char *name, size_t max, struct json **root,
-                               struct err *e) {
-    char *text;
-    size_t n;
-    enum err_code rc = hf_folder_read(path, name, max, &text, &n, e);
-    *root = NULL;
-    if (rc || !text) {
-        return rc;
-    }
-    rc = json_parse(text, n, root, e);
-    if (rc && rc != ERR_NOMEM) {
-        err_where(e, "%s/%s", path, name);
-    }
-    mem_free(text);
-    return rc;
-}
-
 /* The model's name: its folder's, as other converters have it. */
 static void put_name(struct gguf_build *b, const char *path) {
     size_t end = strlen(path), start;
@@ -92,6 +75,9 @@ static enum err_code put_weights(struct opening *o, bool copy) {
         return rc;
     }
     b->g->rope_halves = true;
+    if ((rc = hf_pooling(b, a, o->f.path, o->e))) {
+        return rc;
+    }
     const struct json *tied = json_find(o->config, "tie_word_embeddings");
     b->g->own_output = json_kind(tied) == JSON_IS_BOOL && !json_bool(tied);
     return hf_tensors(b, a, &o->f, hf_known_int(b, a, "block_count"),
@@ -101,7 +87,7 @@ static enum err_code put_weights(struct opening *o, bool copy) {
 static enum err_code put_all(struct opening *o, bool copy) {
     bool found = false;
     const char *path = o->f.path;
-    enum err_code rc = read_json(path, "config.json", CONFIG_MAX, &o->config, o->e);
+    enum err_code rc = hf_folder_json(path, "config.json", CONFIG_MAX, &o->config, o->e);
     put_name(&o->b, path);
     if (!rc && o->f.n_shard) {
         rc = o->config ? put_weights(o, copy)

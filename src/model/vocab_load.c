@@ -123,9 +123,11 @@ static enum err_code load_id(const struct gguf *g, const char *key, int32_t def,
     return ERR_OK;
 }
 
-/* SentencePiece files of the first days name no ids: they have Llama's. */
+/* SentencePiece files of the first days name no ids: they have Llama's. BERT's text begins with
+ * CLS and ends with SEP; files that do not name them have those of its first vocabularies. */
 static enum err_code load_ids(const struct gguf *g, struct vocab_spec *s, struct err *e) {
-    bool spm = s->model == VOCAB_SPM;
+    bool spm = s->model == VOCAB_SPM, bert = s->model == VOCAB_WORDPIECE && s->n_vocab > 102;
+    int32_t cls = KEY_NONE;
     const struct {
         const char *key;
         int32_t def;
@@ -133,8 +135,9 @@ static enum err_code load_ids(const struct gguf *g, struct vocab_spec *s, struct
     } all[] = {
         {"tokenizer.ggml.bos_token_id", spm && s->n_vocab > 1 ? 1 : KEY_NONE, &s->bos},
         {"tokenizer.ggml.eos_token_id", spm && s->n_vocab > 2 ? 2 : KEY_NONE, &s->eos},
-        {"tokenizer.ggml.unknown_token_id", spm ? 0 : KEY_NONE, &s->unk},
-        {"tokenizer.ggml.seperator_token_id", KEY_NONE, &s->sep}, /* spelled so in the files */
+        {"tokenizer.ggml.unknown_token_id", spm ? 0 : bert ? 100 : KEY_NONE, &s->unk},
+        {"tokenizer.ggml.cls_token_id", bert ? 101 : KEY_NONE, &cls},
+        {"tokenizer.ggml.seperator_token_id", bert ? 102 : KEY_NONE, &s->sep}, /* spelled so */
         {"tokenizer.ggml.padding_token_id", KEY_NONE, &s->pad},
         {"tokenizer.ggml.eot_token_id", KEY_NONE, &s->eot},
         {"tokenizer.ggml.eom_token_id", KEY_NONE, &s->eom},
@@ -144,6 +147,10 @@ static enum err_code load_ids(const struct gguf *g, struct vocab_spec *s, struct
         if (c) {
             return c;
         }
+    }
+    if (s->model == VOCAB_WORDPIECE) {
+        s->bos = cls;
+        s->eos = s->sep;
     }
     return ERR_OK;
 }
@@ -167,8 +174,10 @@ static enum err_code load_prefix(const struct gguf *g, struct vocab_spec *s, str
 static enum err_code load_flags(const struct gguf *g, struct vocab_spec *s, struct err *e) {
     s->has_add_bos = gguf_find(g, "tokenizer.ggml.add_bos_token") != NULL;
     enum err_code c = gguf_get_bool_or(g, "tokenizer.ggml.add_bos_token", false, &s->add_bos, e);
+    bool words = s->model == VOCAB_WORDPIECE;
+    const char *end = words ? "tokenizer.ggml.add_sep_token" : "tokenizer.ggml.add_eos_token";
     if (!c) {
-        c = gguf_get_bool_or(g, "tokenizer.ggml.add_eos_token", false, &s->add_eos, e);
+        c = gguf_get_bool_or(g, end, words, &s->add_eos, e);
     }
     if (!c) {
         c = load_prefix(g, s, e);
@@ -177,6 +186,13 @@ static enum err_code load_flags(const struct gguf *g, struct vocab_spec *s, stru
         bool whole;
         c = gguf_get_bool_or(g, "tokenizer.ign.ignore_merges", false, &whole, e);
         s->whole_words = whole ? 1 : -1;
+    }
+    if (!c) {
+        c = gguf_get_bool_or(g, "tokenizer.ggml.normalizer.lowercase", words, &s->lowercase, e);
+    }
+    if (!c) {
+        c = gguf_get_bool_or(g, "tokenizer.ggml.normalizer.strip_accents", s->lowercase,
+                             &s->strip_accents, e);
     }
     if (!c) {
         c = gguf_get_bool_or(g, "tokenizer.ggml.remove_extra_whitespaces", false,
@@ -195,10 +211,13 @@ static enum err_code load_model(const struct gguf *g, struct vocab_spec *s, stru
         s->model = VOCAB_BPE;
     } else if (str_is(name, "llama")) {
         s->model = VOCAB_SPM;
+    } else if (str_is(name, "bert")) {
+        s->model = VOCAB_WORDPIECE;
     } else {
         c = err_set(e, ERR_UNSUPPORTED, "tokenizer model '%.*s'", (int)(name.n < 64 ? name.n : 64),
                     name.p);
-        err_hint(e, "known are 'gpt2' (byte-level BPE) and 'llama' (SentencePiece)");
+        err_hint(e, "known are 'gpt2' (byte-level BPE), 'llama' (SentencePiece) and 'bert' "
+                    "(WordPiece)");
         return c;
     }
     s->pre = str_of("", 0);

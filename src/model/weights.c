@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "model/config.h"
+#include "model/encoder.h"
 
 struct binder {
     struct model *m;
@@ -92,11 +93,10 @@ static enum err_code get(struct binder *b, const char *name, struct shape s, ker
 
 /* Rows `row` to row + n_row of a matrix that holds more than one: `all` is the shape of the whole.
  */
-static enum err_code get_rows(struct binder *b, int layer, const char *part, struct shape all,
-                              int row, int n_row, kern_weight *w) {
-    struct name name = name_in(layer, part);
-    const struct gguf_tensor *t = gguf_find_tensor(b->g, name.s);
-    enum err_code rc = t ? check_shape(b, t, name.s, all) : hf_missing(b->g, name.s, b->e);
+static enum err_code get_rows(struct binder *b, const char *name, struct shape all, int row,
+                              int n_row, kern_weight *w) {
+    const struct gguf_tensor *t = gguf_find_tensor(b->g, name);
+    enum err_code rc = t ? check_shape(b, t, name, all) : hf_missing(b->g, name, b->e);
     if (rc) {
         return rc;
     }
@@ -106,7 +106,7 @@ static enum err_code get_rows(struct binder *b, int layer, const char *part, str
         return err_set(b->e, ERR_NOMEM, "no memory for the weights' table");
     }
     *mat = t->data + t->bytes / (size_t)all.n_row * (size_t)row;
-    return load(b, t, name.s, (struct shape){1, n_row, all.n_col}, mat, w);
+    return load(b, t, name, (struct shape){1, n_row, all.n_col}, mat, w);
 }
 
 static enum err_code get_in(struct binder *b, int layer, const char *part, int n_row, int n_col,
@@ -168,8 +168,8 @@ static enum err_code bind_ffn(struct binder *b, int i, struct layer *l) {
     }
     if (c->fused) {
         struct shape all = {1, 2 * c->d_ff, c->d_model};
-        if ((rc = get_rows(b, i, "ffn_up.weight", all, 0, c->d_ff, &l->w_gate)) ||
-            (rc = get_rows(b, i, "ffn_up.weight", all, c->d_ff, c->d_ff, &l->w_up))) {
+        if ((rc = get_rows(b, name_in(i, "ffn_up.weight").s, all, 0, c->d_ff, &l->w_gate)) ||
+            (rc = get_rows(b, name_in(i, "ffn_up.weight").s, all, c->d_ff, c->d_ff, &l->w_up))) {
             return rc;
         }
     } else if ((rc = get_in(b, i, "ffn_gate.weight", c->d_ff, c->d_model, &l->w_gate)) ||
@@ -185,9 +185,9 @@ static enum err_code bind_qkv(struct binder *b, int i, struct layer *l) {
     enum err_code rc;
     if (c->fused) {
         struct shape all = {1, q + 2 * kv, c->d_model};
-        if ((rc = get_rows(b, i, "attn_qkv.weight", all, 0, q, &l->wq)) ||
-            (rc = get_rows(b, i, "attn_qkv.weight", all, q, kv, &l->wk)) ||
-            (rc = get_rows(b, i, "attn_qkv.weight", all, q + kv, kv, &l->wv))) {
+        if ((rc = get_rows(b, name_in(i, "attn_qkv.weight").s, all, 0, q, &l->wq)) ||
+            (rc = get_rows(b, name_in(i, "attn_qkv.weight").s, all, q, kv, &l->wk)) ||
+            (rc = get_rows(b, name_in(i, "attn_qkv.weight").s, all, q + kv, kv, &l->wv))) {
             return rc;
         }
     } else if ((rc = get_in(b, i, "attn_q.weight", q, c->d_model, &l->wq)) ||
@@ -314,13 +314,82 @@ static enum err_code bind_all(struct binder *b) {
     return ERR_OK;
 }
 
+/* ---- encoders ----------------------------------------------------------------------------- */
+
+static enum err_code get_norm(struct binder *b, const char *w, const char *bias,
+                              struct encoder_norm *n) {
+    struct shape s = {1, 1, b->m->cfg.d_model};
+    enum err_code rc = get(b, w, s, &n->w);
+    return rc ? rc : get(b, bias, s, &n->b);
+}
+
+static enum err_code get_norm_in(struct binder *b, int layer, const char *part,
+                                 struct encoder_norm *n) {
+    char w[48], bias[48];
+    snprintf(w, sizeof w, "%s.weight", part);
+    snprintf(bias, sizeof bias, "%s.bias", part);
+    return get_norm(b, name_in(layer, w).s, name_in(layer, bias).s, n);
+}
+
+static enum err_code bind_encoder_layer(struct binder *b, int i, struct encoder_layer *l) {
+    int d = b->m->cfg.d_model, ff = b->m->cfg.d_ff;
+    const struct {
+        const char *part;
+        int n_row, n_col;
+        kern_weight *w;
+    } all[] = {{"attn_q.weight", d, d, &l->wq},      {"attn_q.bias", 1, d, &l->bq},
+               {"attn_k.weight", d, d, &l->wk},      {"attn_k.bias", 1, d, &l->bk},
+               {"attn_v.weight", d, d, &l->wv},      {"attn_v.bias", 1, d, &l->bv},
+               {"attn_output.weight", d, d, &l->wo}, {"attn_output.bias", 1, d, &l->bo},
+               {"ffn_up.weight", ff, d, &l->w_up},   {"ffn_up.bias", 1, ff, &l->b_up},
+               {"ffn_down.weight", d, ff, &l->w_down}, {"ffn_down.bias", 1, d, &l->b_down}};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        enum err_code rc = get_in(b, i, all[k].part, all[k].n_row, all[k].n_col, all[k].w);
+        if (rc) {
+            return rc;
+        }
+    }
+    enum err_code rc = get_norm_in(b, i, "attn_output_norm", &l->attn_norm);
+    return rc ? rc : get_norm_in(b, i, "layer_output_norm", &l->layer_norm);
+}
+
+static enum err_code bind_encoder(struct binder *b) {
+    struct model *m = b->m;
+    const struct config *c = &m->cfg;
+    struct encoder *enc = arena_zalloc(&m->mem, 1, sizeof *enc);
+    enum err_code rc;
+    if (!enc || !(enc->layer = arena_zalloc(&m->mem, (size_t)c->n_layer, sizeof *enc->layer))) {
+        return err_set(b->e, ERR_NOMEM, "no memory for the table of %d layers", c->n_layer);
+    }
+    m->enc = enc;
+    if ((rc = get(b, "token_embd.weight", (struct shape){1, c->n_vocab, c->d_model},
+                  &m->w.embed)) ||
+        (rc = get(b, "position_embd.weight", (struct shape){1, c->n_pos, c->d_model},
+                  &enc->position)) ||
+        (rc = get_norm(b, "token_embd_norm.weight", "token_embd_norm.bias", &enc->embed_norm))) {
+        return rc;
+    }
+    if (c->n_type > 0) {
+        struct shape all = {1, c->n_type, c->d_model};
+        if ((rc = get_rows(b, "token_types.weight", all, 0, 1, &enc->type))) {
+            return rc;
+        }
+    }
+    for (int i = 0; i < c->n_layer; i++) {
+        if ((rc = bind_encoder_layer(b, i, &enc->layer[i]))) {
+            return rc;
+        }
+    }
+    return ERR_OK;
+}
+
 enum err_code weights_bind(struct model *m, struct err *e) {
     struct binder b = {.m = m, .g = m->file, .e = e};
     b.used = mem_zalloc(b.g->n_tensor, sizeof *b.used);
     if (!b.used) {
         return err_set(e, ERR_NOMEM, "no memory to bind %zu tensors", b.g->n_tensor);
     }
-    enum err_code rc = bind_all(&b);
+    enum err_code rc = m->cfg.encoder ? bind_encoder(&b) : bind_all(&b);
     if (!rc) {
         warn_unused(&b);
     }

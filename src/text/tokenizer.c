@@ -1,7 +1,7 @@
 /* tokenizer.c: a text with its origins to ids.
  *
  * Owns the order of the steps: repair broken UTF-8, cut at special pieces, encode what lies
- * between, add BOS and EOS. Refuses the encoding itself (bpe.c, sentencepiece.c) and decoding
+ * between, add BOS and EOS. Refuses the encoding itself (bpe.c, sentencepiece.c, wordpiece.c) and decoding
  * (detokenizer.c). Invariant: on any error *out is as it was.
  */
 #include "text/tokenizer.h"
@@ -35,7 +35,7 @@ static size_t piece_bytes(const struct vocab *v, uint32_t id, char *out) {
         return bpe_unspell(p, out);
     }
     size_t n = 0;
-    bool spaces = v->model == VOCAB_SPM && !vocab_hidden(v, id);
+    bool spaces = v->model != VOCAB_BPE && !vocab_hidden(v, id);
     for (size_t i = 0; i < p.n;) {
         bool space = spaces && p.n - i >= 3 && memcmp(p.p + i, SPM_SPACE, 3) == 0;
         out[n++] = space ? ' ' : p.p[i];
@@ -74,9 +74,10 @@ enum err_code tokenizer_create(struct tokenizer **out, const struct vocab *v, st
     t->v = v;
     enum err_code c = make_raw(t, e);
     c = c ? c : special_create(&t->special, v, e);
-    if (!c) {
-        c = v->model == VOCAB_BPE ? bpe_create(&t->bpe, v, t->raw, t->raw_at, e)
-                                  : spm_create(&t->spm, v, e);
+    if (!c && v->model == VOCAB_BPE) {
+        c = bpe_create(&t->bpe, v, t->raw, t->raw_at, e);
+    } else if (!c && v->model == VOCAB_SPM) {
+        c = spm_create(&t->spm, v, e);
     }
     if (c) {
         tokenizer_free(t);
@@ -128,8 +129,10 @@ static void encode_part(const struct tokenizer *t, struct encoder *x, const char
                         bool first) {
     if (n && t->bpe) {
         bpe_encode(t->bpe, x, p, n);
-    } else if (n) {
+    } else if (n && t->spm) {
         spm_encode(t->spm, x, p, n, first);
+    } else if (n) {
+        wordpiece_encode(t->v, x, p, n);
     }
 }
 

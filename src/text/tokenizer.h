@@ -1,6 +1,6 @@
 /* tokenizer.h: text to ids and back.
  *
- * Owns encoding (pre-tokenizer, byte-level BPE, SentencePiece, special tokens), decoding, and the
+ * Owns encoding (pre-tokenizer, byte-level BPE, SentencePiece, WordPiece, special tokens), decoding, and the
  * streaming decoder. Thread-safe: a tokenizer is immutable, each call has its own memory.
  * Input is any bytes; broken UTF-8 is replaced first (base/utf8.h). Time is O(n log n) and stack
  * use is constant for every input.

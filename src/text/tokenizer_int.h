@@ -8,13 +8,14 @@
 #include "text/bpe.h"
 #include "text/sentencepiece.h"
 #include "text/special.h"
+#include "text/wordpiece.h"
 
 struct tokenizer {
     const struct vocab *v;
     char *raw;        /* the bytes that each piece stands for, one after the other */
     uint32_t *raw_at; /* [n_vocab + 1] */
     struct special *special;
-    struct bpe *bpe; /* one of these two */
+    struct bpe *bpe; /* one of these two, or, with WordPiece, none */
     struct spm *spm;
 };
 

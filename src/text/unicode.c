@@ -1,6 +1,6 @@
 /* unicode.c: the one file that knows utf8proc.
  *
- * Owns the mapping of general categories to class bits, and normalization form C, done span by
+ * Owns the mapping of general categories to class bits, and normalization forms C and D, done span by
  * span with sorting of our own: utf8proc sorts combining marks by exchange, which a hostile run
  * of marks turns quadratic. Refuses allocation by the library: only its functions on our buffers
  * are called. Source: Unicode Standard Annex 15.
@@ -87,6 +87,19 @@ bool unicode_is_word(uint32_t cp) {
     case UTF8PROC_CATEGORY_CF: return cp == 0x200C || cp == 0x200D;
     default: return unicode_class(cp) & (UC_LETTER | UC_MARK);
     }
+}
+
+bool unicode_nonspacing(uint32_t cp) {
+    return utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_MN;
+}
+
+bool unicode_control(uint32_t cp) {
+    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
+    return c == UTF8PROC_CATEGORY_CC || c == UTF8PROC_CATEGORY_CF || c == UTF8PROC_CATEGORY_CO;
+}
+
+uint32_t unicode_lower(uint32_t cp) {
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
 }
 
 /* ---- normalization form C ------------------------------------------------------------- */
@@ -220,8 +233,9 @@ static void nfc_order(int32_t *cp, struct mark *tmp, size_t n) {
     }
 }
 
-/* One span that starts at a safe starter (or at the beginning) and ends before the next one. */
-static bool nfc_span(const char *p, size_t n, struct buf *out) {
+/* One span that starts at a safe starter (or at the beginning) and ends before the next one: form C,
+ * or form D without `compose`. */
+static bool form_span(const char *p, size_t n, bool compose, struct buf *out) {
     int32_t small[64];
     struct mark small_mark[2 * 64];
     int32_t *cp = small;
@@ -245,8 +259,10 @@ static bool nfc_span(const char *p, size_t n, struct buf *out) {
         }
     }
     nfc_order(cp, mark, n_cp);
-    utf8proc_ssize_t m =
-        utf8proc_normalize_utf32(cp, (utf8proc_ssize_t)n_cp, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t m = (utf8proc_ssize_t)n_cp;
+    if (compose) {
+        m = utf8proc_normalize_utf32(cp, m, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    }
     for (utf8proc_ssize_t i = 0; i < m; i++) {
         char c[4];
         buf_put(out, c, (size_t)utf8_encode((uint32_t)cp[i], c));
@@ -279,11 +295,26 @@ void unicode_nfc(const struct unicode_nfc *t, const char *p, size_t n, struct bu
                 break;
             }
         }
-        if (!nfc_span(p + safe, i - safe, out)) {
+        if (!form_span(p + safe, i - safe, true, out)) {
             out->failed = true;
             return;
         }
         done = safe = i;
     }
     buf_put(out, p + done, n - done);
+}
+
+/* Spans are what lies between ASCII characters, which form D leaves alone. */
+void unicode_nfd(const char *p, size_t n, struct buf *out) {
+    for (size_t i = 0, end; i < n; i = end) {
+        bool ascii = (uint8_t)p[i] < 0x80;
+        for (end = i; end < n && ((uint8_t)p[end] < 0x80) == ascii; end++) {
+        }
+        if (ascii) {
+            buf_put(out, p + i, end - i);
+        } else if (!form_span(p + i, end - i, false, out)) {
+            out->failed = true;
+            return;
+        }
+    }
 }

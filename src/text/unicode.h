@@ -1,12 +1,13 @@
 /* unicode.h: what the tokenizers ask about characters.
  *
- * Owns the classes that the pre-tokenizers' patterns are made of, and normalization form C. The
+ * Owns the classes that the pre-tokenizers' patterns are made of, and normalization forms C and D. The
  * tables are utf8proc's (Unicode 15.0 in Debian 12), which only unicode.c includes.
  * Everything here expects valid UTF-8: base/utf8.h repairs text first.
  */
 #ifndef IGN_TEXT_UNICODE_H
 #define IGN_TEXT_UNICODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +61,11 @@ static inline unsigned unicode_class_at(const char *p, size_t *len) {
     return unicode_class(unicode_at(p, len));
 }
 
+/* General category Mn; Cc, Cf or Co; the lower case that is one character, or `cp` itself. */
+bool unicode_nonspacing(uint32_t cp);
+bool unicode_control(uint32_t cp);
+uint32_t unicode_lower(uint32_t cp);
+
 /* A bit for each character that may change, or be changed by, its neighbours in form C. */
 struct unicode_nfc;
 
@@ -70,5 +76,8 @@ void unicode_nfc_free(struct unicode_nfc *t); /* NULL is fine */
 bool unicode_nfc_quick(const struct unicode_nfc *t, const char *p, size_t n);
 /* Appends form C of p[0..n) to out, in time O(n log n); out->failed when out of memory. */
 void unicode_nfc(const struct unicode_nfc *t, const char *p, size_t n, struct buf *out);
+
+/* Appends form D of p[0..n) to out likewise. */
+void unicode_nfd(const char *p, size_t n, struct buf *out);
 
 #endif

@@ -118,6 +118,9 @@ static enum err_code check_spec(const struct vocab_spec *s, struct err *e) {
         c = err_set(e, ERR_UNSUPPORTED, "unknown pre-tokenizer '%.*s'",
                     (int)(s->pre.n < 64 ? s->pre.n : 64), s->pre.p);
     }
+    if (!c && s->model == VOCAB_WORDPIECE && s->unk < 0) {
+        c = err_set(e, ERR_FORMAT, "the vocabulary has no token for unknown words");
+    }
     return c;
 }
 
@@ -266,7 +269,9 @@ uint64_t vocab_need(const struct vocab_spec *s, uint64_t text) {
     uint64_t n = s->n_vocab;
     uint64_t sum = sizeof *v + text + (n + 1) * sizeof *v->at + n * sizeof *v->kind;
     sum += hash_slots(s->n_vocab) * sizeof *v->slot;
-    return sum + (s->model == VOCAB_BPE ? s->n_merge * sizeof *v->merge : n * sizeof *v->rank);
+    return sum + (s->model == VOCAB_BPE   ? s->n_merge * sizeof *v->merge
+                  : s->model == VOCAB_SPM ? n * sizeof *v->rank
+                                          : 0);
 }
 
 enum err_code vocab_create(struct vocab **out, const struct vocab_spec *s, struct err *e) {
@@ -288,12 +293,16 @@ enum err_code vocab_create(struct vocab **out, const struct vocab_spec *s, struc
     v->unk = s->unk;
     v->add_bos = s->has_add_bos ? s->add_bos : v->pre ? v->pre->adds_bos : true;
     v->add_eos = s->add_eos;
-    v->space_prefix = s->model == VOCAB_SPM ? s->space_prefix : PREFIX_NONE;
+    v->space_prefix = s->model == VOCAB_SPM         ? s->space_prefix
+                      : s->model == VOCAB_WORDPIECE ? PREFIX_ALWAYS
+                                                    : PREFIX_NONE;
     v->remove_extra_whitespaces = s->model == VOCAB_SPM && s->remove_extra_whitespaces;
     v->whole_words = v->pre && (s->whole_words ? s->whole_words > 0 : v->pre->ignore_merges);
+    v->lowercase = s->lowercase;
+    v->strip_accents = s->strip_accents;
     c = copy_pieces(v, s, e);
     c = c ? c : index_pieces(v, e);
-    if (!c) {
+    if (!c && s->model != VOCAB_WORDPIECE) {
         c = s->model == VOCAB_BPE ? resolve_merges(v, s, e) : rank_scores(v, s, e);
     }
     if (c) {

@@ -15,7 +15,8 @@
 
 #define VOCAB_PIECE_MAX 65535
 
-enum vocab_model { VOCAB_BPE, VOCAB_SPM }; /* byte-level BPE; SentencePiece (scores) */
+/* Byte-level BPE; SentencePiece (scores); WordPiece. */
+enum vocab_model { VOCAB_BPE, VOCAB_SPM, VOCAB_WORDPIECE };
 
 /* The numbers of the GGUF specification's tokenizer.ggml.token_type. */
 enum piece_kind {
@@ -62,6 +63,7 @@ struct vocab_spec {
     bool remove_extra_whitespaces;
     int whole_words; /* BPE takes a word that is a piece whole: 1; not: -1; as `pre` has it: 0 */
     const uint8_t *flags; /* [n_vocab] bits of enum piece_flag, or NULL (none) */
+    bool lowercase, strip_accents; /* WordPiece */
 };
 
 struct vocab;

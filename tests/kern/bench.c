@@ -226,7 +226,7 @@ static bool att_open(struct att_bench *b, const char *level, enum dtype type) {
     struct err e = {0};
     size_t n = (size_t)ATT_TOK * ATT_HEADS * ATT_DIM;
     struct rng g;
-    b->kv = (struct kern_kv){ATT_LAYERS, ATT_KV, ATT_DIM, 32, ATT_POS / 32, type};
+    b->kv = (struct kern_kv){ATT_LAYERS, ATT_KV, ATT_DIM, 32, ATT_POS / 32, type, 0};
     size_t bytes = kern_kv_page_bytes(&b->kv);
     float *x = mem_alloc(n, sizeof *x);
     uint16_t *page = mem_alloc(bytes, 1);

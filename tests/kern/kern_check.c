@@ -348,6 +348,35 @@ static void check_rmsnorm(void) {
     }
 }
 
+static void check_layernorm(void) {
+    for (int n = 1; n < 80; n++) {
+        float *x = guard_floats(n), *w = guard_floats(n), *bias = guard_floats(n);
+        float *a = guard_floats(n);
+        fill(x, n, 4);
+        fill(w, n, 2);
+        fill(bias, n, 2);
+        float *b = copy(x, n);
+        run.c.layernorm(x, w, bias, n, 1e-5f, a);
+        run.isa.layernorm(b, w, bias, n, 1e-5f, b); /* in place */
+        check(same_floats(a, b, n), "layernorm", "f32", "differs from C");
+        double mean = 0, square = 0;
+        for (int i = 0; i < n; i++) {
+            mean += (double)x[i] / n;
+        }
+        for (int i = 0; i < n; i++) {
+            square += (x[i] - mean) * (x[i] - mean);
+        }
+        double scale = 1 / sqrt(square / n + 1e-5);
+        bool ok = true;
+        for (int i = 0; i < n; i++) {
+            double want = (x[i] - mean) * scale * w[i] + bias[i];
+            ok = ok && fabs(want - (double)a[i]) <= 1e-6 * (4 * scale * fabs((double)w[i]) + 2);
+        }
+        check(ok, "layernorm", "f32", "C is inexact");
+        guard_drop();
+    }
+}
+
 static void check_exp(void) {
     double worst = 0;
     for (int i = 0; i < 2000000; i++) {
@@ -362,6 +391,13 @@ static void check_exp(void) {
           "exp", "f32", "special values");
 }
 
+static double activated(double v, enum kern_act act) {
+    double t = tanh(0.7978845608028654 * (v + 0.044715 * v * v * v));
+    return act == ACT_SILU   ? v / (1 + exp(-v))
+           : act == ACT_GELU ? 0.5 * v * (1 + t)
+                             : 0.5 * v * (1 + erf(v * 0.7071067811865476));
+}
+
 static void check_elementwise(void) {
     static const float odd[] = {NAN, INFINITY, -INFINITY, 0, -0.0f, 90, -90, 1e30f, -1e30f, 88.6f};
     for (int n = 1; n < 60; n++) {
@@ -371,20 +407,24 @@ static void check_elementwise(void) {
         if (n % 4 == 0) {
             x[any(0, n - 1)] = odd[any(0, 9)];
         }
-        for (enum kern_act act = ACT_SILU; act <= ACT_GELU; act++) {
-            float *a = copy(x, n), *b = copy(x, n);
+        for (enum kern_act act = ACT_SILU; act <= ACT_GELU_ERF; act++) {
+            static const char *const names[] = {"silu", "gelu", "gelu_erf"};
+            float *a = copy(x, n), *b = copy(x, n), *c = copy(x, n), *d = copy(x, n);
             run.c.act_mul(a, u, n, act);
             run.isa.act_mul(b, u, n, act);
-            check(same_floats(a, b, n), "act_mul", act == ACT_SILU ? "silu" : "gelu",
-                  "differs from C");
+            check(same_floats(a, b, n), "act_mul", names[act], "differs from C");
+            run.c.activate(c, n, act);
+            run.isa.activate(d, n, act);
+            check(same_floats(c, d, n), "activate", names[act], "differs from C");
             bool ok = true;
             for (int i = 0; i < n; i++) {
-                double v = x[i], t = tanh(0.7978845608028654 * (v + 0.044715 * v * v * v));
-                double want = u[i] * (act == ACT_SILU ? v / (1 + exp(-v)) : 0.5 * v * (1 + t));
-                double size = fabs(v * (double)u[i]);
-                ok = ok && (!(size < 1e6) || fabs(want - (double)a[i]) <= 4e-6 * size + 1e-30);
+                double want = activated(x[i], act), size = fabs((double)x[i]);
+                double off = fabs(want - (double)c[i]), scaled = fabs(u[i] * want - (double)a[i]);
+                double product = size * fabs((double)u[i]);
+                ok = ok && (!(size < 1e6) || off <= 4e-6 * size + 1e-30);
+                ok = ok && (!(product < 1e6) || scaled <= 4e-6 * product + 1e-30);
             }
-            check(ok, "act_mul", act == ACT_SILU ? "silu" : "gelu", "C is inexact");
+            check(ok, "activate", names[act], "C is inexact");
         }
         float *a = copy(x, n), *b = copy(x, n);
         run.c.softcap(a, n, 30);
@@ -638,9 +678,10 @@ static void check_level(const char *level) {
         const char *name;
         void (*fn)(void);
     } rows[] = {
-        {"quantize", check_quantize},       {"rmsnorm", check_rmsnorm}, {"exp", check_exp},
-        {"elementwise", check_elementwise}, {"rotate", check_rotate},   {"half", check_half},
-        {"attention", check_attention},     {"exp2", check_exp2},       {"softmax", check_softmax}};
+        {"quantize", check_quantize},       {"rmsnorm", check_rmsnorm},     {"exp", check_exp},
+        {"elementwise", check_elementwise}, {"rotate", check_rotate},       {"half", check_half},
+        {"attention", check_attention},     {"exp2", check_exp2},           {"softmax", check_softmax},
+        {"layernorm", check_layernorm}};
     struct err e = {0};
     rng_seed(&run.rng, run.seed);
     if (micro_choose(&run.c, "c", &e) != ERR_OK || micro_choose(&run.isa, level, &e) != ERR_OK) {

@@ -309,7 +309,7 @@ static void layer_open(struct layer *l, const struct layer_data *m, enum dtype t
     l->freq = load_vec(r, m->freq, DH / 2);
     struct err e = {0};
     assert_int_equal(r->k->ready(r->d, &e), ERR_OK);
-    struct kern_kv kv = {1, KV, DH, PAGE_TOK, N_PAGE, kv_type};
+    struct kern_kv kv = {1, KV, DH, PAGE_TOK, N_PAGE, kv_type, 0};
     assert_int_equal(r->k->kv_open(r->d, &kv, &e), ERR_OK);
     kern_ref *refs[] = {&l->x, &l->h,     &l->q,   &l->k,  &l->v,  &l->a,  &l->g,
                         &l->u, &l->logit, &l->sel, &l->eg, &l->eu, &l->ed, &l->y};
@@ -493,7 +493,7 @@ static void att_step(struct rig *r, const kern_ref ref[4], const struct att_case
 static void att_run(const struct att_case *c, float *out) {
     struct rig r = rig_open(c->device, c->level, c->n_thread, CHUNK_MAX);
     size_t row = (size_t)A_HEADS * (size_t)c->d_head, n = CHUNK_MAX * row;
-    struct kern_kv kv = {1, A_KV, c->d_head, c->page_tok, POS / c->page_tok + 2, c->type};
+    struct kern_kv kv = {1, A_KV, c->d_head, c->page_tok, POS / c->page_tok + 2, c->type, 0};
     struct err e = {0};
     struct rng g;
     kern_ref ref[4];
@@ -665,7 +665,7 @@ static void test_rope_less(void **state) {
         struct rig r = rig_open(devices[c / 2][0], level, 1, R_TOK);
         kern_weight w = load_vec(&r, freq, R_ROT / 2), b = load_vec(&r, less, R_N);
         struct err e = {0};
-        struct kern_kv kv = {1, R_HEAD, R_DH, 8, 1, DT_I8};
+        struct kern_kv kv = {1, R_HEAD, R_DH, 8, 1, DT_I8, 0};
         assert_int_equal(r.k->ready(r.d, &e), ERR_OK);
         assert_int_equal(r.k->kv_open(r.d, &kv, &e), ERR_OK);
         kern_ref ref[2] = {rig_alloc(&r, R_N * R_TOK, NULL), rig_alloc(&r, R_N * R_TOK, NULL)};
@@ -699,7 +699,7 @@ static void test_pages(void **state) {
     static const char *const names[] = {"cpu", "plain"};
     for (int i = 0; i < 4; i++) {
         struct rig r = rig_open(names[i / 2], NULL, 1, 4);
-        struct kern_kv kv = {2, 1, 4, 2, 3, i % 2 ? DT_F16 : DT_I8};
+        struct kern_kv kv = {2, 1, 4, 2, 3, i % 2 ? DT_F16 : DT_I8, 0};
         struct err e = {0};
         uint8_t in[2 * 2 * 1 * 2 * 4 * 2], out[sizeof in];
         size_t bytes =

@@ -79,7 +79,8 @@ static uint64_t cpu_scratch_bytes(const struct kern_opts *o, const struct kern_t
     for (size_t i = 0; i < n; i++) {
         cpu_matmul_widen(&d, t[i].type, t[i].n_col, t[i].n_mat);
     }
-    return host_scratch_bytes(t, n) + cpu_matmul_bytes(&d) + cpu_attention_bytes(&d, kv);
+    return host_scratch_bytes(t, n) + cpu_matmul_bytes(&d) +
+           (kv->n_page > 0 ? cpu_attention_bytes(&d, kv) : cpu_attend_all_bytes(&d, kv));
 }
 
 static enum err_code cpu_ready(struct kern_dev *dev, struct err *e) {
@@ -87,8 +88,11 @@ static enum err_code cpu_ready(struct kern_dev *dev, struct err *e) {
 }
 
 static enum err_code cpu_kv_open(struct kern_dev *dev, const struct kern_kv *kv, struct err *e) {
+    struct cpu_dev *d = (struct cpu_dev *)dev;
     enum err_code code = host_kv_open(dev, kv, e);
-    return code != ERR_OK ? code : cpu_attention_ready((struct cpu_dev *)dev, kv, e);
+    return code != ERR_OK   ? code
+           : kv->n_page > 0 ? cpu_attention_ready(d, kv, e)
+                            : cpu_attend_all_ready(d, kv, e);
 }
 
 static void cpu_begin(struct kern_dev *dev, const struct step *s) {
@@ -123,6 +127,10 @@ const struct kern kern_cpu = {
     .act_mul = cpu_act_mul,
     .add = cpu_add,
     .softcap = cpu_softcap,
+    .embed_sum = cpu_embed_sum,
+    .layernorm = cpu_layernorm,
+    .activate = cpu_activate,
+    .attend_all = cpu_attend_all,
     .route = cpu_route,
     .matmul_exp = cpu_matmul_exp,
     .mix_exp = cpu_mix_exp,

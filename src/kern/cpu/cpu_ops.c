@@ -1,4 +1,4 @@
-/* cpu_ops.c: the operations on rows: embed, gather, norm, activation, sums, routing.
+/* cpu_ops.c: the operations on rows: embed, gather, norms, activation, sums, routing.
  *
  * Owns how they are split among threads: by rows, where there are enough of them to pay for
  * waking the pool. Invariant: a row is computed by one thread, so the split leaves no trace.
@@ -14,13 +14,13 @@ struct row_job {
     struct cpu_dev *d;
     void (*fn)(const struct row_job *j, int row);
     int n;
-    const float *x, *w;
+    const float *x, *w, *b;
     float *y;
     size_t dim;
     int n_vec; /* vectors of a row that are normalized each by itself */
     float eps, scale, cap;
     enum kern_act act;
-    const struct host_weight *table;
+    const struct host_weight *table, *position;
     const struct host_choice *sel;
     int n_used;
 };
@@ -65,6 +65,39 @@ void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale) {
                                .table = w});
 }
 
+static void embed_sum_row(const struct row_job *j, int t) {
+    enum { PART = 1024 }; /* a multiple of every block */
+    const struct host_weight *p = j->position;
+    int32_t pos = j->d->host.step->pos[t];
+    float *y = j->y + (size_t)t * j->dim, part[PART];
+    assert(pos >= 0 && pos < p->n_row);
+    embed_row(j, t);
+    for (size_t at = 0; at < j->dim; at += PART) {
+        size_t n = j->dim - at < PART ? j->dim - at : PART, skip = 0;
+        dtype_row_bytes(p->type, at, &skip);
+        quant_decode(p->type, p->mat[0] + (size_t)pos * p->row_bytes + skip, part, n);
+        j->d->micro.add(y + at, part, (int)n);
+    }
+    if (j->w != NULL) {
+        j->d->micro.add(y, j->w, (int)j->dim);
+    }
+}
+
+void cpu_embed_sum(struct kern_dev *d, kern_ref x, kern_weight token, kern_weight position,
+                   kern_weight type) {
+    const struct host_weight *w = host_weight(d, token);
+    size_t n = (size_t)d->step->n_tok, dim = (size_t)w->n_col;
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = embed_sum_row,
+                               .n = (int)n,
+                               .w = host_vec(d, type),
+                               .y = host_at(d, x, n * dim),
+                               .dim = dim,
+                               .scale = 1,
+                               .table = w,
+                               .position = host_weight(d, position)});
+}
+
 void cpu_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
     const struct step *s = d->step;
     float *out = host_at(d, y, (size_t)s->n_out * (size_t)dim);
@@ -94,6 +127,38 @@ void cpu_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum
                                .dim = width,
                                .n_vec = n,
                                .eps = eps});
+}
+
+static void layernorm_row(const struct row_job *j, int t) {
+    size_t at = (size_t)t * j->dim;
+    j->d->micro.layernorm(j->x + at, j->w, j->b, (int)j->dim, j->eps, j->y + at);
+}
+
+void cpu_layernorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
+                   int dim, float eps) {
+    size_t n = (size_t)d->step->n_tok * (size_t)dim;
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = layernorm_row,
+                               .n = d->step->n_tok,
+                               .x = host_at(d, x, n),
+                               .w = host_vec(d, w),
+                               .b = host_vec(d, b),
+                               .y = host_at(d, y, n),
+                               .dim = (size_t)dim,
+                               .eps = eps});
+}
+
+static void activate_row(const struct row_job *j, int t) {
+    j->d->micro.activate(j->y + (size_t)t * j->dim, (int)j->dim, j->act);
+}
+
+void cpu_activate(struct kern_dev *d, kern_ref x, int dim, enum kern_act act) {
+    run_rows(&(struct row_job){.d = (struct cpu_dev *)d,
+                               .fn = activate_row,
+                               .n = d->step->n_tok,
+                               .y = host_at(d, x, (size_t)d->step->n_tok * (size_t)dim),
+                               .dim = (size_t)dim,
+                               .act = act});
 }
 
 static void act_mul_row(const struct row_job *j, int t) {

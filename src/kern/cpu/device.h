@@ -36,7 +36,7 @@ struct cpu_dev {
     uint8_t *att; /* [n_thread] of att_bytes */
     float *split; /* parts of walks that are walked side by side */
     size_t att_bytes;
-    int32_t *span; /* [max_tok + 1] first tokens of the blocks that attend together */
+    int32_t *span; /* [max_tok + 1] first tokens of what attends together, the last one's end */
 };
 
 /* A piece of scratch: where its address goes, and its bytes. */
@@ -68,7 +68,17 @@ void cpu_rope(struct kern_dev *d, kern_ref x, const struct kern_rope *r);
 void cpu_kv_store(struct kern_dev *d, int layer, kern_ref k, kern_ref v);
 void cpu_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct kern_attend *a);
 
+/* attend_all.c */
+uint64_t cpu_attend_all_bytes(struct cpu_dev *d, const struct kern_kv *kv);
+enum err_code cpu_attend_all_ready(struct cpu_dev *d, const struct kern_kv *kv, struct err *e);
+void cpu_attend_all(struct kern_dev *d, const struct kern_attend_all *a);
+
 /* cpu_ops.c */
+void cpu_embed_sum(struct kern_dev *d, kern_ref x, kern_weight token, kern_weight position,
+                   kern_weight type);
+void cpu_layernorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
+                   int dim, float eps);
+void cpu_activate(struct kern_dev *d, kern_ref x, int dim, enum kern_act act);
 void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale);
 void cpu_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
 void cpu_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,

@@ -158,6 +158,10 @@ struct micro {
     void (*quantize)(const float *x, int64_t n, struct act_group *out);
     /* y = x / sqrt(mean(x^2) + eps) * w */
     void (*rmsnorm)(const float *x, const float *w, int n, float eps, float *y);
+    /* y = (x - mean) / sqrt(variance + eps) * w + b: sums in 8 lanes, lane[i % 8] */
+    void (*layernorm)(const float *x, const float *w, const float *b, int n, float eps, float *y);
+    /* x = act(x) */
+    void (*activate)(float *x, int n, enum kern_act act);
     /* gate = act(gate) * up */
     void (*act_mul)(float *gate, const float *up, int n, enum kern_act act);
     void (*add)(float *y, const float *x, int n);

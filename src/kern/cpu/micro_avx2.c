@@ -910,6 +910,35 @@ static void rmsnorm_avx2(const float *x, const float *w, int n, float eps, float
     }
 }
 
+static void layernorm_avx2(const float *x, const float *w, const float *b, int n, float eps,
+                           float *y) {
+    __m256 sum = _mm256_setzero_ps(), square = _mm256_setzero_ps();
+    __m256i tail = first_lanes(n % 8);
+    int whole = n / 8 * 8;
+    for (int i = 0; i < whole; i += 8) {
+        sum = _mm256_add_ps(sum, _mm256_loadu_ps(x + i));
+    }
+    sum = _mm256_add_ps(sum, _mm256_maskload_ps(x + whole, tail));
+    __m256 mean = _mm256_set1_ps(sum8(sum) / (float)n);
+    for (int i = 0; i < whole; i += 8) {
+        __m256 d = _mm256_sub_ps(_mm256_loadu_ps(x + i), mean);
+        square = _mm256_fmadd_ps(d, d, square);
+    }
+    __m256 d = _mm256_sub_ps(_mm256_maskload_ps(x + whole, tail), mean);
+    d = _mm256_and_ps(d, _mm256_castsi256_ps(tail));
+    square = _mm256_fmadd_ps(d, d, square);
+    __m256 scale = _mm256_set1_ps(1.0f / sqrtf(sum8(square) / (float)n + eps));
+    for (int i = 0; i < whole; i += 8) {
+        __m256 v = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(x + i), mean), scale);
+        v = _mm256_fmadd_ps(v, _mm256_loadu_ps(w + i), _mm256_loadu_ps(b + i));
+        _mm256_storeu_ps(y + i, v);
+    }
+    __m256 v = _mm256_mul_ps(_mm256_sub_ps(_mm256_maskload_ps(x + whole, tail), mean), scale);
+    v = _mm256_fmadd_ps(v, _mm256_maskload_ps(w + whole, tail),
+                        _mm256_maskload_ps(b + whole, tail));
+    _mm256_maskstore_ps(y + whole, tail, v);
+}
+
 /* micro_exp, eight at once. */
 INLINE __m256 exp8(__m256 x) {
     __m256 low = _mm256_cmp_ps(x, _mm256_set1_ps(-87.0f), _CMP_LT_OQ);
@@ -934,7 +963,25 @@ INLINE __m256 exp8(__m256 x) {
     return _mm256_andnot_ps(low, _mm256_mul_ps(_mm256_mul_ps(p, e0), e1));
 }
 
+INLINE __m256 gelu_erf(__m256 x) {
+    const __m256 sign = _mm256_set1_ps(-0.0f), one = _mm256_set1_ps(1.0f);
+    __m256 z = _mm256_mul_ps(_mm256_andnot_ps(sign, x), _mm256_set1_ps(0.707106781f));
+    __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(_mm256_set1_ps(0.3275911f), z, one));
+    __m256 p = _mm256_set1_ps(1.061405429f);
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-1.453152027f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(1.421413741f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-0.284496736f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(0.254829592f));
+    p = _mm256_mul_ps(_mm256_mul_ps(p, t), exp8(_mm256_xor_ps(_mm256_mul_ps(z, z), sign)));
+    __m256 rest = _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(0.5f), x), p);
+    __m256 high = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GE_OQ);
+    return _mm256_blendv_ps(rest, _mm256_sub_ps(x, rest), high);
+}
+
 INLINE __m256 activate(__m256 x, enum kern_act act) {
+    if (act == ACT_GELU_ERF) {
+        return gelu_erf(x);
+    }
     const __m256 one = _mm256_set1_ps(1.0f);
     if (act == ACT_SILU) {
         __m256 minus = _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));
@@ -945,6 +992,17 @@ INLINE __m256 activate(__m256 x, enum kern_act act) {
     __m256 e = _mm256_add_ps(exp8(_mm256_mul_ps(_mm256_set1_ps(2.0f), u)), one);
     __m256 t = _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2.0f), e));
     return _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(0.5f), x), _mm256_add_ps(one, t));
+}
+
+static void activate_avx2(float *x, int n, enum kern_act act) {
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(x + i, activate(_mm256_loadu_ps(x + i), act));
+    }
+    if (i < n) {
+        __m256i m = first_lanes(n - i);
+        _mm256_maskstore_ps(x + i, m, activate(_mm256_maskload_ps(x + i, m), act));
+    }
 }
 
 static void act_mul_avx2(float *gate, const float *up, int n, enum kern_act act) {
@@ -1090,6 +1148,8 @@ void micro_init_avx2(struct micro *m) {
     m->fmt[DT_BF16].tile = tile_f;
     m->quantize = quantize_avx2;
     m->rmsnorm = rmsnorm_avx2;
+    m->layernorm = layernorm_avx2;
+    m->activate = activate_avx2;
     m->act_mul = act_mul_avx2;
     m->add = add_avx2;
     m->softcap = softcap_avx2;

@@ -132,8 +132,27 @@ INLINE __m512 exp16(__m512 x) {
     return _mm512_maskz_scalef_ps(high, p, k);
 }
 
+INLINE __m512 gelu_erf(__m512 x) {
+    const __m512 one = _mm512_set1_ps(1.0f);
+    __m512 z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.707106781f));
+    __m512 t = _mm512_div_ps(one, _mm512_fmadd_ps(_mm512_set1_ps(0.3275911f), z, one));
+    __m512 p = _mm512_set1_ps(1.061405429f);
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
+    __m512 minus = _mm512_xor_ps(_mm512_mul_ps(z, z), _mm512_set1_ps(-0.0f));
+    p = _mm512_mul_ps(_mm512_mul_ps(p, t), exp16(minus));
+    __m512 rest = _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(0.5f), x), p);
+    __mmask16 high = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ);
+    return _mm512_mask_sub_ps(rest, high, x, rest);
+}
+
 INLINE __m512 activate(__m512 x, enum kern_act act) {
     const __m512 one = _mm512_set1_ps(1.0f);
+    if (act == ACT_GELU_ERF) {
+        return gelu_erf(x);
+    }
     if (act == ACT_SILU) {
         __m512 minus = _mm512_xor_ps(x, _mm512_set1_ps(-0.0f));
         return _mm512_div_ps(x, _mm512_add_ps(one, exp16(minus)));
@@ -153,6 +172,13 @@ static void softcap_avx512(float *x, int n, float cap) {
         __m512 e = _mm512_add_ps(exp16(_mm512_mul_ps(k, _mm512_maskz_loadu_ps(m, x + i))), one);
         __m512 t = _mm512_sub_ps(one, _mm512_div_ps(two, e));
         _mm512_mask_storeu_ps(x + i, m, _mm512_mul_ps(c, t));
+    }
+}
+
+static void activate_avx512(float *x, int n, enum kern_act act) {
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 m = first(n - i);
+        _mm512_mask_storeu_ps(x + i, m, activate(_mm512_maskz_loadu_ps(m, x + i), act));
     }
 }
 
@@ -290,6 +316,7 @@ void micro_rows_init_avx512(struct micro *m) {
     ENTRY_F(DT_F16, f16);
     ENTRY_F(DT_BF16, bf16);
     m->quantize = quantize_avx512;
+    m->activate = activate_avx512;
     m->act_mul = act_mul_avx512;
     m->softcap = softcap_avx512;
     m->f32_to_f16 = f32_to_f16_avx512;

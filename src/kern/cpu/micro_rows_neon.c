@@ -190,8 +190,25 @@ INLINE float32x4_t exp4(float32x4_t x) {
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(p), low));
 }
 
+INLINE float32x4_t gelu_erf(float32x4_t x) {
+    const float32x4_t one = vdupq_n_f32(1.0f);
+    float32x4_t z = vmulq_n_f32(vabsq_f32(x), 0.707106781f);
+    float32x4_t t = vdivq_f32(one, vfmaq_f32(one, vdupq_n_f32(0.3275911f), z));
+    float32x4_t p = vdupq_n_f32(1.061405429f);
+    p = vfmaq_f32(vdupq_n_f32(-1.453152027f), p, t);
+    p = vfmaq_f32(vdupq_n_f32(1.421413741f), p, t);
+    p = vfmaq_f32(vdupq_n_f32(-0.284496736f), p, t);
+    p = vfmaq_f32(vdupq_n_f32(0.254829592f), p, t);
+    p = vmulq_f32(vmulq_f32(p, t), exp4(vnegq_f32(vmulq_f32(z, z))));
+    float32x4_t rest = vmulq_f32(vmulq_n_f32(x, 0.5f), p);
+    return vbslq_f32(vcgeq_f32(x, vdupq_n_f32(0)), vsubq_f32(x, rest), rest);
+}
+
 INLINE float32x4_t activate(float32x4_t x, enum kern_act act) {
     const float32x4_t one = vdupq_n_f32(1.0f);
+    if (act == ACT_GELU_ERF) {
+        return gelu_erf(x);
+    }
     if (act == ACT_SILU) {
         return vdivq_f32(x, vaddq_f32(one, exp4(vnegq_f32(x))));
     }
@@ -200,6 +217,12 @@ INLINE float32x4_t activate(float32x4_t x, enum kern_act act) {
     float32x4_t e = vaddq_f32(exp4(vmulq_n_f32(u, 2.0f)), one);
     float32x4_t t = vsubq_f32(one, vdivq_f32(vdupq_n_f32(2.0f), e));
     return vmulq_f32(vmulq_n_f32(x, 0.5f), vaddq_f32(one, t));
+}
+
+static void activate_neon(float *x, int n, enum kern_act act) {
+    for (int i = 0; i < n; i += 4) {
+        store_up_to(x + i, activate(load_up_to(x + i, n - i), act), n - i);
+    }
 }
 
 static void act_mul_neon(float *gate, const float *up, int n, enum kern_act act) {
@@ -428,6 +451,7 @@ void micro_rows_init_neon(struct micro *m) {
     ENTRY_F(DT_BF16, bf16);
     m->quantize = quantize_neon;
     m->rmsnorm = rmsnorm_neon;
+    m->activate = activate_neon;
     m->act_mul = act_mul_neon;
     m->softcap = softcap_neon;
     m->rotate = rotate_neon;

@@ -57,10 +57,15 @@ static enum err_code plain_ready(struct kern_dev *dev, struct err *e) {
     return ERR_OK;
 }
 
+/* The longest sequence that a query may attend to. */
+static size_t positions(const struct kern_kv *kv) {
+    return kv->n_page > 0 ? (size_t)kv->n_page * (size_t)kv->page_tok : (size_t)kv->n_all;
+}
+
 static enum err_code plain_kv_open(struct kern_dev *dev, const struct kern_kv *kv, struct err *e) {
     struct plain_dev *d = (struct plain_dev *)dev;
     size_t n;
-    d->n_score = (size_t)kv->n_page * (size_t)kv->page_tok;
+    d->n_score = positions(kv);
     if (!size_mul((size_t)dev->n_thread, d->n_score, &n) ||
         (d->score = mem_alloc(n, sizeof *d->score)) == NULL) {
         return err_set(e, ERR_NOMEM, "out of memory for attention over %zu positions", d->n_score);
@@ -76,7 +81,7 @@ static uint64_t plain_scratch_bytes(const struct kern_opts *o, const struct kern
     for (size_t i = 0; i < n; i++) {
         widest = t[i].n_col > widest ? t[i].n_col : widest;
     }
-    uint64_t a_thread = (uint64_t)widest + (uint64_t)kv->n_page * (uint64_t)kv->page_tok;
+    uint64_t a_thread = (uint64_t)widest + (uint64_t)positions(kv);
     return host_scratch_bytes(t, n) + (uint64_t)d.n_thread * a_thread * sizeof(float);
 }
 
@@ -107,6 +112,10 @@ const struct kern kern_plain = {
     .act_mul = plain_act_mul,
     .add = plain_add,
     .softcap = plain_softcap,
+    .embed_sum = plain_embed_sum,
+    .layernorm = plain_layernorm,
+    .activate = plain_activate,
+    .attend_all = plain_attend_all,
     .route = plain_route,
     .matmul_exp = plain_matmul_exp,
     .mix_exp = plain_mix_exp,

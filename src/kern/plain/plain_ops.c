@@ -100,10 +100,13 @@ void plain_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim,
     }
 }
 
-/* SiLU: Elfwing et al. 2017. GELU: the tanh form of Hendrycks and Gimpel 2016. */
+/* SiLU: Elfwing et al. 2017. GELU: Hendrycks and Gimpel 2016, and its tanh form. */
 static float activate(float x, enum kern_act act) {
     if (act == ACT_SILU) {
         return x / (1.0f + expf(-x));
+    }
+    if (act == ACT_GELU_ERF) {
+        return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f));
     }
     const float root = 0.79788456080286535588f; /* sqrt(2 / pi) */
     return 0.5f * x * (1.0f + tanhf(root * (x + 0.044715f * x * x * x)));
@@ -115,6 +118,14 @@ void plain_act_mul(struct kern_dev *d, kern_ref gate, kern_ref up, int dim, enum
     const float *u = host_at(d, up, n);
     for (size_t i = 0; i < n; i++) {
         g[i] = activate(g[i], act) * u[i];
+    }
+}
+
+void plain_activate(struct kern_dev *d, kern_ref x, int dim, enum kern_act act) {
+    size_t n = (size_t)d->step->n_tok * (size_t)dim;
+    float *v = host_at(d, x, n);
+    for (size_t i = 0; i < n; i++) {
+        v[i] = activate(v[i], act);
     }
 }
 
@@ -315,6 +326,97 @@ void plain_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct kern_
     size_t n = (size_t)d->step->n_tok * (size_t)a->n_head * (size_t)a->d_head;
     struct attend_job job = {(struct plain_dev *)d, a, host_at(d, q, n), host_at(d, y, n)};
     pool_run(d->pool, attend_head, &job, d->step->n_tok * a->n_head);
+}
+
+/* ---- encoders ---------------------------------------------------------------------------- */
+
+/* out += row `row` of a table. */
+static void add_row(const struct host_weight *w, int row, float *decoded, float *out) {
+    assert(row >= 0 && row < w->n_row);
+    quant_decode(w->type, w->mat[0] + (size_t)row * w->row_bytes, decoded, (size_t)w->n_col);
+    for (int64_t i = 0; i < w->n_col; i++) {
+        out[i] += decoded[i];
+    }
+}
+
+void plain_embed_sum(struct kern_dev *d, kern_ref x, kern_weight token, kern_weight position,
+                     kern_weight type) {
+    const struct step *s = d->step;
+    const struct host_weight *w = host_weight(d, token), *p = host_weight(d, position);
+    const float *t = host_vec(d, type);
+    float *decoded = ((struct plain_dev *)d)->row;
+    size_t dim = (size_t)w->n_col;
+    float *out = host_at(d, x, (size_t)s->n_tok * dim);
+    for (int i = 0; i < s->n_tok; i++, out += dim) {
+        for (size_t k = 0; k < dim; k++) {
+            out[k] = t != NULL ? t[k] : 0;
+        }
+        add_row(p, s->pos[i], decoded, out);
+        add_row(w, s->tok[i], decoded, out);
+    }
+}
+
+void plain_layernorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
+                     int dim, float eps) {
+    int n_tok = d->step->n_tok;
+    const float *weight = host_vec(d, w), *bias = host_vec(d, b);
+    const float *in = host_at(d, x, (size_t)n_tok * (size_t)dim);
+    float *out = host_at(d, y, (size_t)n_tok * (size_t)dim);
+    for (int t = 0; t < n_tok; t++, in += dim, out += dim) {
+        double mean = 0, square = 0;
+        for (int i = 0; i < dim; i++) {
+            mean += in[i];
+        }
+        mean /= dim;
+        for (int i = 0; i < dim; i++) {
+            square += (in[i] - mean) * (in[i] - mean);
+        }
+        double scale = 1.0 / sqrt(square / dim + eps);
+        for (int i = 0; i < dim; i++) {
+            out[i] = (float)((in[i] - mean) * scale) * weight[i] + bias[i];
+        }
+    }
+}
+
+/* One head of token t: scores, softmax, weighted values, over tokens first..end. */
+static void attend_all_head(const float *q, const float *k, const float *v, float *y, int first,
+                            int end, size_t width, const struct kern_attend_all *a, float *score) {
+    double total = 0;
+    float top = -INFINITY;
+    for (int p = first; p < end; p++) {
+        score[p - first] = dot(q, k + (size_t)p * width, a->d_head) * a->scale;
+        top = score[p - first] > top ? score[p - first] : top;
+    }
+    for (int p = first; p < end; p++) {
+        score[p - first] = expf(score[p - first] - top);
+        total += score[p - first];
+    }
+    for (int i = 0; i < a->d_head; i++) {
+        double sum = 0;
+        for (int p = first; p < end; p++) {
+            sum += (double)score[p - first] * v[(size_t)p * width + (size_t)i];
+        }
+        y[i] = (float)(sum / total);
+    }
+}
+
+void plain_attend_all(struct kern_dev *d, const struct kern_attend_all *a) {
+    const struct step *s = d->step;
+    size_t width = (size_t)a->n_head * (size_t)a->d_head, n = (size_t)s->n_tok * width;
+    const float *q = host_at(d, a->q, n), *k = host_at(d, a->k, n), *v = host_at(d, a->v, n);
+    float *y = host_at(d, a->y, n);
+    for (int first = 0, end; first < s->n_tok; first = end) {
+        for (end = first; end < s->n_tok && s->seq[end] == s->seq[first]; end++) {
+        }
+        assert(end - first <= d->kv.n_all);
+        for (int t = first; t < end && !host_cancelled(d); t++) {
+            for (int h = 0; h < a->n_head; h++) {
+                size_t head = (size_t)h * (size_t)a->d_head, at = (size_t)t * width + head;
+                attend_all_head(q + at, k + head, v + head, y + at, first, end, width, a,
+                                ((struct plain_dev *)d)->score);
+            }
+        }
+    }
 }
 
 /* ---- experts --------------------------------------------------------------------------- */

@@ -10,7 +10,7 @@ struct plain_dev {
     struct kern_dev host; /* first: the table's functions cast */
     float *row;           /* [n_thread, widest]: one decoded row of a weight */
     float *score;         /* [n_thread, n_score]: one query's attention */
-    size_t n_score;       /* positions that the KV cache can hold */
+    size_t n_score;       /* positions that a query can attend to */
 };
 
 void plain_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale);
@@ -25,6 +25,12 @@ void plain_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct kern_
 void plain_act_mul(struct kern_dev *d, kern_ref gate, kern_ref up, int dim, enum kern_act act);
 void plain_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
 void plain_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, float cap);
+void plain_embed_sum(struct kern_dev *d, kern_ref x, kern_weight token, kern_weight position,
+                     kern_weight type);
+void plain_layernorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
+                     int dim, float eps);
+void plain_activate(struct kern_dev *d, kern_ref x, int dim, enum kern_act act);
+void plain_attend_all(struct kern_dev *d, const struct kern_attend_all *a);
 void plain_route(struct kern_dev *d, kern_ref sel, kern_ref logit, int n_exp, int n_used);
 void plain_matmul_exp(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
                       int n_used, bool per_choice);
