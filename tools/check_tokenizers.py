@@ -183,6 +183,8 @@ def compare_library(a, path, texts):
         path = temp
     else:
         library = library_from_gguf(path)
+    library.no_padding()
+    library.no_truncation()
     failed = False
     for kind, list_ in [*texts.items(), ("added", added_texts(library))]:
         strings = [t if isinstance(t, str) else t.decode("utf-8", "replace") for t in list_]

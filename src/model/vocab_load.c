@@ -149,8 +149,8 @@ static enum err_code load_ids(const struct gguf *g, struct vocab_spec *s, struct
         }
     }
     if (s->model == VOCAB_WORDPIECE) {
-        s->bos = cls;
-        s->eos = s->sep;
+        s->bos = s->bos < 0 ? cls : s->bos;
+        s->eos = s->eos < 0 ? s->sep : s->eos;
     }
     return ERR_OK;
 }
@@ -174,10 +174,15 @@ static enum err_code load_prefix(const struct gguf *g, struct vocab_spec *s, str
 static enum err_code load_flags(const struct gguf *g, struct vocab_spec *s, struct err *e) {
     s->has_add_bos = gguf_find(g, "tokenizer.ggml.add_bos_token") != NULL;
     enum err_code c = gguf_get_bool_or(g, "tokenizer.ggml.add_bos_token", false, &s->add_bos, e);
-    bool words = s->model == VOCAB_WORDPIECE;
-    const char *end = words ? "tokenizer.ggml.add_sep_token" : "tokenizer.ggml.add_eos_token";
+    bool words = s->model == VOCAB_WORDPIECE, sep = false;
+    bool says = gguf_find(g, "tokenizer.ggml.add_eos_token") ||
+                gguf_find(g, "tokenizer.ggml.add_sep_token");
     if (!c) {
-        c = gguf_get_bool_or(g, end, words, &s->add_eos, e);
+        c = gguf_get_bool_or(g, "tokenizer.ggml.add_eos_token", words && !says, &s->add_eos, e);
+    }
+    if (!c && words) { /* whichever of the two a converter thinks of */
+        c = gguf_get_bool_or(g, "tokenizer.ggml.add_sep_token", false, &sep, e);
+        s->add_eos = s->add_eos || sep;
     }
     if (!c) {
         c = load_prefix(g, s, e);

@@ -15,7 +15,9 @@
 #include "text/unicode.h"
 #include "text/wordpiece_table.h"
 
-enum { CHARS_MAX = 100, MARK_BYTES = sizeof SPM_SPACE - 1 };
+#define MARK_BYTES (sizeof SPM_SPACE - 1)
+
+enum { CHARS_MAX = 100 };
 
 /* ---- characters ------------------------------------------------------------------------- */
 
@@ -90,11 +92,16 @@ static void word_add(struct word_text *w, uint32_t cp) {
     }
 }
 
-/* The longest piece that p[0..n) begins with, n >= least, and its length; -1: there is none. */
-static int32_t longest_piece(const struct vocab *v, const char *p, size_t n, size_t least,
+/* The longest piece that w begins with from byte i on, and its length; -1: there is none. Past the
+ * beginning U+2581 is a character of the text, which no piece that goes on with a word has. */
+static int32_t longest_piece(const struct vocab *v, const struct word_text *w, size_t i,
                              size_t *len) {
-    size_t end = n < v->piece_max ? n : v->piece_max;
-    for (; end >= least; end--) {
+    const char *p = w->p + i;
+    size_t n = w->n - i, end = n < v->piece_max ? n : v->piece_max;
+    if (i > 0 && n >= MARK_BYTES && memcmp(p, SPM_SPACE, MARK_BYTES) == 0) {
+        return -1;
+    }
+    for (; end > (i ? 0 : MARK_BYTES); end--) {
         if (end < n && ((uint8_t)p[end] & 0xC0) == 0x80) {
             continue; /* inside of a character */
         }
@@ -116,7 +123,7 @@ static void word_end(const struct vocab *v, struct encoder *x, struct word_text 
     struct word *place = encoder_recall(x, w->p, w->n, &found);
     bool whole = w->n_char <= CHARS_MAX;
     for (size_t i = 0; !found && whole && i < w->n; i += len) {
-        int32_t id = longest_piece(v, w->p + i, w->n - i, i ? 1 : MARK_BYTES + 1, &len);
+        int32_t id = longest_piece(v, w, i, &len);
         whole = id >= 0;
         if (whole) {
             encoder_put(x, id);
