@@ -80,8 +80,8 @@ typedef struct ign_model_options {
  * much of it stands. Tokens, log probabilities, random state and order of events are those without
  * it, bit for bit; fewer steps are made, where the engine measures that this is faster. */
 
-/* Opens a GGUF file or a Hugging Face folder. `o` may be NULL. IGN_NOFIT, before anything is loaded, with numbers and what
- * would fit. [any] for different models. */
+/* Opens a GGUF file or a Hugging Face folder. `o` may be NULL. IGN_NOFIT, before anything is
+ * loaded, with numbers and what would fit. [any] for different models. */
 IGN_API ign_status ign_model_open(ign_model **m, const char *path, const ign_model_options *o,
                                   ign_error *e);
 /* All sessions must have been freed. NULL is fine. [owner] */
@@ -147,8 +147,8 @@ typedef struct ign_embed_request {
 
 /* A vector for each text, by an encoder (BERT) or by pooling a decoder's last layer. A text's
  * vector does not depend on the others. A decoder's KV memory that sessions leave free must hold
- * the longest text (IGN_NOFIT). A text without any token has a vector of zeros. IGN_UNSUPPORTED: the
- * model is for neither. [owner] */
+ * the longest text (IGN_NOFIT). A text without any token has a vector of zeros. IGN_UNSUPPORTED:
+ * the model is for neither. [owner] */
 IGN_API ign_status ign_embed(ign_model *m, const ign_embed_request *r, ign_error *e);
 
 /* ---- sessions ------------------------------------------------------------------------------- */

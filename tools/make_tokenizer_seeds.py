@@ -13,14 +13,14 @@ TEXTS = ["Hello, world's 123 words\n\n  and <s>control</s> text",
          "e\u0301\u0323 \u65e5\u672c\u8a9e \U0001f469\u200d\U0001f4bb \uac00\u11a8 \u200b\u3000x"]
 
 
-def vocab_seed(flags, pre, pieces, merges, text):
+def vocab_seed(flags, pre, pieces, merges, text, unk=255):
     b = bytes([flags, pre, len(pieces)])
     for kind, score, piece in pieces:
         b += bytes([kind, score & 255, len(piece)]) + piece
     b += bytes([len(merges)])
     for left, right in merges:
         b += struct.pack("<HH", left, right)
-    return b + bytes([1, 2, 255]) + bytes([128]) + text
+    return b + bytes([1, 2, unk]) + bytes([128]) + text
 
 
 def main():
@@ -34,6 +34,10 @@ def main():
              for pre in range(11)]
     seeds += [vocab_seed(1 | f, 0, control + spm, [], t.encode())
               for f in (2, 6, 8, 64) for t in TEXTS]
+    word = [(1, 0, sp + b"hello"), (1, 0, sp + b"world"), (1, 0, b"s"), (1, 0, sp + b"a"), (1, 0, b"a"),
+            (1, 0, sp + "e".encode()), (1, 0, sp + "\u65e5".encode()), (1, 0, b"\xe2\x96\x81")]
+    seeds += [vocab_seed(f, 0, control + word, [], t.encode(), unk=1)
+              for f in (128 | 48 | 64, 129 | 64, 133 | 64 | 2) for t in TEXTS]
     seeds.append(vocab_seed(0, 1, [], [], b"\xff\xc3\xe2\x82ok\xf0\x9f"))
     ids = [bytes([f]) + b"".join(struct.pack("<H", i) for i in row) for f in (0, 1) for row in (
         [256, 257, 258, 259], [260, 261, 262, 263, 260, 97], [0xE2, 0x82, 0xAC, 0xF0, 0x9F, 299],

@@ -14,12 +14,11 @@
 #include "observe/instance.h"
 
 const struct verb *const cli_verbs[] = {
-    &verb_generate,   &verb_chat,      &verb_inspect, &verb_tokenize,
-    &verb_detokenize, &verb_template,  &verb_logits,  &verb_perplexity,
-    &verb_audit,      &verb_benchmark, &verb_detect,  &verb_initialize,
-    &verb_doctor,     &verb_status,    &verb_config,  &verb_models,
-    &verb_completion, &verb_help,      &verb_version, &verb_quantize,
-    &verb_imatrix,    &verb_compare,   &verb_embed,   NULL,
+    &verb_generate, &verb_chat,       &verb_inspect,    &verb_tokenize, &verb_detokenize,
+    &verb_template, &verb_logits,     &verb_perplexity, &verb_audit,    &verb_benchmark,
+    &verb_detect,   &verb_initialize, &verb_doctor,     &verb_status,   &verb_config,
+    &verb_models,   &verb_completion, &verb_help,       &verb_version,  &verb_quantize,
+    &verb_imatrix,  &verb_compare,    &verb_embed,      NULL,
 };
 
 static volatile int signals;

@@ -31,9 +31,7 @@ static const struct knob own[] = {
      .choices = "auto|mean|cls|last",
      .help = "how the vectors of a text's tokens become one: their mean, the first, the last; auto "
              "is what the model's file says, or the mean"},
-    {.name = "unscaled",
-     .type = KNOB_BOOL,
-     .help = "do not scale the vectors to the length 1"},
+    {.name = "unscaled", .type = KNOB_BOOL, .help = "do not scale the vectors to the length 1"},
 };
 
 struct texts {
@@ -54,7 +52,8 @@ struct embedder {
     size_t n_cut;
 };
 
-/* ---- texts ------------------------------------------------------------------------------------ */
+/* ---- texts ------------------------------------------------------------------------------------
+ */
 
 static void add_text(struct texts *t, const char *p, size_t n) {
     buf_put(&t->line, &p, sizeof p);

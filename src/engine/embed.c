@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
-#include "model/encoder.h"
+#include "model/encoder_forward.h"
 
 /* One call of ign_embed. */
 struct embedding {
@@ -47,8 +47,8 @@ static enum err_code encode_texts(struct embedding *x, struct err *e) {
     for (size_t i = 0; i < r->n_text; i++) {
         size_t n = r->n_bytes ? r->n_bytes[i] : strlen(r->text[i]);
         x->at[i] = x->ids.n;
-        enum err_code rc = tokenizer_encode(m->tok, r->text[i], n, NULL, false, BOS_AUTO, 0,
-                                            &x->ids, e);
+        enum err_code rc =
+            tokenizer_encode(m->tok, r->text[i], n, NULL, false, BOS_AUTO, 0, &x->ids, e);
         if (rc) {
             return rc;
         }
@@ -71,8 +71,8 @@ static void pool_begin(struct embedding *x) {
     x->count = 0;
 }
 
-/* Adds those of n tokens, from `row` of the step's on, that count; `first` and `last`: whether these
- * are the first and the last of the text. */
+/* Adds those of n tokens, from `row` of the step's on, that count; `first` and `last`: whether
+ * these are the first and the last of the text. */
 static void pool_rows(struct embedding *x, kern_ref from, int row, int n, bool first, bool last) {
     struct model *m = x->m->m;
     int begin = x->pooling == POOL_LAST ? n - 1 : 0, end = x->pooling == POOL_CLS ? 1 : n;
@@ -190,9 +190,8 @@ static enum err_code decoder_step(struct embedding *x, size_t *next, struct err 
 /* ---- the call ------------------------------------------------------------------------------ */
 
 static enum err_code choose_pooling(struct embedding *x, struct err *e) {
-    static const enum model_pooling of[] = {[IGN_POOL_MEAN] = POOL_MEAN,
-                                            [IGN_POOL_CLS] = POOL_CLS,
-                                            [IGN_POOL_LAST] = POOL_LAST};
+    static const enum model_pooling of[] = {
+        [IGN_POOL_MEAN] = POOL_MEAN, [IGN_POOL_CLS] = POOL_CLS, [IGN_POOL_LAST] = POOL_LAST};
     const struct config *c = &x->m->m->cfg;
     unsigned asked = (unsigned)x->r->pooling;
     if (asked >= sizeof of / sizeof *of) {
@@ -204,9 +203,7 @@ static enum err_code choose_pooling(struct embedding *x, struct err *e) {
         err_hint(e, "take a model for embeddings");
         return ERR_UNSUPPORTED;
     }
-    x->pooling = asked      ? of[asked]
-                 : c->pooling ? c->pooling
-                            : POOL_MEAN;
+    x->pooling = asked ? of[asked] : c->pooling ? c->pooling : POOL_MEAN;
     return ERR_OK;
 }
 

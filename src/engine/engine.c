@@ -104,8 +104,7 @@ static size_t piece_max(const struct vocab *v) {
 static enum err_code load_weights(ign_model *m, const struct model_opts *o, struct err *e) {
     enum err_code c;
     if ((c = model_load(m->m, o, e)) ||
-        (!m->m->cfg.encoder &&
-         (c = kv_pool_init(&m->pool, m->m->kern, m->m->dev, &m->m->kv, e))) ||
+        (!m->m->cfg.encoder && (c = kv_pool_init(&m->pool, m->m->kern, m->m->dev, &m->m->kv, e))) ||
         (c = plan_init(&m->plan, m->m->max_tok, m->m->max_out, e))) {
         return c;
     }
@@ -214,21 +213,22 @@ size_t ign_profile_get(const ign_model *m, ign_profile *prefill, ign_profile *de
 
 void ign_model_get_info(const ign_model *m, ign_model_info *info) {
     const struct config *cfg = &m->m->cfg;
-    *info = (ign_model_info){.name = m->name,
-                             .architecture = cfg->arch ? cfg->arch : "",
-                             .device = m->loaded ? m->m->kern->describe(m->m->dev) : "",
-                             .parameters = m->m->w.n_param,
-                             .weights_bytes = m->m->plan.weights,
-                             .kv_bytes = m->m->plan.kv,
-                             .kv_type = m->loaded && !cfg->encoder ? dtype_kv_name(m->m->kv.type) : "",
-                             .scratch_bytes = m->m->plan.scratch,
-                             .layers = cfg->n_layer,
-                             .vocabulary = (int)vocab_size(m->m->vocab),
-                             .context_trained = cfg->n_ctx,
-                             .context = m->context,
-                             .load_seconds = m->load_seconds,
-                             .dimension = cfg->d_model,
-                             .encoder = cfg->encoder};
+    *info =
+        (ign_model_info){.name = m->name,
+                         .architecture = cfg->arch ? cfg->arch : "",
+                         .device = m->loaded ? m->m->kern->describe(m->m->dev) : "",
+                         .parameters = m->m->w.n_param,
+                         .weights_bytes = m->m->plan.weights,
+                         .kv_bytes = m->m->plan.kv,
+                         .kv_type = m->loaded && !cfg->encoder ? dtype_kv_name(m->m->kv.type) : "",
+                         .scratch_bytes = m->m->plan.scratch,
+                         .layers = cfg->n_layer,
+                         .vocabulary = (int)vocab_size(m->m->vocab),
+                         .context_trained = cfg->n_ctx,
+                         .context = m->context,
+                         .load_seconds = m->load_seconds,
+                         .dimension = cfg->d_model,
+                         .encoder = cfg->encoder};
 }
 
 void ign_model_get_sampling(const ign_model *m, ign_sampling *s) {

@@ -41,7 +41,7 @@ enum err_code hf_folder_read(const char *path, const char *name, size_t max, cha
 }
 
 enum err_code hf_folder_json(const char *path, const char *name, size_t max, struct json **root,
-                               struct err *e) {
+                             struct err *e) {
     char *text;
     size_t n;
     enum err_code rc = hf_folder_read(path, name, max, &text, &n, e);

@@ -50,7 +50,7 @@ struct step {
  * [groups, page_tok], of values [page_tok, groups]. */
 struct kern_kv {
     int n_layer, n_kv, d_head;
-    int page_tok; /* positions in a page, a power of two */
+    int page_tok;    /* positions in a page, a power of two */
     int n_page;      /* 0: no cache, only attend_all */
     enum dtype type; /* DT_F16, DT_F32 or DT_I8 */
     int n_all;       /* positions of the longest sequence that attend_all will see; 0: none */

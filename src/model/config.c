@@ -19,9 +19,8 @@ enum {
     MAX_VOCAB = (1 << 24) - 1, /* text/vocab.h has the same */
 };
 
-static const struct arch *const arch_list[] = {&arch_llama,  &arch_qwen2,  &arch_qwen3,
-                                               &arch_gemma2, &arch_gemma3, &arch_phi3,
-                                               &arch_bert};
+static const struct arch *const arch_list[] = {&arch_llama,  &arch_qwen2, &arch_qwen3, &arch_gemma2,
+                                               &arch_gemma3, &arch_phi3,  &arch_bert};
 
 const struct arch *arch_of_name(struct str name) {
     for (size_t i = 0; i < sizeof arch_list / sizeof *arch_list; i++) {

@@ -135,12 +135,9 @@ static enum err_code check_act(const struct arch *a, const struct json *config, 
     static const struct {
         const char *name;
         enum kern_act act;
-    } known[] = {{"silu", ACT_SILU},
-                 {"swish", ACT_SILU},
-                 {"gelu", ACT_GELU_ERF},
-                 {"gelu_pytorch_tanh", ACT_GELU},
-                 {"gelu_new", ACT_GELU},
-                 {"gelu_fast", ACT_GELU}};
+    } known[] = {{"silu", ACT_SILU},     {"swish", ACT_SILU},
+                 {"gelu", ACT_GELU_ERF}, {"gelu_pytorch_tanh", ACT_GELU},
+                 {"gelu_new", ACT_GELU}, {"gelu_fast", ACT_GELU}};
     const struct json *j = find(config, "hidden_activation");
     j = j ? j : find(config, "hidden_act");
     struct str name = j ? json_str(j) : str_of("", 0);

@@ -56,9 +56,10 @@ struct config {
     float rope_base_local; /* of local layers, whose angles are never scaled; 0: as in all others */
     float rope_scale;      /* on sine and cosine (YaRN, long factors); else 1 */
 
-    bool encoder;  /* gives vectors and no logits: encoder.h; then n_ctx is a text's longest */
-    int n_pos;     /* encoders: rows of the table of positions */
-    int n_type;    /* encoders: rows of the table of token types; 0: no such table */
+    bool encoder; /* gives vectors and no logits: encoder_forward.h; then n_ctx is a text's longest
+                   */
+    int n_pos;    /* encoders: rows of the table of positions */
+    int n_type;   /* encoders: rows of the table of token types; 0: no such table */
     enum model_pooling pooling; /* POOL_NONE: the file does not say */
 };
 
@@ -163,7 +164,8 @@ void model_close(struct model *m); /* NULL and half-opened are fine */
 /* One step up to the vectors that logits are made of: those of all tokens of the step are then in
  * m->b.h [n_tok, d_model]; s->out is not looked at. Errors as below. */
 enum err_code model_hidden(struct model *m, const struct step *s, struct err *e);
-/* Ends a step, for the three that compute one: the device's word, and whether the file was there. */
+/* Ends a step, for the three that compute one: the device's word, and whether the file was there.
+ */
 enum err_code model_end(struct model *m, struct err *e);
 
 /* Computes one step; logits of the rows s->out are then in m->b.logits [n_out, n_vocab].

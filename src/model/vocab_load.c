@@ -135,7 +135,11 @@ static enum err_code load_ids(const struct gguf *g, struct vocab_spec *s, struct
     } all[] = {
         {"tokenizer.ggml.bos_token_id", spm && s->n_vocab > 1 ? 1 : KEY_NONE, &s->bos},
         {"tokenizer.ggml.eos_token_id", spm && s->n_vocab > 2 ? 2 : KEY_NONE, &s->eos},
-        {"tokenizer.ggml.unknown_token_id", spm ? 0 : bert ? 100 : KEY_NONE, &s->unk},
+        {"tokenizer.ggml.unknown_token_id",
+         spm    ? 0
+         : bert ? 100
+                : KEY_NONE,
+         &s->unk},
         {"tokenizer.ggml.cls_token_id", bert ? 101 : KEY_NONE, &cls},
         {"tokenizer.ggml.seperator_token_id", bert ? 102 : KEY_NONE, &s->sep}, /* spelled so */
         {"tokenizer.ggml.padding_token_id", KEY_NONE, &s->pad},

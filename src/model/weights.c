@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "model/config.h"
-#include "model/encoder.h"
+#include "model/encoder_forward.h"
 
 struct binder {
     struct model *m;
@@ -337,11 +337,11 @@ static enum err_code bind_encoder_layer(struct binder *b, int i, struct encoder_
         const char *part;
         int n_row, n_col;
         kern_weight *w;
-    } all[] = {{"attn_q.weight", d, d, &l->wq},      {"attn_q.bias", 1, d, &l->bq},
-               {"attn_k.weight", d, d, &l->wk},      {"attn_k.bias", 1, d, &l->bk},
-               {"attn_v.weight", d, d, &l->wv},      {"attn_v.bias", 1, d, &l->bv},
-               {"attn_output.weight", d, d, &l->wo}, {"attn_output.bias", 1, d, &l->bo},
-               {"ffn_up.weight", ff, d, &l->w_up},   {"ffn_up.bias", 1, ff, &l->b_up},
+    } all[] = {{"attn_q.weight", d, d, &l->wq},        {"attn_q.bias", 1, d, &l->bq},
+               {"attn_k.weight", d, d, &l->wk},        {"attn_k.bias", 1, d, &l->bk},
+               {"attn_v.weight", d, d, &l->wv},        {"attn_v.bias", 1, d, &l->bv},
+               {"attn_output.weight", d, d, &l->wo},   {"attn_output.bias", 1, d, &l->bo},
+               {"ffn_up.weight", ff, d, &l->w_up},     {"ffn_up.bias", 1, ff, &l->b_up},
                {"ffn_down.weight", d, ff, &l->w_down}, {"ffn_down.bias", 1, d, &l->b_down}};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
         enum err_code rc = get_in(b, i, all[k].part, all[k].n_row, all[k].n_col, all[k].w);
@@ -362,8 +362,8 @@ static enum err_code bind_encoder(struct binder *b) {
         return err_set(b->e, ERR_NOMEM, "no memory for the table of %d layers", c->n_layer);
     }
     m->enc = enc;
-    if ((rc = get(b, "token_embd.weight", (struct shape){1, c->n_vocab, c->d_model},
-                  &m->w.embed)) ||
+    if ((rc =
+             get(b, "token_embd.weight", (struct shape){1, c->n_vocab, c->d_model}, &m->w.embed)) ||
         (rc = get(b, "position_embd.weight", (struct shape){1, c->n_pos, c->d_model},
                   &enc->position)) ||
         (rc = get_norm(b, "token_embd_norm.weight", "token_embd_norm.bias", &enc->embed_norm))) {

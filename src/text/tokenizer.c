@@ -1,8 +1,8 @@
 /* tokenizer.c: a text with its origins to ids.
  *
  * Owns the order of the steps: repair broken UTF-8, cut at special pieces, encode what lies
- * between, add BOS and EOS. Refuses the encoding itself (bpe.c, sentencepiece.c, wordpiece.c) and decoding
- * (detokenizer.c). Invariant: on any error *out is as it was.
+ * between, add BOS and EOS. Refuses the encoding itself (bpe.c, sentencepiece.c, wordpiece.c) and
+ * decoding (detokenizer.c). Invariant: on any error *out is as it was.
  */
 #include "text/tokenizer.h"
 

@@ -1,10 +1,10 @@
 /* tokenizer.h: text to ids and back.
  *
- * Owns encoding (pre-tokenizer, byte-level BPE, SentencePiece, WordPiece, special tokens), decoding, and the
- * streaming decoder. Thread-safe: a tokenizer is immutable, each call has its own memory.
- * Input is any bytes; broken UTF-8 is replaced first (base/utf8.h). Time is O(n log n) and stack
- * use is constant for every input.
- * Sources: Sennrich et al. 2016 (BPE); Radford et al. 2019 (byte level); Kudo and Richardson 2018.
+ * Owns encoding (pre-tokenizer, byte-level BPE, SentencePiece, WordPiece, special tokens),
+ * decoding, and the streaming decoder. Thread-safe: a tokenizer is immutable, each call has its own
+ * memory. Input is any bytes; broken UTF-8 is replaced first (base/utf8.h). Time is O(n log n) and
+ * stack use is constant for every input. Sources: Sennrich et al. 2016 (BPE); Radford et al. 2019
+ * (byte level); Kudo and Richardson 2018.
  */
 #ifndef IGN_TEXT_TOKENIZER_H
 #define IGN_TEXT_TOKENIZER_H

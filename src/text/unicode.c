@@ -1,7 +1,7 @@
 /* unicode.c: the one file that knows utf8proc.
  *
- * Owns the mapping of general categories to class bits, and normalization forms C and D, done span by
- * span with sorting of our own: utf8proc sorts combining marks by exchange, which a hostile run
+ * Owns the mapping of general categories to class bits, and normalization forms C and D, done span
+ * by span with sorting of our own: utf8proc sorts combining marks by exchange, which a hostile run
  * of marks turns quadratic. Refuses allocation by the library: only its functions on our buffers
  * are called. Source: Unicode Standard Annex 15.
  */
@@ -233,8 +233,8 @@ static void nfc_order(int32_t *cp, struct mark *tmp, size_t n) {
     }
 }
 
-/* One span that starts at a safe starter (or at the beginning) and ends before the next one: form C,
- * or form D without `compose`. */
+/* One span that starts at a safe starter (or at the beginning) and ends before the next one: form
+ * C, or form D without `compose`. */
 static bool form_span(const char *p, size_t n, bool compose, struct buf *out) {
     int32_t small[64];
     struct mark small_mark[2 * 64];

@@ -1,8 +1,8 @@
 /* unicode.h: what the tokenizers ask about characters.
  *
- * Owns the classes that the pre-tokenizers' patterns are made of, and normalization forms C and D. The
- * tables are utf8proc's (Unicode 15.0 in Debian 12), which only unicode.c includes.
- * Everything here expects valid UTF-8: base/utf8.h repairs text first.
+ * Owns the classes that the pre-tokenizers' patterns are made of, and normalization forms C and D.
+ * The tables are utf8proc's (Unicode 15.0 in Debian 12), which only unicode.c includes. Everything
+ * here expects valid UTF-8: base/utf8.h repairs text first.
  */
 #ifndef IGN_TEXT_UNICODE_H
 #define IGN_TEXT_UNICODE_H

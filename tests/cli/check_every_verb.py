@@ -28,6 +28,7 @@ def calls():
         "initialize": [*m, "--test-prompt", "x"],
         "imatrix": [*m, "--file", text, "--context", "512", "--output", path("every.dat")],
         "quantize": [tiny(), path("every.gguf"), "--type", "q8_0"],
+        "embed": [*m, "--text", "x"],
         "compare": [tiny(), tiny(), "--file", text, "--context", "512"],
         "benchmark": [*m, "--prompt-tokens", "16", "--new-tokens", "4", "--repeat", "1"],
         "config": ["show"], "audit": ["tail", path("every.audit")], "completion": ["bash"], "models": ["list"],

@@ -1,5 +1,5 @@
 #!/bin/sh
-# test_examples.sh CHAT TWO_MODELS TINY_FILE: runs the programs of examples/ on tiny models.
+# test_examples.sh CHAT TWO_MODELS TINY_FILE NEAREST: runs the programs of examples/ on tiny models.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -12,12 +12,20 @@ fail() {
     exit 1
 }
 
+nearest=$4
+bert=tests/model/golden/tiny-bert
+printf 'hot\nthe pump is hot\nthe pump is over there\n' | "$nearest" "$bert" "The pump is hot" \
+    >"$dir/out" 2>"$dir/err" || fail "nearest"
+[ "$(head -n 1 "$dir/out")" = "1.0000 the pump is hot" ] || fail "nearest does not find the same text"
+[ "$(wc -l <"$dir/out")" -eq 3 ] || fail "nearest loses lines"
+"$nearest" "$dir/none.gguf" x </dev/null >"$dir/out" 2>"$dir/err" && fail "nearest without a model"
+
 # Two turns: the second does not compute the first one's 41 tokens again.
 printf 'The "pump" is hot\nand now?\n' | "$1" "$dir/a.gguf" >"$dir/out" 2>"$dir/err" || fail "chat"
 [ -s "$dir/out" ] || fail "chat says nothing"
 set -- "$@" $(sed -n 's/^\[\([0-9]*\) tokens computed.*/\1/p' "$dir/err")
-[ $# -eq 5 ] || fail "chat has not had two turns"
-[ "$4" -gt 30 ] || fail "the first turn computed $4 tokens"
+[ $# -eq 6 ] || fail "chat has not had two turns"
+[ "$5" -gt 30 ] || fail "the first turn computed $5 tokens"
 "$1" "$dir/none.gguf" </dev/null >"$dir/out" 2>"$dir/err" && fail "chat without a model"
 grep -q none.gguf "$dir/err" || fail "chat does not name the missing file"
 

@@ -678,9 +678,9 @@ static void check_level(const char *level) {
         const char *name;
         void (*fn)(void);
     } rows[] = {
-        {"quantize", check_quantize},       {"rmsnorm", check_rmsnorm},     {"exp", check_exp},
-        {"elementwise", check_elementwise}, {"rotate", check_rotate},       {"half", check_half},
-        {"attention", check_attention},     {"exp2", check_exp2},           {"softmax", check_softmax},
+        {"quantize", check_quantize},       {"rmsnorm", check_rmsnorm}, {"exp", check_exp},
+        {"elementwise", check_elementwise}, {"rotate", check_rotate},   {"half", check_half},
+        {"attention", check_attention},     {"exp2", check_exp2},       {"softmax", check_softmax},
         {"layernorm", check_layernorm}};
     struct err e = {0};
     rng_seed(&run.rng, run.seed);

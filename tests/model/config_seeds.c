@@ -30,7 +30,8 @@ static void add_keys(struct builder *b, const char *arch) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"};
+    static const char *const archs[] = {"llama",  "qwen2", "qwen3", "gemma2",
+                                        "gemma3", "phi3",  "bert"};
     static const float factor[4] = {1, 1, 2, 4};
     bool ok = argc == 2;
     for (size_t i = 0; ok && i < sizeof archs / sizeof *archs; i++) {
@@ -49,6 +50,13 @@ int main(int argc, char **argv) {
             builder_tensor(&b, "rope_factors_long.weight", DT_F32, 1, n, factor);
             builder_tensor(&b, "blk.0.attn_qkv.weight", DT_Q4_0, 2, (uint64_t[]){32, 64}, NULL);
             builder_tensor(&b, "blk.0.ffn_up.weight", DT_Q4_0, 2, (uint64_t[]){32, 8}, NULL);
+        }
+        if (strcmp(arch, "bert") == 0) {
+            builder_kv_f32(&b, "bert.attention.layer_norm_epsilon", 1e-12f);
+            builder_kv_u32(&b, "bert.pooling_type", 1);
+            builder_kv_u32(&b, "bert.truncation_length", 20);
+            builder_tensor(&b, "position_embd.weight", DT_F32, 2, (uint64_t[]){SMALL_D, 24}, NULL);
+            builder_tensor(&b, "token_types.weight", DT_F32, 2, (uint64_t[]){SMALL_D, 2}, NULL);
         }
         ok = builder_write(&b, path);
         builder_fini(&b);

@@ -24,12 +24,13 @@ static void read_on(const struct gguf *g) {
         return;
     }
     demand(c.n_layer > 0 && c.n_layer <= CONFIG_LAYER_MAX && c.n_head % c.n_kv == 0);
-    demand(c.d_head > 0 && c.n_rot > 1 && c.n_rot <= c.d_head && isfinite(c.attn_scale));
+    demand(c.d_head > 0 && c.n_rot <= c.d_head && isfinite(c.attn_scale));
+    demand(c.encoder ? c.n_ctx > 0 && c.n_ctx <= c.n_pos : c.n_rot > 1);
     demand(isfinite(c.attn_cap) && isfinite(c.logit_cap) && c.embed_scale > 0);
     for (int i = 0; i < c.n_layer; i++) {
         demand(!c.local[i] || c.window > 0);
     }
-    for (int n_ctx = 1; n_ctx < 1 << 24; n_ctx *= 64) {
+    for (int n_ctx = 1; !c.encoder && n_ctx < 1 << 24; n_ctx *= 64) {
         if (rope_freqs(&c, g, n_ctx, freq, NULL) == ERR_OK) {
             demand(isfinite(freq[0]) && freq[c.n_rot / 2 - 1] >= 0 && isfinite(c.rope_scale));
         }

@@ -229,7 +229,7 @@ static void b12_tokenizer(void **state) {
     static const char tok[] = "tokenizer.json";
     static const char model[] = "\"type\": \"BPE\"";
     const struct change c[] = {
-        {tok, model, "\"type\": \"WordPiece\"", UNKNOWN, "'WordPiece'"},
+        {tok, model, "\"type\": \"WordPiece\"", UNKNOWN, "continuing_subword_prefix"},
         {tok, model, "\"type\": \"Unigram\"", UNKNOWN, "'Unigram'"},
         {tok, "\"dropout\": null", "\"dropout\": 0.1", UNKNOWN, "at random"},
         {tok, "\"merges\": []", "\"merges\": [\"a zz\"]", BAD, "not there"},
@@ -251,7 +251,7 @@ static void b12_tokenizer(void **state) {
         {tok, "\"type\": \"ByteLevel\"", "\"type\": \"Whitespace\"", UNKNOWN, "pre_tokenizer"},
         {tok, "\"normalizer\": null", "\"normalizer\": {\"type\":\"Lowercase\"}", UNKNOWN,
          "'Lowercase'"},
-        {tok, "\"TemplateProcessing\"", "\"BertProcessing\"", UNKNOWN, "post_processor"},
+        {tok, "\"TemplateProcessing\"", "\"RobertaProcessing\"", UNKNOWN, "post_processor"},
         {tok, "\"single\": [", "\"single\": [{\"SpecialToken\": {\"id\": \"nobody\"}},", UNKNOWN,
          "not there"},
         {tok, "\"single\": [",

@@ -74,7 +74,11 @@ static void make_spec(struct reader *r, struct made *m, struct vocab_spec *s) {
         "llama-bpe",    "qwen2",          "gpt-2",       "mpt",     "smollm", "command-r", "falcon",
         "deepseek-llm", "deepseek-coder", "deepseek-v3", "default", "gpt-4o", "tekken"};
     unsigned flags = take(r);
-    *s = (struct vocab_spec){.model = flags & 1 ? VOCAB_SPM : VOCAB_BPE};
+    *s = (struct vocab_spec){.model = flags & 128 ? VOCAB_WORDPIECE
+                                      : flags & 1 ? VOCAB_SPM
+                                                  : VOCAB_BPE};
+    s->lowercase = flags & 1;
+    s->strip_accents = flags & 4;
     s->pre = str_c(pre[take(r) % (sizeof pre / sizeof *pre)]);
     s->space_prefix = flags & 2 ? (enum space_prefix)(1 + flags / 4 % 3) : PREFIX_NONE;
     s->remove_extra_whitespaces = flags & 4;

@@ -1,4 +1,5 @@
-/* attend_all.c: attention of encoders: whole texts, each token over all of its own, without a cache.
+/* attend_all.c: attention of encoders: whole texts, each token over all of its own, without a
+ * cache.
  *
  * Owns the cut into items: a head of one sequence, whose keys are turned so that positions lie side
  * by side; values are read where they are. Up to QUERIES tokens go through with all of their scores
@@ -20,14 +21,14 @@ static int up16(int n) {
 
 /* A thread's scratch, for sequences of n positions; dim is d_head padded with zeros. */
 struct all_scratch {
-    float *q, *y;              /* [QUERIES, dim] */
-    float *k;                  /* [dim, up16(n)] */
-    float *v;                  /* [n, dim]; only where heads are no whole registers */
-    float *s;                  /* [QUERIES, up16(n)] */
-    float *lane;               /* [QUERIES, 16] */
-    float *top, *keep;         /* [QUERIES] */
-    int *from, *to;            /* [QUERIES] */
-    size_t floats;             /* all of it */
+    float *q, *y;      /* [QUERIES, dim] */
+    float *k;          /* [dim, up16(n)] */
+    float *v;          /* [n, dim]; only where heads are no whole registers */
+    float *s;          /* [QUERIES, up16(n)] */
+    float *lane;       /* [QUERIES, 16] */
+    float *top, *keep; /* [QUERIES] */
+    int *from, *to;    /* [QUERIES] */
+    size_t floats;     /* all of it */
 };
 
 static struct all_scratch all_scratch(float *at, int d_head, int n) {
@@ -129,8 +130,7 @@ static void attend_queries(const struct all_job *j, int first, int end, int t, i
     const struct micro_rows k = {.v = s->k, .step = step};
     struct micro_rows v = {.v = s->v, .step = dim};
     if (dh % 16 == 0) {
-        v = (struct micro_rows){.v = j->v + (size_t)first * j->width + head,
-                                .step = (int)j->width};
+        v = (struct micro_rows){.v = j->v + (size_t)first * j->width + head, .step = (int)j->width};
     }
     f32->scores(s->q, n_q, dim, &k, step, s->s, step);
     m->softmax(s->s, step, n_q, step, s->from, s->to, s->top, s->lane, s->keep);

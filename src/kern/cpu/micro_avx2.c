@@ -994,7 +994,7 @@ INLINE __m256 activate(__m256 x, enum kern_act act) {
     return _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(0.5f), x), _mm256_add_ps(one, t));
 }
 
-static void activate_avx2(float *x, int n, enum kern_act act) {
+INLINE void activate_all(float *x, int n, enum kern_act act) {
     int i = 0;
     for (; i + 8 <= n; i += 8) {
         _mm256_storeu_ps(x + i, activate(_mm256_loadu_ps(x + i), act));
@@ -1005,7 +1005,15 @@ static void activate_avx2(float *x, int n, enum kern_act act) {
     }
 }
 
-static void act_mul_avx2(float *gate, const float *up, int n, enum kern_act act) {
+static void activate_avx2(float *x, int n, enum kern_act act) {
+    switch (act) { /* constant inside of the loops */
+    case ACT_SILU: activate_all(x, n, ACT_SILU); break;
+    case ACT_GELU: activate_all(x, n, ACT_GELU); break;
+    default: activate_all(x, n, ACT_GELU_ERF); break;
+    }
+}
+
+INLINE void act_mul_all(float *gate, const float *up, int n, enum kern_act act) {
     int i = 0;
     for (; i + 8 <= n; i += 8) {
         __m256 g = activate(_mm256_loadu_ps(gate + i), act);
@@ -1015,6 +1023,14 @@ static void act_mul_avx2(float *gate, const float *up, int n, enum kern_act act)
         __m256i m = first_lanes(n - i);
         __m256 g = activate(_mm256_maskload_ps(gate + i, m), act);
         _mm256_maskstore_ps(gate + i, m, _mm256_mul_ps(g, _mm256_maskload_ps(up + i, m)));
+    }
+}
+
+static void act_mul_avx2(float *gate, const float *up, int n, enum kern_act act) {
+    switch (act) {
+    case ACT_SILU: act_mul_all(gate, up, n, ACT_SILU); break;
+    case ACT_GELU: act_mul_all(gate, up, n, ACT_GELU); break;
+    default: act_mul_all(gate, up, n, ACT_GELU_ERF); break;
     }
 }
 

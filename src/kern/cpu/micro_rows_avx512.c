@@ -175,18 +175,34 @@ static void softcap_avx512(float *x, int n, float cap) {
     }
 }
 
-static void activate_avx512(float *x, int n, enum kern_act act) {
+INLINE void activate_all(float *x, int n, enum kern_act act) {
     for (int i = 0; i < n; i += 16) {
         __mmask16 m = first(n - i);
         _mm512_mask_storeu_ps(x + i, m, activate(_mm512_maskz_loadu_ps(m, x + i), act));
     }
 }
 
-static void act_mul_avx512(float *gate, const float *up, int n, enum kern_act act) {
+static void activate_avx512(float *x, int n, enum kern_act act) {
+    switch (act) { /* constant inside of the loops */
+    case ACT_SILU: activate_all(x, n, ACT_SILU); break;
+    case ACT_GELU: activate_all(x, n, ACT_GELU); break;
+    default: activate_all(x, n, ACT_GELU_ERF); break;
+    }
+}
+
+INLINE void act_mul_all(float *gate, const float *up, int n, enum kern_act act) {
     for (int i = 0; i < n; i += 16) {
         __mmask16 m = first(n - i);
         __m512 g = activate(_mm512_maskz_loadu_ps(m, gate + i), act);
         _mm512_mask_storeu_ps(gate + i, m, _mm512_mul_ps(g, _mm512_maskz_loadu_ps(m, up + i)));
+    }
+}
+
+static void act_mul_avx512(float *gate, const float *up, int n, enum kern_act act) {
+    switch (act) {
+    case ACT_SILU: act_mul_all(gate, up, n, ACT_SILU); break;
+    case ACT_GELU: act_mul_all(gate, up, n, ACT_GELU); break;
+    default: act_mul_all(gate, up, n, ACT_GELU_ERF); break;
     }
 }
 

@@ -1,9 +1,9 @@
-/* encoder.c: one step of the encoder, over a batch of whole texts laid end to end.
+/* encoder_forward.c: one step of the encoder, over a batch of whole texts laid end to end.
  *
  * Reads like the paper (Devlin et al. 2019; Vaswani et al. 2017): sum the embeddings; attend, add,
  * normalize; feed forward, add, normalize. Owns the order of the operations and no number.
  */
-#include "model/encoder.h"
+#include "model/encoder_forward.h"
 
 #include <assert.h>
 

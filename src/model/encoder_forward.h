@@ -1,11 +1,12 @@
-/* encoder.h: a model that reads whole texts and gives a vector for each of their tokens: BERT.
+/* encoder_forward.h: a model that reads whole texts and gives a vector for each of their tokens:
+ * BERT.
  *
  * Owns its weights as data, and its step. Post-norm, learned positions, no cache: each token
  * attends to all of its own text. Refuses pooling, which makes one vector of many: engine/embed.c.
  * Source: Devlin et al. 2019.
  */
-#ifndef IGN_MODEL_ENCODER_H
-#define IGN_MODEL_ENCODER_H
+#ifndef IGN_MODEL_ENCODER_FORWARD_H
+#define IGN_MODEL_ENCODER_FORWARD_H
 
 #include "model/model.h"
 
