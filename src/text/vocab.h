@@ -62,7 +62,7 @@ struct vocab_spec {
     enum space_prefix space_prefix;
     bool remove_extra_whitespaces;
     int whole_words; /* BPE takes a word that is a piece whole: 1; not: -1; as `pre` has it: 0 */
-    const uint8_t *flags; /* [n_vocab] bits of enum piece_flag, or NULL (none) */
+    const uint8_t *flags;          /* [n_vocab] bits of enum piece_flag, or NULL (none) */
     bool lowercase, strip_accents; /* WordPiece */
 };
 

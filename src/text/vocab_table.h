@@ -33,7 +33,7 @@ struct vocab {
     int32_t bos, eos, unk;
     bool add_bos, add_eos, remove_extra_whitespaces, whole_words;
     enum space_prefix space_prefix; /* PREFIX_NONE for BPE */
-    bool lowercase, strip_accents; /* WordPiece */
+    bool lowercase, strip_accents;  /* WordPiece */
     uint32_t n_end;
     int32_t end[VOCAB_END_MAX];
 };
