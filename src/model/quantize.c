@@ -15,6 +15,7 @@
 #include "quant/encode.h"
 
 enum {
+    BATCH = 1 << 13, /* elements that are decoded before they are encoded, at least one row */
     ITEM = 1 << 16,  /* elements that a thread takes at once, at least one row */
     CHUNK = 1 << 22, /* elements in memory at once, at least one row */
     ITEM_MOST = 2 * (CHUNK / ITEM) + 2
@@ -28,9 +29,9 @@ struct chunk {
 struct walk {
     struct quantize_job *job;
     struct gguf_writer *w;
-    float *row;    /* [threads, widest] a decoded row for each thread */
+    float *row;    /* [threads, batch] decoded rows for each thread */
     float *weight; /* [widest] importance of the matrix in hand, or NULL */
-    uint64_t widest;
+    uint64_t widest, batch;
     struct chunk chunk[2]; /* one is computed, the other written */
     int now;
 
@@ -180,16 +181,19 @@ static uint64_t source_row(const struct walk *k, uint64_t r) {
 /* Rows first..end of the chunk. */
 static void encode_rows(struct walk *k, uint64_t first, uint64_t end, float *x, double *err) {
     const struct quant_search *s = k->job->search;
-    size_t n = (size_t)k->t->dim[0];
-    for (uint64_t r = first; r < end; r++) {
-        const uint8_t *from = k->src + (size_t)source_row(k, k->first + r) * k->src_row;
-        if (k->t->type == DT_F16) {
-            s->from_f16((const f16_t *)(const void *)from, x, n);
-        } else {
-            quant_decode((enum dtype)k->t->type, from, x, n);
+    size_t n = (size_t)k->t->dim[0], most = n < BATCH ? BATCH / n : 1, n_row;
+    for (uint64_t r = first; r < end; r += n_row) {
+        n_row = end - r < most ? (size_t)(end - r) : most;
+        for (size_t i = 0; i < n_row; i++) {
+            const uint8_t *from = k->src + (size_t)source_row(k, k->first + r + i) * k->src_row;
+            if (k->t->type == DT_F16) {
+                s->from_f16((const f16_t *)(const void *)from, x + i * n, n);
+            } else {
+                quant_decode((enum dtype)k->t->type, from, x + i * n, n);
+            }
         }
         if (!quant_encode(s, k->to, x, k->importance, k->chunk[k->now].out + r * k->out_row, n,
-                          err)) {
+                          n_row, err)) {
             atomic_store(&k->refused, 1);
             return;
         }
@@ -205,7 +209,7 @@ static void run_item(void *arg, int item, int thread) {
     uint64_t first = (uint64_t)(item - 1) * k->item_row, end = first + k->item_row;
     k->err[item - 1] = 0;
     if (!atomic_load(&k->refused)) {
-        encode_rows(k, first, end < k->n_row ? end : k->n_row, k->row + (size_t)thread * k->widest,
+        encode_rows(k, first, end < k->n_row ? end : k->n_row, k->row + (size_t)thread * k->batch,
                     &k->err[item - 1]);
     }
 }
@@ -375,7 +379,8 @@ static enum err_code alloc_walk(struct walk *k, struct err *e) {
         most = row * rows > most ? row * (size_t)rows : most;
         k->widest = t->dim[0] > k->widest ? t->dim[0] : k->widest;
     }
-    bool fits = size_mul((size_t)pool_threads(k->job->pool), k->widest, &n);
+    k->batch = k->widest > BATCH ? k->widest : BATCH;
+    bool fits = size_mul((size_t)pool_threads(k->job->pool), k->batch, &n);
     k->row = fits ? mem_alloc(n, sizeof *k->row) : NULL;
     k->weight = mem_alloc(k->widest, sizeof *k->weight);
     k->chunk[0].out = mem_alloc(most, 1);

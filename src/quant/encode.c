@@ -3,7 +3,8 @@
  * Owns the search: candidates for a block's scale (Gersho and Gray 1992 call the walk that follows
  * Lloyd's: nearest codes for a scale, least squares for these codes), and in super-blocks the whole
  * numbers that the sub-scales are rounded to, tried with their neighbours after d and dmin are
- * known, which are then fitted again. Refuses bits of layout that quant.c does not define.
+ * known, which are then fitted again. Sixteen blocks are searched at once, whatever rows they are
+ * of. Refuses bits of layout that quant.c does not define.
  * Invariant: every float operation stands here or in quant_kernel.h, in one order, never fused.
  */
 #include "quant/encode.h"
@@ -12,24 +13,19 @@
 #include <math.h>
 
 #define F16_MAX 65504.0f
-#define TINY    1e-15f /* a block below this is all zeros: no f16 scale reaches it */
 
-/* One row that is being encoded. */
-struct row {
+/* What is being encoded: rows as one long list of blocks. */
+struct run {
     const struct quant_search *s;
+    const float *x;          /* [n_row, n] */
     const float *importance; /* [n] or NULL */
-    float spread;            /* mean square of the row, for weights by importance */
+    size_t n, n_row;
+    size_t row; /* the one whose mean square `spread` is; SIZE_MAX: none */
+    float spread;
     double err;
+    struct quant_blocks b; /* in hand */
+    int n_block;           /* of these, how many are not filling */
 };
-
-/* Weights of the squares in x [n], n <= QK_K, into w [n]; NULL: all the same. Where importance is
- * known a large value counts for more, as in llama.cpp: the error of a code grows with it. */
-static const float *weigh(const struct row *r, const float *x, size_t at, int n, float *w) {
-    for (int i = 0; i < n && r->importance; i++) {
-        w[i] = r->importance[at + i] * sqrtf(r->spread + x[i] * x[i]);
-    }
-    return r->importance ? w : NULL;
-}
 
 static f16_t f16_of(float d) {
     return f16_from_f32(d < -F16_MAX ? -F16_MAX : d > F16_MAX ? F16_MAX : d);
@@ -39,258 +35,200 @@ static float f16_value(float d) {
     return f32_from_f16(f16_of(d));
 }
 
-/* The value of largest magnitude in x [n]. */
-static float peak_of(const struct row *r, const float *x, int n) {
-    float low, high;
-    r->s->range(x, n, &low, &high);
-    return -low > high ? low : high;
+/* The next 16 times `len` elements of a list [n] that is repeated row after row, as the kernels
+ * take them; zeros after the last row. */
+static void turn_next(struct run *r, const float *list, size_t n, size_t at, int len,
+                      float (*to)[QUANT_LANES]) {
+    float some[QUANT_LANES * QUANT_MOST];
+    size_t all = (size_t)(QUANT_LANES * len), end = r->n * r->n_row;
+    size_t first = at % n, straight = n - first < all ? n - first : all;
+    if (straight == all && at + all <= end) {
+        r->s->turn(list + first, len, to);
+        return;
+    }
+    for (size_t i = 0; i < all; i++) {
+        some[i] = at + i < end ? list[(at + i) % n] : 0;
+    }
+    r->s->turn(some, len, to);
 }
 
-/* ---- one scale ----------------------------------------------------------------------------- */
-
-/* Inverse scales that bring `peak` near `top` (the magnitude of the lowest code) or, with the other
- * sign, near the highest. */
-static void scale_candidates(float peak, float top, float inv[QUANT_LANES]) {
-    static const float most[QUANT_LANES] = {1.0f,   0.875f, 0.9f,  0.925f, 0.95f, 0.975f,
-                                            1.025f, 1.05f,  1.08f, 0.84f,  0.80f, 0};
-    for (int k = 0; k < 11; k++) {
-        inv[k] = -top * most[k] / peak;
+/* The mean square of a row; that of the last one asked for is kept. */
+static float spread_of(struct run *r, size_t row) {
+    if (row != r->row) {
+        r->row = row;
+        r->spread = r->s->squares(r->x + row * r->n, r->n) / (float)r->n;
     }
-    for (int k = 11; k < QUANT_LANES; k++) {
-        inv[k] = (top - 1) * (0.88f + 0.06f * (float)(k - 11)) / peak;
+    return r->spread;
+}
+
+/* Takes the next 16 blocks of `len` elements, from element `at` on, and weighs them. A large
+ * value's error counts for more: what multiplies it is no smaller for its being large, and a row's
+ * sum is mostly made of such (measured: SPEED.md). Where importance is known, that says most of it,
+ * and the weight is llama.cpp's. */
+static void load_blocks(struct run *r, size_t at, int len) {
+    float spread[QUANT_LANES] = {0};
+    size_t left = (r->n * r->n_row - at) / (size_t)len;
+    r->b.n = len;
+    r->n_block = left < QUANT_LANES ? (int)left : QUANT_LANES;
+    turn_next(r, r->x, r->n * r->n_row, at, len, r->b.x);
+    if (r->importance) {
+        turn_next(r, r->importance, r->n, at, len, r->b.w);
+    }
+    for (int k = 0; k < r->n_block; k++) {
+        spread[k] = spread_of(r, (at + (size_t)(k * len)) / r->n);
+    }
+    r->s->weigh(&r->b, spread, r->importance != NULL);
+}
+
+/* Codes for scales and minima as they are. */
+static void finish_blocks(struct run *r, float lo, float hi) {
+    r->s->assign(&r->b, lo, hi);
+    for (int k = 0; k < r->n_block; k++) {
+        r->err += (double)r->b.err[k];
     }
 }
+
+/* ---- blocks of 32 --------------------------------------------------------------------------- */
 
 /* x ~ d q with q in -top..top - 1, d a binary16 value. */
-static f16_t encode_scale(struct row *r, const float *x, const float *w, int n, float top,
-                          int8_t *q) {
-    struct quant_sums sums, again;
-    float peak = peak_of(r, x, n), inv[QUANT_LANES];
-    int8_t other[QK];
-    if (!(fabsf(peak) >= TINY)) {
-        r->s->assign_scale(x, w, n, 0, -top, top - 1, q, &sums);
-        r->err += sums.err;
-        return 0;
-    }
-    scale_candidates(peak, top, inv);
-    float d = f16_value(r->s->fit_scale(x, w, n, inv, -top, top - 1));
-    r->s->assign_scale(x, w, n, d, -top, top - 1, q, &sums);
-    for (int i = 0; i < 2 && sums.wqq > 0; i++) {
-        float better = f16_value(sums.wqx / sums.wqq);
-        if (better == d) {
-            break;
-        }
-        r->s->assign_scale(x, w, n, better, -top, top - 1, other, &again);
-        if (!(again.werr < sums.werr)) {
-            break;
-        }
-        d = better;
-        sums = again;
-        memcpy(q, other, (size_t)n);
-    }
-    r->err += sums.err;
-    return f16_of(d);
-}
-
-/* ---- a scale and a minimum ------------------------------------------------------------------ */
-
-/* Inverse scales that spread low..high over 0..top, more and less. */
-static void line_candidates(float low, float high, float top, float inv[QUANT_LANES]) {
-    float step = top > 20 ? 0.25f : top > 8 ? 0.17f : 0.1f;
-    for (int k = 0; k < QUANT_LANES; k++) {
-        inv[k] = (top + step * (float)(k - 10)) / (high - low);
-    }
-}
-
-/* The line of least squares through the sums: x ~ *scale q - *min. */
-static bool line_of(const struct quant_sums *s, float *scale, float *min) {
-    float det = s->w * s->wqq - s->wq * s->wq;
-    if (!(det > 0)) {
-        return false;
-    }
-    *scale = (s->w * s->wqx - s->wx * s->wq) / det;
-    *min = (s->wq * s->wqx - s->wqq * s->wx) / det;
-    return true;
+static void encode_scale(struct run *r, float top) {
+    r->s->fit_scales(&r->b, top);
+    r->s->settle_scales(&r->b, -top, top - 1);
+    finish_blocks(r, -top, top - 1);
 }
 
 /* x ~ d q + m with q in 0..top, d and m binary16 values. */
-static void encode_line(struct row *r, const float *x, const float *w, int n, float top, int8_t *q,
-                        f16_t *d, f16_t *m) {
-    struct quant_sums sums, again;
-    float low, high, inv[QUANT_LANES], scale = 0, min;
-    int8_t other[QK];
-    r->s->range(x, n, &low, &high);
-    min = -low;
-    if (high - low >= TINY) {
-        line_candidates(low, high, top, inv);
-        scale = r->s->fit_line(x, w, n, inv, low, top, false, &min);
-    }
-    scale = f16_value(scale);
-    min = f16_value(min);
-    r->s->assign_line(x, w, n, scale, min, top, q, &sums);
-    float a, b;
-    for (int i = 0; i < 2 && line_of(&sums, &a, &b); i++) {
-        a = f16_value(a);
-        b = f16_value(b);
-        r->s->assign_line(x, w, n, a, b, top, other, &again);
-        if (!(again.werr < sums.werr)) {
-            break;
+static void encode_line(struct run *r, float top) {
+    r->s->fit_lines(&r->b, top, false);
+    r->s->settle_lines(&r->b, top);
+    finish_blocks(r, 0, top);
+}
+
+/* 255 codes are so many that the largest value alone says the scale; then it is fitted. */
+static void encode_bytes(struct run *r) {
+    for (int k = 0; k < QUANT_LANES; k++) {
+        float most = 0;
+        for (int i = 0; i < QK; i++) {
+            float v = fabsf(r->b.x[i][k]);
+            most = v > most ? v : most;
         }
-        scale = a;
-        min = b;
-        sums = again;
-        memcpy(q, other, (size_t)n);
+        r->b.scale[k] = most / 127;
+        r->b.min[k] = 0;
     }
-    r->err += sums.err;
-    *d = f16_of(scale);
-    *m = f16_of(-min);
+    r->s->settle_scales(&r->b, -127, 127);
+    finish_blocks(r, -127, 127);
 }
 
 /* ---- super-blocks with a scale -------------------------------------------------------------- */
-
-struct scales {
-    float d;    /* a binary16 value */
-    int sc[16]; /* of each sub-block of 16 */
-};
 
 static int nearest(float v) {
     return (int)lrintf(v);
 }
 
-/* Weights of sub-block j of `len`, where there are any. */
-static const float *part_of(const float *w, int at) {
-    return w ? w + at : NULL;
-}
-
-/* The scale of each sub-block by itself, into fit [16]; returns the one of largest magnitude. */
-static float fit_scales(const struct row *r, const float *x, const float *w, float top,
-                        float *fit) {
-    float inv[QUANT_LANES], largest = 0;
-    for (int j = 0; j < 16; j++) {
-        float peak = peak_of(r, x + 16 * j, 16);
-        fit[j] = 0;
-        if (fabsf(peak) >= TINY) {
-            scale_candidates(peak, top, inv);
-            fit[j] = r->s->fit_scale(x + 16 * j, part_of(w, 16 * j), 16, inv, -top, top - 1);
-        }
-        largest = fabsf(fit[j]) > fabsf(largest) ? fit[j] : largest;
+/* x [256] ~ d sc[j] q with q in -top..top - 1 and sc in -most..most - 1, the sub-blocks side by
+ * side. Returns d, a binary16 value. */
+static float encode_scales(struct run *r, float top, int most, int sc[QUANT_LANES]) {
+    struct quant_blocks *b = &r->b;
+    float d[QUANT_LANES], largest = 0, whole;
+    r->s->fit_scales(b, top);
+    for (int j = 0; j < QUANT_LANES; j++) {
+        largest = fabsf(b->scale[j]) > fabsf(largest) ? b->scale[j] : largest;
     }
-    return largest;
-}
-
-/* x [256] ~ d sc[j] q with q in -top..top - 1 and sc in -most..most - 1. */
-static void encode_scales(struct row *r, const float *x, const float *w, float top, int most,
-                          struct scales *b, int8_t *q) {
-    struct quant_sums sums;
-    float fit[16];
-    b->d = f16_value(-fit_scales(r, x, w, top, fit) / (float)most);
-    for (int j = 0; j < 16; j++) {
-        b->sc[j] = b->d != 0 ? nearest(fit[j] / b->d) : 0;
+    whole = f16_value(-largest / (float)most);
+    for (int j = 0; j < QUANT_LANES; j++) {
+        sc[j] = whole != 0 ? nearest(b->scale[j] / whole) : 0;
     }
-    for (int pass = 0; pass < 2 && b->d != 0; pass++) {
+    for (int pass = 0; pass < 2 && whole != 0; pass++) {
         double up = 0, down = 0;
-        for (int j = 0; j < 16; j++) {
-            const float *xj = x + 16 * j, *wj = part_of(w, 16 * j);
-            b->sc[j] = r->s->try_scales(xj, wj, 16, b->d, b->sc[j], most, top);
-            r->s->assign_scale(xj, wj, 16, b->d * (float)b->sc[j], -top, top - 1, q + 16 * j,
-                               &sums);
-            up += (double)b->sc[j] * sums.wqx;
-            down += (double)b->sc[j] * b->sc[j] * sums.wqq;
+        for (int j = 0; j < QUANT_LANES; j++) {
+            d[j] = whole;
         }
-        b->d = down > 0 ? f16_value((float)(up / down)) : b->d;
+        r->s->try_scales(b, d, 2 - pass, most, top, sc);
+        for (int j = 0; j < QUANT_LANES; j++) {
+            up += (double)sc[j] * (double)b->swqx[j];
+            down += (double)sc[j] * sc[j] * (double)b->swqq[j];
+        }
+        whole = down > 0 ? f16_value((float)(up / down)) : whole;
     }
-    for (int j = 0; j < 16; j++) {
-        r->s->assign_scale(x + 16 * j, part_of(w, 16 * j), 16, b->d * (float)b->sc[j], -top,
-                           top - 1, q + 16 * j, &sums);
-        r->err += sums.err;
+    for (int j = 0; j < QUANT_LANES; j++) {
+        b->scale[j] = whole * (float)sc[j];
     }
+    finish_blocks(r, -top, top - 1);
+    return whole;
 }
 
 /* ---- super-blocks with scales and minima ---------------------------------------------------- */
 
+/* One super-block of 16 sub-blocks, or two of 8, side by side. */
 struct lines {
-    float d, dmin; /* binary16 values */
-    int sc[16], mn[16];
-    int n_sub, len; /* sub-blocks, and elements in each */
-    float top;      /* largest code */
-    int most;       /* largest scale and minimum */
+    int n_sub;                               /* sub-blocks of a super-block */
+    float top;                               /* largest code */
+    int most;                                /* largest scale and minimum */
+    float d[QUANT_LANES], dmin[QUANT_LANES]; /* binary16 values, the same in a super-block */
+    int sc[QUANT_LANES], mn[QUANT_LANES];
 };
 
-/* Least squares for d and dmin, the whole numbers and codes as they are. */
-struct normal {
-    double aa, ab, bb, ay, by;
-};
-
-static void normal_add(struct normal *n, const struct quant_sums *s, double sc, double mn) {
-    n->aa += sc * sc * s->wqq;
-    n->ab -= sc * mn * s->wq;
-    n->bb += mn * mn * s->w;
-    n->ay += sc * s->wqx;
-    n->by -= mn * s->wx;
-}
-
-static void normal_solve(const struct normal *n, struct lines *b) {
-    double det = n->aa * n->bb - n->ab * n->ab;
-    if (det > 1e-9 * n->aa * n->bb) {
-        double d = (n->bb * n->ay - n->ab * n->by) / det;
-        double dmin = (n->aa * n->by - n->ab * n->ay) / det;
-        if (d > 0 && dmin > 0) {
-            b->d = f16_value((float)d);
-            b->dmin = f16_value((float)dmin);
-        }
-    } else if (n->aa > 0 && n->bb == 0 && n->ay > 0) {
-        b->d = f16_value((float)(n->ay / n->aa));
+/* Least squares for d and dmin of the super-block from lane `at` on, the whole numbers and codes as
+ * they are. */
+static void solve_lines(const struct quant_blocks *b, struct lines *l, int at) {
+    double aa = 0, ab = 0, bb = 0, ay = 0, by = 0, d = (double)l->d[at], m = (double)l->dmin[at];
+    for (int j = at; j < at + l->n_sub; j++) {
+        double sc = l->sc[j], mn = l->mn[j];
+        aa += sc * sc * (double)b->swqq[j];
+        ab -= sc * mn * (double)b->swq[j];
+        bb += mn * mn * (double)b->sw[j];
+        ay += sc * (double)b->swqx[j];
+        by -= mn * (double)b->swx[j];
+    }
+    double det = aa * bb - ab * ab;
+    if (det > 1e-9 * aa * bb) {
+        double x = (bb * ay - ab * by) / det, y = (aa * by - ab * ay) / det;
+        d = x > 0 && y > 0 ? x : d;
+        m = x > 0 && y > 0 ? y : m;
+    } else if (aa > 0 && bb == 0 && ay > 0) {
+        d = ay / aa;
+    }
+    for (int j = at; j < at + l->n_sub; j++) {
+        l->d[j] = f16_value((float)d);
+        l->dmin[j] = f16_value((float)m);
     }
 }
 
-static void fit_lines(struct row *r, const float *x, const float *w, struct lines *b, float *scale,
-                      float *min) {
-    float most_scale = 0, most_min = 0, inv[QUANT_LANES];
-    for (int j = 0; j < b->n_sub; j++) {
-        float low, high;
-        r->s->range(x + j * b->len, b->len, &low, &high);
-        low = low < 0 ? low : 0;
-        scale[j] = 0;
-        min[j] = -low;
-        if (high - low >= TINY) {
-            line_candidates(low, high, b->top, inv);
-            scale[j] = r->s->fit_line(x + j * b->len, part_of(w, j * b->len), b->len, inv, low,
-                                      b->top, true, &min[j]);
-        }
-        scale[j] = scale[j] > 0 ? scale[j] : 0;
-        most_scale = scale[j] > most_scale ? scale[j] : most_scale;
-        most_min = min[j] > most_min ? min[j] : most_min;
+/* d and dmin so that the largest scale and minimum have the largest whole numbers. */
+static void begin_lines(const struct quant_blocks *b, struct lines *l, int at) {
+    float most_scale = 0, most_min = 0;
+    for (int j = at; j < at + l->n_sub; j++) {
+        most_scale = b->scale[j] > most_scale ? b->scale[j] : most_scale;
+        most_min = b->min[j] > most_min ? b->min[j] : most_min;
     }
-    b->d = f16_value(most_scale / (float)b->most);
-    b->dmin = f16_value(most_min / (float)b->most);
+    float d = f16_value(most_scale / (float)l->most), m = f16_value(most_min / (float)l->most);
+    for (int j = at; j < at + l->n_sub; j++) {
+        l->d[j] = d;
+        l->dmin[j] = m;
+        l->sc[j] = d > 0 && b->scale[j] > 0 ? nearest(b->scale[j] / d) : 0;
+        l->mn[j] = m > 0 ? nearest(b->min[j] / m) : 0;
+    }
 }
 
 /* x [256] ~ d sc[j] q - dmin mn[j]. */
-static void encode_lines(struct row *r, const float *x, const float *w, struct lines *b,
-                         int8_t *q) {
-    float scale[16], min[16];
-    struct quant_sums sums;
-    fit_lines(r, x, w, b, scale, min);
-    for (int j = 0; j < b->n_sub; j++) {
-        b->sc[j] = b->d > 0 ? nearest(scale[j] / b->d) : 0;
-        b->mn[j] = b->dmin > 0 ? nearest(min[j] / b->dmin) : 0;
+static void encode_lines(struct run *r, struct lines *l) {
+    static const int tries[2] = {16, 7};
+    struct quant_blocks *b = &r->b;
+    r->s->fit_lines(b, l->top, true);
+    for (int at = 0; at < QUANT_LANES; at += l->n_sub) {
+        begin_lines(b, l, at);
     }
     for (int pass = 0; pass < 2; pass++) {
-        struct normal normal = {0};
-        for (int j = 0; j < b->n_sub; j++) {
-            const float *xj = x + j * b->len, *wj = part_of(w, j * b->len);
-            r->s->try_lines(xj, wj, b->len, b->d, b->dmin, b->top, b->most, &b->sc[j], &b->mn[j]);
-            r->s->assign_line(xj, wj, b->len, b->d * (float)b->sc[j], b->dmin * (float)b->mn[j],
-                              b->top, q + j * b->len, &sums);
-            normal_add(&normal, &sums, b->sc[j], b->mn[j]);
+        r->s->try_lines(b, l->d, l->dmin, tries[pass], l->most, l->top, l->sc, l->mn);
+        for (int at = 0; at < QUANT_LANES; at += l->n_sub) {
+            solve_lines(b, l, at);
         }
-        normal_solve(&normal, b);
     }
-    for (int j = 0; j < b->n_sub; j++) {
-        r->s->assign_line(x + j * b->len, part_of(w, j * b->len), b->len, b->d * (float)b->sc[j],
-                          b->dmin * (float)b->mn[j], b->top, q + j * b->len, &sums);
-        r->err += sums.err;
+    for (int j = 0; j < QUANT_LANES; j++) {
+        b->scale[j] = l->d[j] * (float)l->sc[j];
+        b->min[j] = l->dmin[j] * (float)l->mn[j];
     }
+    finish_blocks(r, 0, l->top);
 }
 
 /* ---- layouts: codes to bits, the inverse of quant.c ----------------------------------------- */
@@ -303,9 +241,12 @@ static void pack_nibbles(uint8_t *to, const int8_t *q) {
 
 /* The fifth bit of each of 32 codes. */
 static void pack_fifth(uint8_t h[4], const int8_t *q) {
-    memset(h, 0, 4);
+    uint32_t bits = 0;
     for (int i = 0; i < QK; i++) {
-        h[i / 8] = (uint8_t)(h[i / 8] | (q[i] >> 4 & 1) << (i % 8));
+        bits |= (uint32_t)(q[i] >> 4 & 1) << i;
+    }
+    for (int i = 0; i < 4; i++) {
+        h[i] = (uint8_t)(bits >> (8 * i));
     }
 }
 
@@ -315,98 +256,108 @@ static void shift_codes(int8_t *q, int n, int by) {
     }
 }
 
-static void put_q4_0(struct row *r, const float *x, const float *w, struct block_q4_0 *b) {
-    int8_t q[QK] = {0};
-    b->d = encode_scale(r, x, w, QK, 8, q);
-    shift_codes(q, QK, 8);
-    pack_nibbles(b->q, q);
-}
+/* Each takes what the next 16 blocks, or as many as are left, need of `dst`. */
 
-static void put_q4_1(struct row *r, const float *x, const float *w, struct block_q4_1 *b) {
-    int8_t q[QK] = {0};
-    encode_line(r, x, w, QK, 15, q, &b->d, &b->m);
-    pack_nibbles(b->q, q);
-}
-
-static void put_q5_0(struct row *r, const float *x, const float *w, struct block_q5_0 *b) {
-    int8_t q[QK] = {0};
-    b->d = encode_scale(r, x, w, QK, 16, q);
-    shift_codes(q, QK, 16);
-    pack_nibbles(b->q, q);
-    pack_fifth(b->h, q);
-}
-
-static void put_q5_1(struct row *r, const float *x, const float *w, struct block_q5_1 *b) {
-    int8_t q[QK] = {0};
-    encode_line(r, x, w, QK, 31, q, &b->d, &b->m);
-    pack_nibbles(b->q, q);
-    pack_fifth(b->h, q);
-}
-
-/* 255 codes are so many that the largest value alone says the scale; then it is fitted. */
-static void put_q8_0(struct row *r, const float *x, const float *w, struct block_q8_0 *b) {
-    struct quant_sums sums, again;
-    int8_t other[QK];
-    float d = f16_value(fabsf(peak_of(r, x, QK)) / 127);
-    r->s->assign_scale(x, w, QK, d, -127, 127, b->q, &sums);
-    if (sums.wqq > 0) {
-        float better = f16_value(sums.wqx / sums.wqq);
-        r->s->assign_scale(x, w, QK, better, -127, 127, other, &again);
-        if (again.werr < sums.werr) {
-            d = better;
-            sums = again;
-            memcpy(b->q, other, sizeof other);
-        }
+static void put_q4_0(struct run *r, struct block_q4_0 *b) {
+    int8_t *q = r->b.q;
+    encode_scale(r, 8);
+    shift_codes(q, QUANT_LANES * QK, 8);
+    for (int k = 0; k < r->n_block; k++) {
+        b[k].d = f16_of(r->b.scale[k]);
+        pack_nibbles(b[k].q, q + QK * k);
     }
-    r->err += sums.err;
-    b->d = f16_of(d);
+}
+
+static void put_q4_1(struct run *r, struct block_q4_1 *b) {
+    encode_line(r, 15);
+    for (int k = 0; k < r->n_block; k++) {
+        b[k].d = f16_of(r->b.scale[k]);
+        b[k].m = f16_of(-r->b.min[k]);
+        pack_nibbles(b[k].q, r->b.q + QK * k);
+    }
+}
+
+static void put_q5_0(struct run *r, struct block_q5_0 *b) {
+    int8_t *q = r->b.q;
+    encode_scale(r, 16);
+    shift_codes(q, QUANT_LANES * QK, 16);
+    for (int k = 0; k < r->n_block; k++) {
+        b[k].d = f16_of(r->b.scale[k]);
+        pack_nibbles(b[k].q, q + QK * k);
+        pack_fifth(b[k].h, q + QK * k);
+    }
+}
+
+static void put_q5_1(struct run *r, struct block_q5_1 *b) {
+    encode_line(r, 31);
+    for (int k = 0; k < r->n_block; k++) {
+        b[k].d = f16_of(r->b.scale[k]);
+        b[k].m = f16_of(-r->b.min[k]);
+        pack_nibbles(b[k].q, r->b.q + QK * k);
+        pack_fifth(b[k].h, r->b.q + QK * k);
+    }
+}
+
+static void put_q8_0(struct run *r, struct block_q8_0 *b) {
+    encode_bytes(r);
+    for (int k = 0; k < r->n_block; k++) {
+        b[k].d = f16_of(r->b.scale[k]);
+        memcpy(b[k].q, r->b.q + QK * k, QK);
+    }
 }
 
 /* Two bits of each of 256 codes, from bit `from` on, as q2_k and q3_k hold them. */
 static void pack_pairs(uint8_t *to, const int8_t *q) {
-    memset(to, 0, 64);
-    for (int i = 0; i < QK_K; i++) {
-        uint8_t *at = to + i / 128 * 32 + i % 32;
-        *at = (uint8_t)(*at | (q[i] & 3) << (i % 128 / 32 * 2));
+    for (int half = 0; half < 2; half++, q += 128, to += 32) {
+        for (int i = 0; i < 32; i++) {
+            to[i] = (uint8_t)((q[i] & 3) | (q[i + 32] & 3) << 2 | (q[i + 64] & 3) << 4 |
+                              (q[i + 96] & 3) << 6);
+        }
     }
 }
 
-static void put_q2_k(struct row *r, const float *x, const float *w, struct block_q2_k *b) {
-    struct lines l = {.n_sub = 16, .len = 16, .top = 3, .most = 15};
-    int8_t q[QK_K] = {0};
-    encode_lines(r, x, w, &l, q);
+/* Bit `bit` of each of 256 codes. */
+static void pack_plane(uint8_t h[32], const int8_t *q, int bit) {
+    for (int i = 0; i < 32; i++) {
+        unsigned v = 0;
+        for (int j = 0; j < 8; j++) {
+            v |= (unsigned)(q[i + 32 * j] >> bit & 1) << j;
+        }
+        h[i] = (uint8_t)v;
+    }
+}
+
+static void put_q2_k(struct run *r, struct block_q2_k *b) {
+    struct lines l = {.n_sub = 16, .top = 3, .most = 15};
+    encode_lines(r, &l);
     for (int j = 0; j < 16; j++) {
         b->sc[j] = (uint8_t)(l.sc[j] | l.mn[j] << 4);
     }
-    b->d = f16_of(l.d);
-    b->dmin = f16_of(l.dmin);
-    pack_pairs(b->q, q);
+    b->d = f16_of(l.d[0]);
+    b->dmin = f16_of(l.dmin[0]);
+    pack_pairs(b->q, r->b.q);
 }
 
-static void put_q3_k(struct row *r, const float *x, const float *w, struct block_q3_k *b) {
-    struct scales s;
-    int8_t q[QK_K] = {0};
-    encode_scales(r, x, w, 4, 32, &s, q);
+static void put_q3_k(struct run *r, struct block_q3_k *b) {
+    int sc[16];
+    int8_t *q = r->b.q;
+    b->d = f16_of(encode_scales(r, 4, 32, sc));
     memset(b->sc, 0, sizeof b->sc);
-    memset(b->h, 0, sizeof b->h);
     for (int j = 0; j < 16; j++) {
-        int v = s.sc[j] + 32;
+        int v = sc[j] + 32;
         b->sc[j % 8] = (uint8_t)(b->sc[j % 8] | (v & 15) << (j / 8 * 4));
         b->sc[8 + j % 4] = (uint8_t)(b->sc[8 + j % 4] | (v >> 4) << (j / 4 * 2));
     }
     shift_codes(q, QK_K, 4);
     pack_pairs(b->q, q);
-    for (int i = 0; i < QK_K; i++) {
-        b->h[i % 32] = (uint8_t)(b->h[i % 32] | (q[i] >> 2 & 1) << (i / 32));
-    }
-    b->d = f16_of(s.d);
+    pack_plane(b->h, q, 2);
 }
 
 /* The inverse of quant_k4_scale. */
-static void pack_k4(uint8_t sc[12], const struct lines *l) {
+static void pack_k4(uint8_t sc[12], const int *scale, const int *min) {
     memset(sc, 0, 12);
     for (int j = 0; j < 8; j++) {
-        int s = l->sc[j], m = l->mn[j];
+        int s = scale[j], m = min[j];
         if (j < 4) {
             sc[j] = (uint8_t)(sc[j] | s);
             sc[j + 4] = (uint8_t)(sc[j + 4] | m);
@@ -425,46 +376,47 @@ static void pack_k4_codes(uint8_t *to, const int8_t *q) {
     }
 }
 
-static void put_q4_k(struct row *r, const float *x, const float *w, struct block_q4_k *b) {
-    struct lines l = {.n_sub = 8, .len = 32, .top = 15, .most = 63};
-    int8_t q[QK_K] = {0};
-    encode_lines(r, x, w, &l, q);
-    b->d = f16_of(l.d);
-    b->dmin = f16_of(l.dmin);
-    pack_k4(b->sc, &l);
-    pack_k4_codes(b->q, q);
-}
-
-static void put_q5_k(struct row *r, const float *x, const float *w, struct block_q5_k *b) {
-    struct lines l = {.n_sub = 8, .len = 32, .top = 31, .most = 63};
-    int8_t q[QK_K] = {0};
-    encode_lines(r, x, w, &l, q);
-    b->d = f16_of(l.d);
-    b->dmin = f16_of(l.dmin);
-    pack_k4(b->sc, &l);
-    pack_k4_codes(b->q, q);
-    memset(b->h, 0, sizeof b->h);
-    for (int i = 0; i < QK_K; i++) {
-        b->h[i % 32] = (uint8_t)(b->h[i % 32] | (q[i] >> 4 & 1) << (i / 32));
+static void put_q4_k(struct run *r, struct block_q4_k *b) {
+    struct lines l = {.n_sub = 8, .top = 15, .most = 63};
+    encode_lines(r, &l);
+    for (int k = 0; 8 * k < r->n_block; k++, b++) {
+        b->d = f16_of(l.d[8 * k]);
+        b->dmin = f16_of(l.dmin[8 * k]);
+        pack_k4(b->sc, l.sc + 8 * k, l.mn + 8 * k);
+        pack_k4_codes(b->q, r->b.q + QK_K * k);
     }
 }
 
-static void put_q6_k(struct row *r, const float *x, const float *w, struct block_q6_k *b) {
-    struct scales s;
-    int8_t q[QK_K] = {0};
-    encode_scales(r, x, w, 32, 128, &s, q);
+static void put_q5_k(struct run *r, struct block_q5_k *b) {
+    struct lines l = {.n_sub = 8, .top = 31, .most = 63};
+    encode_lines(r, &l);
+    for (int k = 0; 8 * k < r->n_block; k++, b++) {
+        const int8_t *q = r->b.q + QK_K * k;
+        b->d = f16_of(l.d[8 * k]);
+        b->dmin = f16_of(l.dmin[8 * k]);
+        pack_k4(b->sc, l.sc + 8 * k, l.mn + 8 * k);
+        pack_k4_codes(b->q, q);
+        pack_plane(b->h, q, 4);
+    }
+}
+
+static void put_q6_k(struct run *r, struct block_q6_k *b) {
+    int sc[16];
+    int8_t *q = r->b.q;
+    b->d = f16_of(encode_scales(r, 32, 128, sc));
     shift_codes(q, QK_K, 32);
-    memset(b->ql, 0, sizeof b->ql);
-    memset(b->qh, 0, sizeof b->qh);
-    for (int i = 0; i < QK_K; i++) {
-        uint8_t *low = b->ql + i / 128 * 64 + i % 64, *high = b->qh + i / 128 * 32 + i % 32;
-        *low = (uint8_t)(*low | (q[i] & 15) << (i % 128 / 64 * 4));
-        *high = (uint8_t)(*high | (q[i] >> 4 & 3) << (i % 128 / 32 * 2));
+    for (int half = 0; half < 2; half++, q += 128) {
+        for (int i = 0; i < 64; i++) {
+            b->ql[64 * half + i] = (uint8_t)((q[i] & 15) | (q[i + 64] & 15) << 4);
+        }
+        for (int i = 0; i < 32; i++) {
+            b->qh[32 * half + i] = (uint8_t)((q[i] >> 4 & 3) | (q[i + 32] >> 4 & 3) << 2 |
+                                             (q[i + 64] >> 4 & 3) << 4 | (q[i + 96] >> 4 & 3) << 6);
+        }
     }
     for (int j = 0; j < 16; j++) {
-        b->sc[j] = (int8_t)s.sc[j];
+        b->sc[j] = (int8_t)sc[j];
     }
-    b->d = f16_of(s.d);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -488,15 +440,18 @@ bool quant_can_encode(enum dtype type) {
     }
 }
 
-#define PUT_BLOCKS(kind, elements)                                                                 \
+/* `len`: of the blocks that lie side by side. */
+#define PUT_BLOCKS(kind, len)                                                                      \
     do {                                                                                           \
         struct block_##kind *b = dst;                                                              \
-        for (size_t i = 0; i < n; i += (elements)) {                                               \
-            put_##kind(r, x + i, weigh(r, x + i, i, (elements), w), b + i / (elements));           \
+        size_t step = (size_t)(QUANT_LANES * (len)), each = dtype_info(type)->block;               \
+        for (size_t at = 0; at < n; at += step) {                                                  \
+            load_blocks(r, at, len);                                                               \
+            put_##kind(r, b + at / each);                                                          \
         }                                                                                          \
     } while (0)
 
-static void put_half(struct row *r, const float *x, f16_t *h, size_t n) {
+static void put_half(struct run *r, const float *x, f16_t *h, size_t n) {
     r->s->to_f16(x, h, n);
     for (size_t i = 0; i < n; i++) {
         double d = (double)x[i] - (double)f32_from_f16(h[i]);
@@ -504,7 +459,7 @@ static void put_half(struct row *r, const float *x, f16_t *h, size_t n) {
     }
 }
 
-static void put_bfloat(struct row *r, const float *x, bf16_t *h, size_t n) {
+static void put_bfloat(struct run *r, const float *x, bf16_t *h, size_t n) {
     for (size_t i = 0; i < n; i++) {
         h[i] = bf16_from_f32(x[i]);
         double d = (double)x[i] - (double)f32_from_bf16(h[i]);
@@ -512,8 +467,9 @@ static void put_bfloat(struct row *r, const float *x, bf16_t *h, size_t n) {
     }
 }
 
-static void put_row(struct row *r, enum dtype type, const float *x, void *dst, size_t n) {
-    float w[QK_K];
+static void put_rows(struct run *r, enum dtype type, void *dst) {
+    const float *x = r->x;
+    size_t n = r->n * r->n_row;
     switch (type) {
     case DT_F32: memcpy(dst, x, n * sizeof *x); break;
     case DT_F16: put_half(r, x, dst, n); break;
@@ -523,31 +479,25 @@ static void put_row(struct row *r, enum dtype type, const float *x, void *dst, s
     case DT_Q5_0: PUT_BLOCKS(q5_0, QK); break;
     case DT_Q5_1: PUT_BLOCKS(q5_1, QK); break;
     case DT_Q8_0: PUT_BLOCKS(q8_0, QK); break;
-    case DT_Q2_K: PUT_BLOCKS(q2_k, QK_K); break;
-    case DT_Q3_K: PUT_BLOCKS(q3_k, QK_K); break;
-    case DT_Q4_K: PUT_BLOCKS(q4_k, QK_K); break;
-    case DT_Q5_K: PUT_BLOCKS(q5_k, QK_K); break;
-    case DT_Q6_K: PUT_BLOCKS(q6_k, QK_K); break;
+    case DT_Q2_K: PUT_BLOCKS(q2_k, 16); break;
+    case DT_Q3_K: PUT_BLOCKS(q3_k, 16); break;
+    case DT_Q4_K: PUT_BLOCKS(q4_k, 32); break;
+    case DT_Q5_K: PUT_BLOCKS(q5_k, 32); break;
+    case DT_Q6_K: PUT_BLOCKS(q6_k, 16); break;
     default: assert(false);
     }
 }
 
 bool quant_encode(const struct quant_search *s, enum dtype type, const float *x,
-                  const float *importance, void *dst, size_t n, double *err) {
-    struct row r = {.s = s, .importance = importance};
-    float most = s->most(x, n);
+                  const float *importance, void *dst, size_t n, size_t n_row, double *err) {
+    struct run r = {.s = s, .x = x, .importance = importance, .n = n, .n_row = n_row};
+    float most = s->most(x, n * n_row);
+    r.row = SIZE_MAX;
     assert(quant_can_encode(type) && n % dtype_info(type)->block == 0);
     if (!(most <= (type == DT_F32 || type == DT_BF16 ? 3.3895314e38f : F16_MAX))) {
         return false;
     }
-    if (importance) {
-        double sum = 0;
-        for (size_t i = 0; i < n; i++) {
-            sum += (double)x[i] * (double)x[i];
-        }
-        r.spread = (float)(sum / (double)n);
-    }
-    put_row(&r, type, x, dst, n);
+    put_rows(&r, type, dst);
     *err += r.err;
     return true;
 }

@@ -13,16 +13,17 @@
 
 /* Counts up whenever other bytes come out for the same values, here or in mix.h: a file that an
  * older one has made is not taken for one of today's. */
-#define QUANT_VERSION 1
+#define QUANT_VERSION 2
 
 /* True for the types that quant_encode writes. */
 bool quant_can_encode(enum dtype type);
 
-/* Encodes x [n], one row of whole blocks, into `dst` (dtype_row_bytes). `importance` [n] says how
+/* Encodes x [n_row, n], rows of whole blocks, into `dst` (dtype_row_bytes each, one after the
+ * other); many at once are faster than one by one, and come out the same. `importance` [n] says how
  * much the square of each column's error counts, >= 0 and finite; NULL: all the same. Adds the sum
  * of (x - decoded)^2 to *err. False, with anything in `dst`: a value is not finite, or larger than
  * 65504, which binary16 scales cannot carry (F32 and BF16 take every finite one). */
 bool quant_encode(const struct quant_search *s, enum dtype type, const float *x,
-                  const float *importance, void *dst, size_t n, double *err);
+                  const float *importance, void *dst, size_t n, size_t n_row, double *err);
 
 #endif

@@ -43,24 +43,52 @@ INLINE struct lanes lanes_above(struct lanes p, struct lanes q, struct lanes x, 
     return (struct lanes){_mm256_blendv_ps(y.a, x.a, a), _mm256_blendv_ps(y.b, x.b, b)};
 }
 
-INLINE float sum_eight(__m256 v) {
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+INLINE __m256 half_eight(__m256 v) {
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
-INLINE float lanes_sum(struct lanes x) {
-    return sum_eight(_mm256_add_ps(x.a, x.b));
+INLINE struct lanes lanes_half(struct lanes x) {
+    return (struct lanes){half_eight(x.a), half_eight(x.b)};
 }
 
-INLINE int lanes_best(struct lanes x) {
-    __m256 m = _mm256_max_ps(x.a, x.b);
-    m = _mm256_max_ps(m, _mm256_permute2f128_ps(m, m, 1));
-    m = _mm256_max_ps(m, _mm256_permute_ps(m, 0x4e));
-    m = _mm256_max_ps(m, _mm256_permute_ps(m, 0xb1));
-    int a = _mm256_movemask_ps(_mm256_cmp_ps(x.a, m, _CMP_EQ_OQ));
-    int b = _mm256_movemask_ps(_mm256_cmp_ps(x.b, m, _CMP_EQ_OQ));
-    return __builtin_ctz((unsigned)(a | b << 8));
+/* Eight rows of eight. */
+INLINE void turn_eight(__m256 r[8]) {
+    __m256 t[8], u[8];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+
+INLINE void lanes_turn(struct lanes x[16]) {
+    __m256 m[4][8]; /* the quarters: rows 0 and 8, columns 0 and 8 */
+    for (int i = 0; i < 8; i++) {
+        m[0][i] = x[i].a;
+        m[1][i] = x[i].b;
+        m[2][i] = x[i + 8].a;
+        m[3][i] = x[i + 8].b;
+    }
+    for (int k = 0; k < 4; k++) {
+        turn_eight(m[k]);
+    }
+    for (int i = 0; i < 8; i++) {
+        x[i] = (struct lanes){m[0][i], m[2][i]};
+        x[i + 8] = (struct lanes){m[1][i], m[3][i]};
+    }
+}
+
+INLINE struct lanes lanes_sqrt(struct lanes x) {
+    return (struct lanes){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)};
 }
 
 INLINE void lanes_codes(int8_t *q, struct lanes x) {

@@ -41,22 +41,39 @@ INLINE struct lanes lanes_above(struct lanes p, struct lanes q, struct lanes x, 
     return (struct lanes){_mm512_mask_blend_ps(_mm512_cmp_ps_mask(p.a, q.a, _CMP_GT_OQ), y.a, x.a)};
 }
 
-INLINE float lanes_sum(struct lanes x) {
-    __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x.a), 1));
-    __m256 v = _mm256_add_ps(_mm512_castps512_ps256(x.a), high);
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+INLINE struct lanes lanes_half(struct lanes x) {
+    return (struct lanes){_mm512_cvtph_ps(_mm512_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT))};
 }
 
-INLINE int lanes_best(struct lanes x) {
-    __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x.a), 1));
-    __m256 m = _mm256_max_ps(_mm512_castps512_ps256(x.a), high);
-    m = _mm256_max_ps(m, _mm256_permute2f128_ps(m, m, 1));
-    m = _mm256_max_ps(m, _mm256_permute_ps(m, 0x4e));
-    m = _mm256_max_ps(m, _mm256_permute_ps(m, 0xb1));
-    __m512 top = _mm512_broadcastss_ps(_mm256_castps256_ps128(m));
-    return __builtin_ctz(_mm512_cmp_ps_mask(x.a, top, _CMP_EQ_OQ));
+/* By twos and fours within quarters of a register, then the quarters. */
+INLINE void lanes_turn(struct lanes x[16]) {
+    __m512 t[16], u[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(x[i].a, x[i + 1].a);
+        t[i + 1] = _mm512_unpackhi_ps(x[i].a, x[i + 1].a);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+        u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+        u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(u[i], u[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(u[i], u[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; i++) {
+        x[i].a = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        x[i + 4].a = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+        x[i + 8].a = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+        x[i + 12].a = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+}
+
+INLINE struct lanes lanes_sqrt(struct lanes x) {
+    return (struct lanes){_mm512_sqrt_ps(x.a)};
 }
 
 INLINE void lanes_codes(int8_t *q, struct lanes x) {

@@ -54,21 +54,28 @@ static inline struct lanes lanes_above(struct lanes a, struct lanes b, struct la
     return x;
 }
 
-static inline float lanes_sum(struct lanes a) {
-    for (int n = QUANT_LANES / 2; n > 0; n /= 2) {
-        for (int k = 0; k < n; k++) {
-            a.v[k] += a.v[k + n];
-        }
+static inline struct lanes lanes_half(struct lanes a) {
+    for (int k = 0; k < QUANT_LANES; k++) {
+        a.v[k] = f32_from_f16(f16_from_f32(a.v[k]));
     }
-    return a.v[0];
+    return a;
 }
 
-static inline int lanes_best(struct lanes a) {
-    int best = 0;
-    for (int k = 1; k < QUANT_LANES; k++) {
-        best = a.v[k] > a.v[best] ? k : best;
+static inline void lanes_turn(struct lanes a[QUANT_LANES]) {
+    for (int i = 0; i < QUANT_LANES; i++) {
+        for (int k = 0; k < i; k++) {
+            float v = a[i].v[k];
+            a[i].v[k] = a[k].v[i];
+            a[k].v[i] = v;
+        }
     }
-    return best;
+}
+
+static inline struct lanes lanes_sqrt(struct lanes a) {
+    for (int k = 0; k < QUANT_LANES; k++) {
+        a.v[k] = sqrtf(a.v[k]);
+    }
+    return a;
 }
 
 static inline void lanes_codes(int8_t *q, struct lanes a) {
