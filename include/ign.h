@@ -66,6 +66,7 @@ typedef struct ign_model_options {
     const char *kv_type;   /* numbers of the KV cache: "f16", "f32", "int8" (half of f16, at a cost
                               in quality); NULL: f16, or int8 where that does not fit */
     bool no_mmap;          /* read the file into memory */
+    bool no_large_pages;   /* leave mapped weights in the file's pages: see below */
     bool mlock;            /* lock it there */
     uint64_t max_memory;   /* bytes that the process may have in all; 0: what is available */
     bool tokenizer_only;   /* no weights: encode, decode and render only */
@@ -74,6 +75,11 @@ typedef struct ign_model_options {
                                 those of the machine are not at /; NULL */
     int64_t clock; /* what chat templates see as now, seconds since 1970; 0: the real time */
 } ign_model_options;
+
+/* Large pages: a model that has computed for a while moves its mapped weights, for an eighth of
+ * each step's time, into large pages of the process's own, since reading them is faster then. Where
+ * memory is short (a quarter of what is available, and 2 GiB, would not stay free), with mlock or a
+ * duty, weights stay in the pages of the file, which other processes share. */
 
 /* Speculation: what a session has seen before is guessed to follow again, and a step computes the
  * guess together with the token that it follows; what the sampler itself then picks decides how

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/os.h"
+
 #define ARENA_CHUNK ((size_t)64 << 10)
 
 static atomic_size_t live, count;
@@ -118,7 +120,11 @@ void *mem_aligned(size_t bytes) {
     if (!size_add(bytes ? bytes : 1, 63, &rounded) || !mem_take()) {
         return NULL;
     }
-    return mem_counted(aligned_alloc(64, rounded & ~(size_t)63));
+    void *p = mem_counted(aligned_alloc(64, rounded & ~(size_t)63));
+    if (p) {
+        os_pages_large(p, bytes);
+    }
+    return p;
 }
 
 size_t mem_live(void) {

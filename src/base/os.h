@@ -24,6 +24,7 @@ struct os_map {
     const uint8_t *data;
     size_t size;
     bool copied;       /* heap copy, not a mapping */
+    bool settled;      /* parts of it are memory of the process, no longer the file's */
     volatile int lost; /* a page could not be read: what came from here is void */
     int slot;          /* place in the SIGBUS handler's table; -1 if none */
 };
@@ -36,8 +37,18 @@ void os_map_close(struct os_map *m);
 enum err_code os_map_lock(struct os_map *m, struct err *e);
 /* Tells the system that the whole mapping will be wanted soon. */
 void os_map_willneed(struct os_map *m);
-/* Tells the system that p [n] of the mapping is not wanted soon: its memory goes back. */
+/* Tells the system that p [n] of the mapping is not wanted soon: its memory goes back. Nothing is
+ * done to a mapping that was settled. */
 void os_map_done(const struct os_map *m, const void *p, size_t n);
+/* Moves the first OS_LARGE bytes of the mapping that lie behind *at into a large page of the
+ * process's own, at the same addresses; *at becomes their end. The file's pages stay in the
+ * system's cache for as long as it likes. False: nothing is left to move, or the system has no
+ * large pages. */
+bool os_map_settle(struct os_map *m, size_t *at);
+#define OS_LARGE ((size_t)2 << 20)
+/* The part of the mapping, 0 to 1, that lies in large pages of the file's own, as far as the system
+ * tells and what was read tells. */
+double os_map_large(const struct os_map *m);
 /* The part of it, 0 to 1, that is in memory now, from a sample of its pages. As far as the system
  * tells: 1 for a file that this user could not write. */
 double os_map_resident(const struct os_map *m);

@@ -294,7 +294,7 @@ void os_map_done(const struct os_map *m, const void *p, size_t n) {
     uintptr_t page = os_page_size(), from = (uintptr_t)p, to = from + n;
     from = (from + page - 1) / page * page;
     to = to / page * page;
-    if (!m->copied && !m->lost && to > from) {
+    if (!m->copied && !m->settled && !m->lost && to > from) {
         madvise((void *)from, to - from, MADV_DONTNEED);
     }
 }

@@ -180,6 +180,7 @@ static ign_model_options options_of(struct cli *c, const struct machine *m, int 
         .kv_type = kv_type_wanted(c),
         .no_speculation = !speculates(c),
         .no_mmap = knobs_bool(k, "no-mmap"),
+        .no_large_pages = knobs_bool(k, "no-large-pages"),
         .mlock = knobs_bool(k, "mlock"),
         .max_memory = knobs_size(k, "max-memory"),
         .system_root = knobs_str(k, "system-root"),

@@ -125,6 +125,9 @@ static const struct knob table[] = {
     {.name = "speculate", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "WHEN", .def = "auto",
      .choices = "auto|off",
      .help = "compute what has followed before ahead of time, where that is faster; same answers"},
+    {.name = "no-large-pages", .type = KNOB_BOOL, .group = KNOB_RUN,
+     .help = "leave the weights in the file's pages, which other programs share; where memory is "
+             "ample they are moved into large pages between steps, which is faster to read"},
     {.name = "mlock", .type = KNOB_BOOL, .group = KNOB_RUN,
      .help = "keep the model file locked in memory"},
     {.name = "cpu", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "LEVEL",

@@ -74,6 +74,7 @@ static enum err_code read_options(struct model_opts *to, const ign_model_options
                               .kv_type = kv,
                               .kv_shrink = !o->kv_type,
                               .no_mmap = o->no_mmap,
+                              .no_large_pages = o->no_large_pages,
                               .mlock = o->mlock,
                               .max_memory = o->max_memory,
                               .system_root = o->system_root};

@@ -320,7 +320,9 @@ ign_status ign_step(ign_model *m, int *n_busy, ign_error *e) {
     }
     plan_fill(m);
     m->turn = m->n_session ? (m->turn + 1) % m->n_session : 0;
+    double start = os_now();
     enum err_code c = m->plan.n_tok ? plan_run(m, &err) : ERR_OK;
+    double took = os_now() - start;
     for (int i = 0; i < m->n_session; i++) {
         int state = atomic_load(&m->session[i]->state);
         *n_busy += state == SESSION_QUEUED || state == SESSION_RUNNING;
@@ -329,5 +331,6 @@ ign_status ign_step(ign_model *m, int *n_busy, ign_error *e) {
         profile_take(m->profile, STAGE_SCHEDULE);
         profile_step_end(m->profile);
     }
+    model_settle(m->m, took);
     return c ? engine_fail(e, &err) : IGN_OK;
 }

@@ -45,6 +45,17 @@ static enum err_code check_options(const struct model_opts *o, struct err *e) {
     return ERR_OK;
 }
 
+#define SETTLE_SHARE 8 /* of a step's time that moving weights may take after it */
+
+/* Memory of the process's own cannot be taken back when others need it, as a file's pages can: so
+ * much has to stay free. */
+static bool may_settle(const struct model_opts *o, const struct plan_row *row, uint64_t available) {
+    const uint64_t least = (uint64_t)2 << 30;
+    uint64_t spare = available / 4 > least ? available / 4 : least;
+    return !o->no_mmap && !o->no_large_pages && !o->mlock && (o->duty == 0 || o->duty == 100) &&
+           row->total < available && available - row->total >= spare;
+}
+
 /* Weights may be mapped and shared, and their pages count as available while nobody uses them; but
  * a machine that cannot hold them reads the disk for every token: that is refused, too. */
 static enum err_code check_fits(struct model *m, struct model_opts *o, struct err *e) {
@@ -71,6 +82,8 @@ static enum err_code check_fits(struct model *m, struct model_opts *o, struct er
     }
     o->n_thread = o->n_thread ? o->n_thread : plan.threads;
     m->plan = plan.row;
+    m->settling.wanted = may_settle(o, &plan.row, plan.available);
+    m->settling.pages = (double)plan.row.weights / OS_LARGE;
     if (!plan.row.fits) {
         rc = plan_refuse(&plan, e);
         err_where(e, "%s", m->file->path);
@@ -233,6 +246,31 @@ static void count_weights(struct weights *w, const struct gguf *g) {
         const uint64_t *d = g->tensor[i].dim;
         w->n_param += d[0] * d[1] * d[2] * d[3];
         w->bytes += g->tensor[i].bytes;
+    }
+}
+
+/* A page takes from 0.3 ms to 5, where a virtual machine has to be given the memory first. Who has
+ * computed for twice the time that all of them take is likely to stay for longer. */
+void model_settle(struct model *m, double computed) {
+    struct settling *s = &m->settling;
+    s->computed += computed;
+    if (s->wanted && s->cost == 0) {
+        s->wanted = os_map_large(&m->file->part[s->part]) < 0.5;
+    }
+    if (s->computed > 2 * s->pages * s->cost) {
+        s->credit += computed / SETTLE_SHARE;
+    }
+    while (s->wanted && (s->cost == 0 || s->credit > s->cost)) {
+        double start = os_now();
+        if (os_map_settle(&m->file->part[s->part], &s->at)) {
+            double took = os_now() - start;
+            s->cost = s->cost == 0 || took < s->cost ? took : s->cost;
+            s->credit -= took;
+            s->pages--;
+        } else {
+            s->at = 0;
+            s->wanted = ++s->part < m->file->n_part;
+        }
     }
 }
 

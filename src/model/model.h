@@ -123,9 +123,19 @@ struct model_opts {
     enum dtype kv_type;    /* DT_F16, DT_F32 or DT_I8 */
     bool kv_shrink;        /* int8 in place of f16 where that does not fit */
     int page_tok;          /* positions in a KV page; 0: 32 */
-    bool no_mmap, mlock;
+    bool no_mmap, no_large_pages, mlock;
     uint64_t max_memory;     /* bytes that the process may have in all; 0: what is available */
     const char *system_root; /* where /proc and /sys are; NULL: here */
+};
+
+/* The way of the mapped weights into large pages of memory (os_map_settle). */
+struct settling {
+    bool wanted;     /* and not at its end */
+    size_t part, at; /* how far: bytes of a part of the file */
+    double pages;    /* left, about */
+    double cost;     /* seconds that a page takes at least; 0: none was moved yet */
+    double computed; /* seconds of all steps */
+    double credit;   /* seconds that may be spent */
 };
 
 struct model {
@@ -141,6 +151,7 @@ struct model {
     struct kern_dev *dev;
     struct kern_kv kv; /* shape of the page pool */
     int max_tok, max_out;
+    struct settling settling;
     struct plan_row plan; /* what loading was found to take, before it took anything */
     struct weights w;
     struct encoder *enc; /* encoders: in place of w's layers; else NULL */
@@ -167,6 +178,10 @@ enum err_code model_hidden(struct model *m, const struct step *s, struct err *e)
 /* Ends a step, for the three that compute one: the device's word, and whether the file was there.
  */
 enum err_code model_end(struct model *m, struct err *e);
+
+/* After a step of so many seconds: moves weights into large pages for an eighth of that time, if
+ * there was memory for it at loading and all of them will cost less than was computed already. */
+void model_settle(struct model *m, double computed);
 
 /* Computes one step; logits of the rows s->out are then in m->b.logits [n_out, n_vocab].
  * ERR_CANCELLED, ERR_IO, ERR_DEVICE: the step is void. s->n_tok <= max_tok, n_out <= max_out.

@@ -5,6 +5,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -120,6 +121,65 @@ static void test_map_truncated(void **state) {
     os_map_close(&m);
     assert_int_equal(m.lost, 1);
     os_map_close(&other);
+}
+
+struct reader {
+    const struct os_map *m;
+    atomic_bool stop;
+    size_t rounds, wrong;
+};
+
+static void read_all(void *arg) {
+    struct reader *r = arg;
+    do {
+        for (size_t i = 0; i < r->m->size; i += 61) {
+            r->wrong += *(const volatile uint8_t *)&r->m->data[i] != i % 251 + 1;
+        }
+        r->rounds++;
+    } while (!atomic_load(&r->stop));
+}
+
+/* Pages move while another thread reads: every byte keeps its place and value, and what was moved
+ * outlives the file's end. */
+static void test_map_settle(void **state) {
+    (void)state;
+    struct os_map m;
+    struct err e = {0};
+    const size_t n = ((size_t)9 << 20) + 123;
+    put(in_dir("s"), n);
+    assert_int_equal(os_map_open(&m, in_dir("s"), false, &e), ERR_OK);
+    struct reader r = {.m = &m};
+    struct os_thread *t = NULL;
+    assert_int_equal(os_thread_start(&t, read_all, &r, &e), ERR_OK);
+    size_t at = 0, before = 0;
+    int calls = 0;
+    while (os_map_settle(&m, &at)) {
+        assert_true(at >= before + OS_LARGE && at <= n);
+        before = at;
+        calls++;
+    }
+    atomic_store(&r.stop, true);
+    os_thread_join(t);
+    assert_true(r.rounds > 0);
+    assert_int_equal(r.wrong, 0);
+    assert_int_equal(m.settled, at > 0);
+    assert_true(calls <= 4);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(m.data[i], i % 251 + 1);
+    }
+    os_map_done(&m, m.data, n);
+    assert_int_equal(truncate(in_dir("s"), 0), 0);
+    if (at > 0) {
+        assert_int_equal(m.data[at - 1], (at - 1) % 251 + 1);
+        assert_int_equal(m.lost, 0);
+    }
+    os_map_close(&m);
+    assert_int_equal(os_map_open(&m, in_dir("a"), true, &e), ERR_OK);
+    at = 0;
+    assert_false(os_map_settle(&m, &at)); /* a copy has nothing to move */
+    assert_int_equal(at, 0);
+    os_map_close(&m);
+    assert_int_equal(mem_live(), 0);
 }
 
 static void read_lost(void *arg) {
@@ -491,6 +551,7 @@ int main(void) {
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_more_maps_than_slots),
         cmocka_unit_test(test_map_truncated),
+        cmocka_unit_test(test_map_settle),
         cmocka_unit_test(test_map_truncated_threads),
         cmocka_unit_test(test_foreign_sigbus),
         cmocka_unit_test(test_not_a_file),
