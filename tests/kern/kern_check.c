@@ -543,7 +543,10 @@ struct att_case {
 /* Room for one level's tile, its integers anything. */
 static struct micro_tile tile_room(const struct att_case *c, int groups) {
     size_t n = (size_t)c->dim * MICRO_ATT_TILE;
-    struct micro_tile t = {guard(n * sizeof *t.v), guard_floats((int64_t)groups * MICRO_ATT_TILE)};
+    static struct micro_ahead ahead;
+    struct micro_tile t = {guard(n * sizeof *t.v), guard_floats((int64_t)groups * MICRO_ATT_TILE),
+                           any(0, 1) ? &ahead : NULL};
+    ahead = (struct micro_ahead){.stream = {(char *)t.v, (char *)t.scale}, .n = 2, .bytes = 128};
     memset(t.v, (int)any(0, 255), n * sizeof *t.v);
     fill(t.scale, groups * MICRO_ATT_TILE, 1);
     return t;
@@ -561,7 +564,8 @@ static double number_at(const struct att_case *c, const struct micro_rows *r, in
     return (double)((const int8_t *)r->v)[at] * (double)f32_from_bf16(scale);
 }
 
-/* Scores, of which the definition must be near the sum in double. The tile is filled in two runs. */
+/* Scores, of which the definition must be near the sum in double. The tile is filled in two runs.
+ */
 static void check_scores(const struct att_case *c) {
     int step = c->n_pos + 16 * (int)any(0, 2), n = c->n_q * MICRO_ATT_TILE;
     int64_t n_key = (int64_t)(c->dim - 1) * step + c->n_pos; /* up to the last one */
@@ -574,7 +578,6 @@ static void check_scores(const struct att_case *c) {
     struct micro_rows rest = k;
     rest.v = (const char *)k.v + (size_t)cut * size;
     rest.scale = k.scale ? k.scale + cut : NULL;
-    k.ahead = any(0, 1) ? k.v : NULL;
     run.c.att.keys[c->type](&k, c->dim, c->n_pos, 0, &a);
     run.isa.att.keys[c->type](&k, c->dim, cut, 0, &b);
     run.isa.att.keys[c->type](&rest, c->dim, c->n_pos - cut, cut, &b);
@@ -611,7 +614,6 @@ static void check_mix(const struct att_case *c) {
     fill(size, c->n_q, 1);
     fill(y, c->n_q * c->dim, 1);
     float *a = copy(y, c->n_q * c->dim), *b = copy(y, c->n_q * c->dim);
-    v.ahead = any(0, 1) ? v.v : NULL;
     run.c.att.values[c->type](&v, c->dim, up, 0, &ta);
     run.isa.att.values[c->type](&v, c->dim, up, 0, &tb);
     check(same_floats(ta.scale, tb.scale, up), "values", c->name, "scales differ from C");
@@ -680,8 +682,8 @@ static void check_exp2(void) {
           "exp2", "f32", "special values");
 }
 
-/* Scores as they come: far apart, equal, infinite, not a number; ranges empty, whole and cut; values
- * whose scales are far apart, too, or not finite. */
+/* Scores as they come: far apart, equal, infinite, not a number; ranges empty, whole and cut;
+ * values whose scales are far apart, too, or not finite. */
 static void check_weigh(void) {
     static const float odd[] = {NAN, INFINITY, -INFINITY, 0, -0.0f, 3e38f, -3e38f, -124.9f};
     const int tile = MICRO_ATT_TILE;
@@ -716,8 +718,8 @@ static void check_weigh(void) {
         run.isa.att.weigh(b, n_q, n_pos, from, to, size, other_top, other_total, other_keep,
                           other_w, other_step);
         check(memcmp(w, other_w, bytes) == 0 && same_floats(top, other_top, n_q) &&
-                  same_floats(total, other_total, n_q * 16) &&
-                  same_floats(keep, other_keep, n_q) && same_floats(step, other_step, n_q),
+                  same_floats(total, other_total, n_q * 16) && same_floats(keep, other_keep, n_q) &&
+                  same_floats(step, other_step, n_q),
               "weigh", "f32", "differs from C");
         bool ok = true;
         for (int i = 0; i < n_q * n_pos && round % 4 != 3; i++) {

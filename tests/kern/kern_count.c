@@ -158,7 +158,6 @@ static void count_attention(void) {
     for (int i = 0; i < MICRO_KV_N; i++) {
         s.kv = (enum micro_kv)i;
         s.rows = (struct micro_rows){.v = numbers, .scale = scales, .step = POSITIONS};
-        s.rows.ahead = numbers;
         count("keys", names[i], do_keys);
         s.rows.step = HEAD;
         count("values", names[i], do_values);

@@ -1,10 +1,10 @@
 /* attention.c: rotary positions, the KV cache, and softmax attention over its pages.
  *
  * Owns the walk: positions in tiles of MICRO_ATT_TILE from 0, with a running maximum and sum
- * (Milakov and Gimelshein 2018; Dao et al. 2022), begun anew at each part of ATT_PART, and the parts
- * merged in their order. Query heads that share a KV head, and neighbouring tokens of a sequence, go
- * through a tile together, which is turned into integers for them once (micro.h says what is lost).
- * Where there are too few heads for the threads, parts are walked side by side.
+ * (Milakov and Gimelshein 2018; Dao et al. 2022), begun anew at each part of ATT_PART, and the
+ * parts merged in their order. Query heads that share a KV head, and neighbouring tokens of a
+ * sequence, go through a tile together, which is turned into integers for them once (micro.h says
+ * what is lost). Where there are too few heads for the threads, parts are walked side by side.
  * Invariant: what is added to a query's sums, and in which order, depends on its position only:
  * a query whose window leaves a tile out multiplies by one and adds zeros there.
  */
@@ -328,14 +328,6 @@ static struct micro_rows rows_of(const struct attend_job *j, const struct att_it
                                .step = value ? dh : d->kv.page_tok};
 }
 
-/* The same, and what follows: the walk's next run of positions. */
-static struct micro_rows rows_ahead(const struct attend_job *j, const struct att_item *it,
-                                    int value, int p, int next) {
-    struct micro_rows r = rows_of(j, it, value, p);
-    r.ahead = next < it->end ? rows_of(j, it, value, next).v : NULL;
-    return r;
-}
-
 /* Positions from p on that lie in one page, up to `end`. */
 static int run_of(const struct attend_job *j, int p, int end) {
     int left = j->d->host.kv.page_tok - p % j->d->host.kv.page_tok;
@@ -374,6 +366,25 @@ static int up16(int n) {
     return (n + 15) / 16 * 16;
 }
 
+/* Whole pages that follow, of keys and values in halves: no stream passes a page of memory. */
+static void tile_ahead(const struct attend_job *j, const struct att_item *it, int p,
+                       struct micro_ahead *a) {
+    const int page_tok = j->d->host.kv.page_tok;
+    a->bytes = kern_kv_head_bytes(&j->d->host.kv) / 2;
+    a->n = a->next = 0;
+    a->at = 0;
+    for (int end = p + ATT_TILE; p < end && p < it->end && a->n + 4 <= MICRO_AHEAD; p += page_tok) {
+        for (int value = 0; value < 2; value++) {
+            struct host_kv kv = host_kv_at(&j->d->host, j->a->layer, value, it->kv_head,
+                                           host_page(&j->d->host, j->d->host.step->seq[it->t0], p));
+            const char *start = kv.scale ? (const char *)kv.scale : kv.v;
+            a->stream[a->n++] = start;
+            a->stream[a->n++] = start + a->bytes;
+        }
+    }
+    a->bytes = a->n > 0 ? a->bytes : 0;
+}
+
 /* Positions p0..p0+n as integers, a page's at a time. What lies past n counts for nothing. */
 static void tile_fill(const struct attend_job *j, const struct att_item *it, int p0, int n,
                       const struct att_scratch *s) {
@@ -387,8 +398,7 @@ static void tile_fill(const struct attend_job *j, const struct att_item *it, int
     }
     for (int p = p0, run; p < p0 + n; p += run) {
         run = run_of(j, p, p0 + n);
-        struct micro_rows k = rows_ahead(j, it, 0, p, p + run);
-        struct micro_rows v = rows_ahead(j, it, 1, p, p + run);
+        struct micro_rows k = rows_of(j, it, 0, p), v = rows_of(j, it, 1, p);
         keys(&k, it->dim, up16(run), p - p0, &s->k);
         values(&v, it->dim, up16(run), p - p0, &s->v);
     }
@@ -426,6 +436,10 @@ static void walk_part(const struct attend_job *j, const struct att_item *it, int
     int p = part * ATT_PART, end = p + ATT_PART < it->end ? p + ATT_PART : it->end;
     memset(s->y, 0, (size_t)it->n_q * (size_t)it->dim * sizeof(float));
     memset(s->lane, 0, (size_t)it->n_q * 16 * sizeof(float));
+    struct micro_ahead ahead;
+    struct att_scratch own = *s;
+    own.k.ahead = own.v.ahead = j->whole ? &ahead : NULL;
+    s = &own;
     for (int i = 0; i < it->n_q; i++) {
         s->top[i] = -INFINITY;
     }
@@ -435,6 +449,7 @@ static void walk_part(const struct attend_job *j, const struct att_item *it, int
             return;
         }
         tile_bounds(j, it, p, n, s);
+        tile_ahead(j, it, p + n, &ahead);
         tile_fill(j, it, p, n, s);
         int i = 0;
         while (s->to[i] <= 0) { /* of tokens before the tile */

@@ -139,7 +139,6 @@ struct micro_rows {
     const void *v;
     const bf16_t *scale; /* of int8 only */
     int step;
-    const void *ahead; /* what will be read next, as large as this, to be fetched; or NULL */
 };
 
 enum micro_kv { MICRO_KV_F32, MICRO_KV_F16, MICRO_KV_I8, MICRO_KV_N };
@@ -150,7 +149,28 @@ enum micro_kv { MICRO_KV_F32, MICRO_KV_F16, MICRO_KV_I8, MICRO_KV_N };
 struct micro_tile {
     int16_t *v;
     float *scale;
+    struct micro_ahead *ahead; /* fetched from, a line at each step of a loop; or NULL */
 };
+
+/* What the next tile will be made of: so many streams of so many bytes each. Fetched bit by bit
+ * while this one is computed with, all streams side by side, as the processor's own fetching
+ * follows each within a page of memory. */
+#define MICRO_AHEAD 16
+struct micro_ahead {
+    const char *stream[MICRO_AHEAD];
+    int n, next; /* next: whose turn it is */
+    size_t at, bytes;
+};
+
+/* Into the second cache: more lines can be under way there. */
+static inline void micro_ahead_line(struct micro_ahead *a) {
+    if (a && a->at < a->bytes) {
+        __builtin_prefetch(a->stream[a->next] + a->at, 0, 2);
+        bool last = ++a->next == a->n;
+        a->next = last ? 0 : a->next;
+        a->at += last ? 64 : 0;
+    }
+}
 
 /* Turns n_pos positions, a multiple of 16, into the tile's from `at` on, a multiple of 16, too; dim
  * is a multiple of 16. */

@@ -1,9 +1,9 @@
 /* micro_att_avx2.c: attention for processors with AVX2, FMA and F16C.
  *
  * Owns instructions, not arithmetic: see micro_att_c.c. A tile has its integers in pairs, as
- * VPMADDWD takes them: keys [dim / 2][64 positions][2], values [64 / 2][dim][2]. Queries and weights
- * pass as broadcasts of pairs, and all sums of a block of queries stay in registers while the tile
- * goes by. Only static functions and micro_att_init_avx2.
+ * VPMADDWD takes them: keys [dim / 2][64 positions][2], values [64 / 2][dim][2]. Queries and
+ * weights pass as broadcasts of pairs, and all sums of a block of queries stay in registers while
+ * the tile goes by. Only static functions and micro_att_init_avx2.
  */
 #include <immintrin.h>
 #include <math.h>
@@ -18,12 +18,6 @@
 
 #define TILE  MICRO_ATT_TILE
 #define GROUP MICRO_ATT_GROUP
-
-/* Into the second cache: as many are under way there as memory needs, twice what the first's misses
- * allow, and from there the processor's own fetching of lines in sequence keeps up. */
-INLINE void fetch(const void *p, size_t at) {
-    _mm_prefetch((const char *)p + at, _MM_HINT_T1);
-}
 
 INLINE __m256i load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -42,16 +36,19 @@ INLINE __m256i pair(const int16_t *p) {
     return _mm256_set1_epi32(both);
 }
 
-/* acc[i][v] of n_q <= 6 rows: products of `n` pairs of each row of x, x_step apart, and sixteen lanes
- * of pairs at u, u_step apart. */
+/* acc[i][v] of n_q <= 6 rows: products of `n` pairs of each row of x, x_step apart, and sixteen
+ * lanes of pairs at u, u_step apart. */
 INLINE void sum_pairs(int n_q, __m256i acc[6][2], const int16_t *x, int x_step, const int16_t *u,
-                      int u_step, int n) {
+                      int u_step, int n, struct micro_ahead *ahead) {
 #pragma GCC unroll 6
     for (int i = 0; i < n_q; i++) {
         acc[i][0] = acc[i][1] = _mm256_setzero_si256();
     }
     for (int k = 0; k < n; k++, x += 2, u += u_step) {
         __m256i low = load(u), high = load(u + 16);
+        if (k % 2 == 0) {
+            micro_ahead_line(ahead);
+        }
 #pragma GCC unroll 6
         for (int i = 0; i < n_q; i++) {
             __m256i both = pair(x + i * x_step);
@@ -71,7 +68,7 @@ INLINE void scores_block(int n_q, const int16_t *q, const float *q_scale, int di
         int d = g * GROUP, n = dim - d < GROUP ? (dim - d) / 2 : GROUP / 2;
         for (int p = 0; p < TILE; p += 16) {
             __m256i acc[6][2];
-            sum_pairs(n_q, acc, q + d, dim, k->v + d * TILE + 2 * p, 2 * TILE, n);
+            sum_pairs(n_q, acc, q + d, dim, k->v + d * TILE + 2 * p, 2 * TILE, n, k->ahead);
 #pragma GCC unroll 6
             for (int i = 0; i < n_q; i++) {
                 __m256 scale = _mm256_set1_ps(q_scale[i * groups + g]);
@@ -114,10 +111,10 @@ static void scores_avx2(const int16_t *q, const float *q_scale, int n_q, int dim
 
 /* n_q <= 6 rows of y. */
 INLINE void mix_rows(int n_q, float *y, int dim, const float *keep, const int16_t *w,
-                     const float *step, const int16_t *v, int n_pos) {
+                     const float *step, const struct micro_tile *v, int n_pos) {
     for (int c = 0; c < dim; c += 16) {
         __m256i acc[6][2];
-        sum_pairs(n_q, acc, w, TILE, v + 2 * c, 2 * dim, n_pos / 2);
+        sum_pairs(n_q, acc, w, TILE, v->v + 2 * c, 2 * dim, n_pos / 2, v->ahead);
 #pragma GCC unroll 6
         for (int i = 0; i < n_q; i++) {
             __m256 kept = _mm256_set1_ps(keep[i]), size = _mm256_set1_ps(step[i]);
@@ -132,7 +129,7 @@ INLINE void mix_rows(int n_q, float *y, int dim, const float *keep, const int16_
 }
 
 #define ROWS(n)                                                                                    \
-    case n: mix_rows(n, y, dim, keep, w, step, v->v, n_pos); break
+    case n: mix_rows(n, y, dim, keep, w, step, v, n_pos); break
 
 static void mix_avx2(float *y, int n_q, int dim, const float *keep, const int16_t *w,
                      const float *step, const struct micro_tile *v, int n_pos) {
@@ -321,7 +318,7 @@ INLINE void largest_keys(int type, const struct micro_rows *k, int p, int d, int
 
 INLINE void keys_floats(int type, const struct micro_rows *k, int dim, int n_pos, int at,
                         const struct micro_tile *to) {
-    const size_t step = (size_t)k->step, size = type == MICRO_KV_F32 ? 4 : 2;
+    const size_t step = (size_t)k->step;
     for (int p = 0; p < n_pos; p += 16) {
         for (int g = 0; g < dim; g += GROUP) {
             int end = g + GROUP < dim ? g + GROUP : dim;
@@ -342,10 +339,7 @@ INLINE void keys_floats(int type, const struct micro_rows *k, int dim, int n_pos
                     __m256i b = nearest(floats(type, k->v, from + step), factor[v]);
                     store(to->v + d * TILE + 2 * (at + p + 8 * v), pairs(a, b));
                 }
-                if (k->ahead && p == 0) {
-                    fetch(k->ahead, (size_t)d * step * size);
-                    fetch(k->ahead, (size_t)(d + 1) * step * size);
-                }
+                micro_ahead_line(to->ahead);
             }
         }
     }
@@ -372,9 +366,7 @@ static void keys_i8(const struct micro_rows *k, int dim, int n_pos, int at,
             int16_t *put = to->v + d * TILE + 2 * (at + p);
             store(put, _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)));
             store(put + 16, _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b)));
-            if (k->ahead && p == 0) { /* two rows of 32 in a line */
-                fetch(k->ahead, (size_t)d * step);
-            }
+            micro_ahead_line(to->ahead);
         }
         for (int g = 0; g * GROUP < dim; g++) {
             for (int h = 0; h < 16; h += 8) {
@@ -438,8 +430,8 @@ INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_p
                 __m256i x = nearest(floats(type, v->v, from + (size_t)j), a);
                 __m256i y = nearest(floats(type, v->v, from + step + (size_t)j), b);
                 store(to->v + (at + p) * dim + 2 * j, pairs(x, y));
-                if (v->ahead && j % 16 == 0) {
-                    fetch(v->ahead, (from + 2 * (size_t)j) * size);
+                if (j % 32 == 0) {
+                    micro_ahead_line(to->ahead);
                 }
             }
         }
@@ -479,9 +471,7 @@ static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
             int16_t *put = to->v + (at + p) * dim + 2 * j;
             store(put, _mm256_mulhrs_epi16(_mm256_slli_epi16(low, 8), part));
             store(put + 16, _mm256_mulhrs_epi16(_mm256_slli_epi16(high, 8), part));
-            if (v->ahead && j % GROUP == 0) {
-                fetch(v->ahead, (size_t)p * step + 2 * (size_t)j);
-            }
+            micro_ahead_line(to->ahead);
         }
     }
 }

@@ -1,9 +1,9 @@
 /* micro_att_avx512.c: attention for processors with AVX-512 and VNNI.
  *
  * Owns instructions, not arithmetic: see micro_att_c.c. A tile has its integers in pairs, as
- * VPDPWSSD takes them: keys [dim / 2][64 positions][2], values [64 / 2][dim][2]. Queries and weights
- * pass as broadcasts of pairs, and all sums of a block of queries stay in registers while the tile
- * goes by. Only static functions and micro_att_init_avx512.
+ * VPDPWSSD takes them: keys [dim / 2][64 positions][2], values [64 / 2][dim][2]. Queries and
+ * weights pass as broadcasts of pairs, and all sums of a block of queries stay in registers while
+ * the tile goes by. Only static functions and micro_att_init_avx512.
  */
 #include <immintrin.h>
 #include <math.h>
@@ -18,12 +18,6 @@
 
 #define TILE  MICRO_ATT_TILE
 #define GROUP MICRO_ATT_GROUP
-
-/* Into the second cache: as many are under way there as memory needs, twice what the first's misses
- * allow, and from there the processor's own fetching of lines in sequence keeps up. */
-INLINE void fetch(const void *p, size_t at) {
-    _mm_prefetch((const char *)p + at, _MM_HINT_T1);
-}
 
 /* ---- products -------------------------------------------------------------------------------- */
 
@@ -54,6 +48,7 @@ INLINE void scores_block(int n_q, const int16_t *q, const float *q_scale, int di
             for (int v = 0; v < 4; v++) {
                 u[v] = _mm512_loadu_si512(k->v + d * TILE + 32 * v);
             }
+            micro_ahead_line(k->ahead);
 #pragma GCC unroll 6
             for (int i = 0; i < n_q; i++) {
                 __m512i w = pair(q + i * dim + d);
@@ -105,7 +100,7 @@ static void scores_avx512(const int16_t *q, const float *q_scale, int n_q, int d
 
 /* n_q <= 6 rows of y, 16 * n_v columns from c on. */
 INLINE void mix_block(int n_q, int n_v, float *y, int dim, int c, const float *keep,
-                      const int16_t *w, const float *step, const int16_t *v, int n_pos) {
+                      const int16_t *w, const float *step, const struct micro_tile *v, int n_pos) {
     __m512i acc[6][4];
 #pragma GCC unroll 6
     for (int i = 0; i < n_q; i++) {
@@ -118,8 +113,9 @@ INLINE void mix_block(int n_q, int n_v, float *y, int dim, int c, const float *k
         __m512i u[4];
 #pragma GCC unroll 4
         for (int k = 0; k < n_v; k++) {
-            u[k] = _mm512_loadu_si512(v + p * dim + 2 * c + 32 * k);
+            u[k] = _mm512_loadu_si512(v->v + p * dim + 2 * c + 32 * k);
         }
+        micro_ahead_line(v->ahead);
 #pragma GCC unroll 6
         for (int i = 0; i < n_q; i++) {
             __m512i both = pair(w + i * TILE + p);
@@ -143,7 +139,7 @@ INLINE void mix_block(int n_q, int n_v, float *y, int dim, int c, const float *k
 }
 
 INLINE void mix_rows(int n_q, float *y, int dim, const float *keep, const int16_t *w,
-                     const float *step, const int16_t *v, int n_pos) {
+                     const float *step, const struct micro_tile *v, int n_pos) {
     int c = 0;
     for (; c + 64 <= dim; c += 64) {
         mix_block(n_q, 4, y, dim, c, keep, w, step, v, n_pos);
@@ -154,7 +150,7 @@ INLINE void mix_rows(int n_q, float *y, int dim, const float *keep, const int16_
 }
 
 #define ROWS(n)                                                                                    \
-    case n: mix_rows(n, y, dim, keep, w, step, v->v, n_pos); break
+    case n: mix_rows(n, y, dim, keep, w, step, v, n_pos); break
 
 static void mix_avx512(float *y, int n_q, int dim, const float *keep, const int16_t *w,
                        const float *step, const struct micro_tile *v, int n_pos) {
@@ -241,8 +237,7 @@ static void weigh_avx512(float *s, int n_q, int n_pos, const int *from, const in
         __mmask16 any = factor > 0 ? 0xffff : 0;
         for (int p = 0; p < n_pos; p += 16) {
             __m512 x = _mm512_maskz_mul_ps(any, _mm512_loadu_ps(s + p), _mm512_set1_ps(factor));
-            _mm256_storeu_si256((__m256i *)(w + p),
-                                _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
+            _mm256_storeu_si256((__m256i *)(w + p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
         }
     }
 }
@@ -326,8 +321,8 @@ INLINE void largest_keys(int type, int n_v, const struct micro_rows *k, int p, i
 
 /* 16 * n_v positions from p on. */
 INLINE void keys_run(int type, int n_v, const struct micro_rows *k, int dim, int p, int at,
-                     const void *ahead, const struct micro_tile *to) {
-    const size_t step = (size_t)k->step, size = type == MICRO_KV_F32 ? 4 : 2;
+                     const struct micro_tile *to) {
+    const size_t step = (size_t)k->step;
     for (int g = 0; g < dim; g += GROUP) {
         int end = g + GROUP < dim ? g + GROUP : dim;
         __m512i most[2];
@@ -347,10 +342,7 @@ INLINE void keys_run(int type, int n_v, const struct micro_rows *k, int dim, int
                 __m512i b = nearest(floats(type, k->v, from + step), factor[v]);
                 _mm512_storeu_si512(to->v + d * TILE + 2 * (at + p + 16 * v), pairs(a, b));
             }
-            if (ahead) {
-                fetch(ahead, (size_t)d * step * size);
-                fetch(ahead, (size_t)(d + 1) * step * size);
-            }
+            micro_ahead_line(to->ahead);
         }
     }
 }
@@ -358,7 +350,7 @@ INLINE void keys_run(int type, int n_v, const struct micro_rows *k, int dim, int
 static void keys_f32(const struct micro_rows *k, int dim, int n_pos, int at,
                      const struct micro_tile *to) {
     for (int p = 0; p < n_pos; p += 16) {
-        keys_run(MICRO_KV_F32, 1, k, dim, p, at, p == 0 ? k->ahead : NULL, to);
+        keys_run(MICRO_KV_F32, 1, k, dim, p, at, to);
     }
 }
 
@@ -366,10 +358,10 @@ static void keys_f16(const struct micro_rows *k, int dim, int n_pos, int at,
                      const struct micro_tile *to) {
     int p = 0;
     for (; p + 32 <= n_pos; p += 32) {
-        keys_run(MICRO_KV_F16, 2, k, dim, p, at, p == 0 ? k->ahead : NULL, to);
+        keys_run(MICRO_KV_F16, 2, k, dim, p, at, to);
     }
     if (p < n_pos) {
-        keys_run(MICRO_KV_F16, 1, k, dim, p, at, p == 0 ? k->ahead : NULL, to);
+        keys_run(MICRO_KV_F16, 1, k, dim, p, at, to);
     }
 }
 
@@ -383,9 +375,7 @@ static void keys_i8(const struct micro_rows *k, int dim, int n_pos, int at,
             __m128i b = _mm_loadu_si128((const __m128i *)(from + step));
             __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
             _mm512_storeu_si512(to->v + d * TILE + 2 * (at + p), _mm512_cvtepi8_epi16(both));
-            if (k->ahead && p == 0) { /* two rows of 32 in a line */
-                fetch(k->ahead, (size_t)d * step);
-            }
+            micro_ahead_line(to->ahead);
         }
         for (int g = 0; g * GROUP < dim; g++) {
             const bf16_t *scale = k->scale + (size_t)g * step + p;
@@ -409,8 +399,7 @@ INLINE __m256i largest_rows(const __m128i row[16]) {
         v[i] = _mm256_max_epu16(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
                                 _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
     }
-    return _mm256_max_epu16(_mm256_unpacklo_epi64(v[0], v[1]),
-                            _mm256_unpackhi_epi64(v[0], v[1]));
+    return _mm256_max_epu16(_mm256_unpacklo_epi64(v[0], v[1]), _mm256_unpackhi_epi64(v[0], v[1]));
 }
 
 /* The sizes of sixteen values' largest numbers, as the bits of f32. */
@@ -434,8 +423,8 @@ INLINE __m512i largest_values(int type, const void *v, size_t step, int dim) {
         for (; j + 32 <= dim; j += 32) {
             wide = larger16x2(wide, at + j);
         }
-        __m256i most = _mm256_max_epu16(_mm512_castsi512_si256(wide),
-                                        _mm512_extracti64x4_epi64(wide, 1));
+        __m256i most =
+            _mm256_max_epu16(_mm512_castsi512_si256(wide), _mm512_extracti64x4_epi64(wide, 1));
         most = j < dim ? larger16(most, at + j) : most;
         row[p] = _mm_max_epu16(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
     }
@@ -457,9 +446,7 @@ INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_p
                 __m512i x = nearest(floats(type, v->v, from + (size_t)j), a);
                 __m512i y = nearest(floats(type, v->v, from + step + (size_t)j), b);
                 _mm512_storeu_si512(to->v + (at + p) * dim + 2 * j, pairs(x, y));
-                if (v->ahead) {
-                    fetch(v->ahead, (from + 2 * (size_t)j) * size);
-                }
+                micro_ahead_line(to->ahead);
             }
         }
     }
@@ -496,9 +483,7 @@ static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
             __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y));
             __m512i u = _mm512_slli_epi16(_mm512_cvtepi8_epi16(both), 8);
             _mm512_storeu_si512(to->v + (at + p) * dim + 2 * j, _mm512_mulhrs_epi16(u, part));
-            if (v->ahead && j % GROUP == 0) {
-                fetch(v->ahead, (size_t)p * step + 2 * (size_t)j);
-            }
+            micro_ahead_line(to->ahead);
         }
     }
 }
