@@ -129,6 +129,7 @@ struct micro_format {
 #define MICRO_ATT_TILE  64   /* positions that keys, values and weights are gathered for */
 #define MICRO_ATT_GROUP 32   /* dimensions with one scale of a query or key */
 #define MICRO_ATT_DIM   1024 /* dimensions of a head, at most */
+#define MICRO_ATT_LEAST 0x1p-90f
 #define MICRO_ATT_INT   8191 /* 8191 * 2^13 * 32 and 8191 * 2^12 * 64 are less than 2^31 */
 
 /* Keys or values of one head at neighbouring positions, in a page of the KV cache (kern.h). Keys
@@ -187,7 +188,8 @@ struct micro_att {
      * [from[i], to[i]), zeros elsewhere. m = their maximum; where m > top: keep = 2^(top - m) and
      * top = m; else keep = 1. s = 2^(s - top), and total[i * 16 + l] = total * keep, then plus s[p]
      * for p = l, l + 16, ... A row where nothing counts has keep = 1 and is all zeros.
-     * w = s * v_scale[p] in steps of `step`: NaN where one of them is not finite. */
+     * w = s * v_scale[p] in steps of `step`, which is NaN where one of them is not finite; where s
+     * is less than MICRO_ATT_LEAST, zero: the product would be subnormal, and slow. */
     void (*weigh)(float *s, int n_q, int n_pos, const int *from, const int *to,
                   const float *v_scale, float *top, float *total, float *keep, int16_t *w,
                   float *step);

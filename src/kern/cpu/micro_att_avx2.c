@@ -200,7 +200,10 @@ INLINE uint32_t weigh_row(float *s, int n_pos, int from, int to, const float *v_
             __m256 there = inside(at, from, to);
             __m256 e = exp2x8(_mm256_sub_ps(_mm256_loadu_ps(s + at), t));
             sum[h] = _mm256_add_ps(sum[h], _mm256_and_ps(e, there));
-            e = _mm256_and_ps(_mm256_mul_ps(e, _mm256_loadu_ps(v_scale + at)), there);
+            __m256 least = _mm256_set1_ps(MICRO_ATT_LEAST);
+            there = _mm256_and_ps(there, _mm256_cmp_ps(e, least, _CMP_NLT_UQ));
+            e = _mm256_mul_ps(_mm256_and_ps(e, there), _mm256_loadu_ps(v_scale + at));
+            e = _mm256_and_ps(e, there);
             _mm256_storeu_ps(s + at, e);
             most = _mm256_max_epu32(most, _mm256_and_si256(_mm256_castps_si256(e), sizes));
         }

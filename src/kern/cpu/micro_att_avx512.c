@@ -202,6 +202,7 @@ INLINE __m512i weigh_row(float *s, int n_pos, int from, int to, const float *v_s
         __mmask16 there = inside(p, from, to);
         __m512 e = exp2x16(_mm512_sub_ps(_mm512_loadu_ps(s + p), t));
         sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(there, e));
+        there &= _mm512_cmp_ps_mask(e, _mm512_set1_ps(MICRO_ATT_LEAST), _CMP_NLT_UQ);
         e = _mm512_maskz_mul_ps(there, e, _mm512_loadu_ps(v_scale + p));
         _mm512_storeu_ps(s + p, e);
         __m512i bits = _mm512_castps_si512(e);

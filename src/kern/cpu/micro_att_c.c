@@ -185,17 +185,18 @@ static void mix(float *y, int n_q, int dim, const float *keep, const int16_t *w,
 /* ---- weights --------------------------------------------------------------------------- */
 
 /* A row of weights as integers. Those outside of [from, to) are zero. */
-static void whole_weights(const float *s, int n_pos, int from, int to, const float *v_scale,
-                          int16_t *w, float *step) {
+static void whole_weights(float *s, int n_pos, int from, int to, const float *v_scale, int16_t *w,
+                          float *step) {
     uint32_t most = 0;
     for (int p = from; p < to; p++) {
-        most = larger(most, size_bits(s[p] * v_scale[p]));
+        s[p] = s[p] < MICRO_ATT_LEAST ? 0 : s[p] * v_scale[p];
+        most = larger(most, size_bits(s[p]));
     }
     float largest = f32_from_bits(most), factor = micro_att_parts(MICRO_ATT_INT, largest);
     *step = largest * (1.0f / MICRO_ATT_INT);
     for (int p = 0; p < n_pos; p++) {
         bool counts = p >= from && p < to && factor > 0;
-        w[p] = counts ? nearest(s[p] * v_scale[p], factor) : 0;
+        w[p] = counts ? nearest(s[p], factor) : 0;
     }
 }
 

@@ -149,7 +149,9 @@ INLINE uint32_t weigh_row(float *s, int n_pos, int from, int to, const float *v_
             float32x4_t e = exp2x4(vsubq_f32(vld1q_f32(s + at), vdupq_n_f32(top)));
             uint32x4_t own = vandq_u32(vreinterpretq_u32_f32(e), there);
             sum[c] = vaddq_f32(sum[c], vreinterpretq_f32_u32(own));
-            e = vmulq_f32(e, vld1q_f32(v_scale + at));
+            there = vbicq_u32(there, vcltq_f32(e, vdupq_n_f32(MICRO_ATT_LEAST)));
+            own = vandq_u32(own, there);
+            e = vmulq_f32(vreinterpretq_f32_u32(own), vld1q_f32(v_scale + at));
             own = vandq_u32(vreinterpretq_u32_f32(e), there);
             vst1q_f32(s + at, vreinterpretq_f32_u32(own));
             most = vmaxq_u32(most, vandq_u32(own, vdupq_n_u32(0x7fffffff)));
