@@ -48,7 +48,7 @@ static void attention(const struct model *m, int i) {
     }
     k->rope(m->dev, b->q, &rope);
     rope.n_head = c->n_kv;
-    if (m->kv.type == DT_I8 && !c->qk_norm && c->attn_cap == 0) {
+    if (!c->qk_norm && c->attn_cap == 0) {
         rope.less = l->bk; /* which can be a hundred times what varies, and would set the scales */
     }
     k->rope(m->dev, b->k, &rope);

@@ -121,9 +121,9 @@ static void test_encoder_golden(void **state) {
     for (int k = 0; k < 2; k++) {
         ign_model *m = open_model(encoders[k], 2, 0);
         embed(m, &g, 0, g.n, IGN_POOL_AUTO, &r); /* which is the mean */
-        assert_vectors(&g, 0, &r, 2e-6f);
+        assert_vectors(&g, 0, &r, 1e-4f);
         embed(m, &g, 0, g.n, IGN_POOL_CLS, &r);
-        assert_vectors(&g, 1, &r, 2e-6f);
+        assert_vectors(&g, 1, &r, 1e-4f);
         int cut = 0;
         for (int i = 0; i < g.n; i++) {
             cut += r.cut[i] > 0;
@@ -230,7 +230,7 @@ static void test_decoder(void **state) {
     for (int kind = 0; kind < 2; kind++) {
         ign_pooling how = kind ? IGN_POOL_LAST : IGN_POOL_AUTO;
         embed(m, &g, 0, g.n, how, &all);
-        assert_vectors(&g, kind, &all, 2e-5f);
+        assert_vectors(&g, kind, &all, 3e-4f);
         embed(other, &g, 0, g.n, how, &small);
         for (int i = 0; i < g.n; i++) {
             assert_same_bits(&all, i, &small, i, g.dim);

@@ -534,71 +534,109 @@ struct att_case {
     enum micro_kv type;
     enum kv_kind kind;
     const char *name;
-    int n_q, n_pos, dim, s_step;
-    float *q, *s; /* [n_q, dim], [n_q, s_step] */
+    int n_q, n_pos, dim, groups;
+    float *x;       /* [n_q, dim] */
+    int16_t *q, *w; /* [n_q, dim], [n_q, MICRO_ATT_TILE] */
+    float *q_scale; /* [n_q, groups] */
 };
 
-/* Scores, of which the definition must be near the sum in double. */
+/* Room for one level's tile, its integers anything. */
+static struct micro_tile tile_room(const struct att_case *c, int groups) {
+    size_t n = (size_t)c->dim * MICRO_ATT_TILE;
+    static struct micro_ahead ahead;
+    struct micro_tile t = {guard(n * sizeof *t.v), guard_floats((int64_t)groups * MICRO_ATT_TILE),
+                           any(0, 1) ? &ahead : NULL};
+    ahead = (struct micro_ahead){.stream = {(char *)t.v, (char *)t.scale}, .n = 2, .bytes = 128};
+    memset(t.v, (int)any(0, 255), n * sizeof *t.v);
+    fill(t.scale, groups * MICRO_ATT_TILE, 1);
+    return t;
+}
+
+/* What a page holds at (d, p) of keys, (j, p) of values. */
+static double number_at(const struct att_case *c, const struct micro_rows *r, int value, int d,
+                        int p) {
+    size_t at = value ? (size_t)p * (size_t)r->step + (size_t)d : (size_t)(d * r->step + p);
+    if (c->type != MICRO_KV_I8) {
+        return (double)(c->type == MICRO_KV_F32 ? ((const float *)r->v)[at]
+                                                : f32_from_f16(((const f16_t *)r->v)[at]));
+    }
+    bf16_t scale = r->scale[value ? p * c->groups + d / 32 : d / 32 * r->step + p];
+    return (double)((const int8_t *)r->v)[at] * (double)f32_from_bf16(scale);
+}
+
+/* Scores, of which the definition must be near the sum in double. The tile is filled in two runs.
+ */
 static void check_scores(const struct att_case *c) {
-    int step = c->n_pos + 16 * (int)any(0, 2), n = c->n_q * c->s_step;
+    int step = c->n_pos + 16 * (int)any(0, 2), n = c->n_q * MICRO_ATT_TILE;
     int64_t n_key = (int64_t)(c->dim - 1) * step + c->n_pos; /* up to the last one */
-    int64_t n_scale = (int64_t)((c->dim + 31) / 32 - 1) * step + c->n_pos;
+    int64_t n_scale = (int64_t)(c->groups - 1) * step + c->n_pos;
     struct micro_rows k = kv_rows(c->type, c->kind, n_key, n_scale, step);
-    float *a = copy(c->s, n), *b = copy(c->s, n), *wide = guard_floats((int64_t)c->dim * c->n_pos);
-    k.ahead = any(0, 1) ? k.v : NULL;
-    run.c.att[c->type].scores(c->q, c->n_q, c->dim, &k, c->n_pos, a, c->s_step);
-    run.isa.att[c->type].scores(c->q, c->n_q, c->dim, &k, c->n_pos, b, c->s_step);
-    check(same_floats(a, b, n), "scores", c->name, "differs from C");
-    if (c->type == MICRO_KV_F32) {
-        for (int d = 0; d < c->dim; d++) {
-            memcpy(wide + d * c->n_pos, (const float *)k.v + d * step,
-                   (size_t)c->n_pos * sizeof *wide);
+    struct micro_tile a = tile_room(c, c->groups), b = tile_room(c, c->groups);
+    float *sa = guard_floats(n), *sb = guard_floats(n);
+    size_t size = c->type == MICRO_KV_F32 ? 4 : c->type == MICRO_KV_F16 ? 2 : 1;
+    int cut = 16 * (int)any(0, c->n_pos / 16);
+    struct micro_rows rest = k;
+    rest.v = (const char *)k.v + (size_t)cut * size;
+    rest.scale = k.scale ? k.scale + cut : NULL;
+    run.c.att.keys[c->type](&k, c->dim, c->n_pos, 0, &a);
+    run.isa.att.keys[c->type](&k, c->dim, cut, 0, &b);
+    run.isa.att.keys[c->type](&rest, c->dim, c->n_pos - cut, cut, &b);
+    run.c.att.scores(c->q, c->q_scale, c->n_q, c->dim, &a, sa);
+    run.isa.att.scores(c->q, c->q_scale, c->n_q, c->dim, &b, sb);
+    bool same = true, ok = true;
+    for (int i = 0; i < c->n_q; i++) {
+        const float *row = sa + i * MICRO_ATT_TILE;
+        same = same && same_floats(row, sb + i * MICRO_ATT_TILE, c->n_pos);
+        for (int p = 0; p < c->n_pos && c->kind != KV_BROKEN; p++) {
+            double sum = 0, size_q = 0, size_k = 0;
+            for (int d = 0; d < c->dim; d++) {
+                double x = (double)c->x[i * c->dim + d], y = number_at(c, &k, 0, d, p);
+                sum += x * y;
+                size_q = fmax(size_q, fabs(x));
+                size_k = fmax(size_k, fabs(y));
+            }
+            ok = ok && fabs(sum - (double)row[p]) <= 2.5e-4 * size_q * size_k * c->dim;
         }
-    } else {
-        float *other = guard_floats((int64_t)c->dim * c->n_pos);
-        run.c.att[c->type].keys(&k, c->dim, c->n_pos, wide, c->n_pos);
-        run.isa.att[c->type].keys(&k, c->dim, c->n_pos, other, c->n_pos);
-        check(same_floats(wide, other, c->dim * c->n_pos), "keys", c->name, "differs from C");
     }
-    bool ok = true;
-    for (int i = 0; i < c->n_q * c->n_pos && c->kind != KV_BROKEN; i++) {
-        double sum = 0, size = 0;
-        for (int d = 0; d < c->dim; d++) {
-            double x = (double)c->q[i / c->n_pos * c->dim + d] * wide[d * c->n_pos + i % c->n_pos];
-            sum += x;
-            size += fabs(x);
-        }
-        ok = ok && fabs(sum - (double)a[i / c->n_pos * c->s_step + i % c->n_pos]) <= 1e-5 * size;
-    }
+    check(same, "scores", c->name, "differs from C");
     check(ok, "scores", c->name, "C is inexact");
 }
 
 static void check_mix(const struct att_case *c) {
-    int n = (int)any(1, c->n_pos), groups = (c->dim + 31) / 32;
-    int step = c->type == MICRO_KV_F32 ? c->dim + 8 * (int)any(0, 2) : c->dim;
-    int64_t n_value = (int64_t)(n - 1) * step + c->dim;
-    struct micro_rows v = kv_rows(c->type, c->kind, n_value, (int64_t)n * groups, step);
-    float *keep = guard_floats(c->n_q), *y = guard_floats(c->n_q * c->dim);
+    int n = (int)any(1, c->n_pos), up = (n + 15) / 16 * 16;
+    int step = c->type == MICRO_KV_I8 ? c->dim : c->dim + 8 * (int)any(0, 2);
+    int64_t n_value = (int64_t)(up - 1) * step + c->dim;
+    struct micro_rows v = kv_rows(c->type, c->kind, n_value, (int64_t)up * c->groups, step);
+    struct micro_tile ta = tile_room(c, 1), tb = tile_room(c, 1);
+    float *keep = guard_floats(c->n_q), *size = guard_floats(c->n_q);
+    float *y = guard_floats(c->n_q * c->dim);
     fill(keep, c->n_q, 1);
+    fill(size, c->n_q, 1);
     fill(y, c->n_q * c->dim, 1);
     float *a = copy(y, c->n_q * c->dim), *b = copy(y, c->n_q * c->dim);
-    bool first = any(0, 1);
-    v.ahead = any(0, 1) ? v.v : NULL;
-    const float *kept = first ? keep : NULL;
-    run.c.att[c->type].mix(a, c->n_q, c->dim, kept, c->s, c->s_step, &v, n);
-    run.isa.att[c->type].mix(b, c->n_q, c->dim, kept, c->s, c->s_step, &v, n);
+    run.c.att.values[c->type](&v, c->dim, up, 0, &ta);
+    run.isa.att.values[c->type](&v, c->dim, up, 0, &tb);
+    check(same_floats(ta.scale, tb.scale, up), "values", c->name, "scales differ from C");
+    run.c.att.mix(a, c->n_q, c->dim, keep, c->w, size, &ta, up);
+    run.isa.att.mix(b, c->n_q, c->dim, keep, c->w, size, &tb, up);
     check(same_floats(a, b, c->n_q * c->dim), "mix", c->name, "differs from C");
-    if (c->type == MICRO_KV_F32) {
-        return;
+    bool ok = true;
+    for (int i = 0; i < c->n_q; i++) { /* one position alone is its value */
+        int16_t *one = guard(MICRO_ATT_TILE * sizeof *one);
+        int p = (int)any(0, n - 1);
+        float zero = 0, s = ta.scale[p];
+        memset(one, 0, MICRO_ATT_TILE * sizeof *one);
+        one[p] = 1;
+        run.c.att.mix(a, 1, c->dim, &zero, one, &s, &ta, up);
+        double most = c->type == MICRO_KV_I8 ? 127 * 32 * (double)ta.scale[p] : 0; /* at most */
+        for (int d = 0; d < c->dim; d++) {
+            most = fmax(most, fabs(number_at(c, &v, 1, d, p)));
+        }
+        for (int d = 0; d < c->dim && c->kind != KV_BROKEN; d++) {
+            ok = ok && fabs((double)a[d] - number_at(c, &v, 1, d, p)) <= 2.6e-4 * most;
+        }
     }
-    float *wide = guard_floats((int64_t)n * c->dim), *other = guard_floats((int64_t)n * c->dim);
-    run.c.att[c->type].values(&v, c->dim, n, wide);
-    run.isa.att[c->type].values(&v, c->dim, n, other);
-    check(same_floats(wide, other, n * c->dim), "values", c->name, "differs from C");
-    /* what is widened first and mixed then is the same: many queries and few give the same bits */
-    const struct micro_rows tile = {.v = wide, .step = c->dim};
-    run.isa.att[MICRO_KV_F32].mix(y, c->n_q, c->dim, kept, c->s, c->s_step, &tile, n);
-    check(same_floats(a, y, c->n_q * c->dim), "mix", c->name, "differs when widened first");
+    check(ok, "values", c->name, "C is inexact");
 }
 
 static void check_attention(void) {
@@ -607,14 +645,24 @@ static void check_attention(void) {
         struct att_case c = {.type = (enum micro_kv)(round % MICRO_KV_N),
                              .kind = (enum kv_kind)(round / MICRO_KV_N % KV_KINDS),
                              .n_q = (int)any(1, 20),
-                             .n_pos = 16 * (int)any(1, 5),
+                             .n_pos = 16 * (int)any(1, 4),
                              .dim = 16 * (int)any(1, 9)};
         c.name = names[c.type];
-        c.s_step = c.n_pos + (int)any(0, 5);
-        c.q = guard_floats(c.n_q * c.dim);
-        c.s = guard_floats(c.n_q * c.s_step);
-        fill(c.q, c.n_q * c.dim, 2);
-        fill(c.s, c.n_q * c.s_step, 1);
+        c.groups = (c.dim + MICRO_ATT_GROUP - 1) / MICRO_ATT_GROUP;
+        c.x = guard_floats(c.n_q * c.dim);
+        c.q = guard((size_t)(c.n_q * c.dim) * sizeof *c.q);
+        c.q_scale = guard_floats(c.n_q * c.groups);
+        c.w = guard((size_t)c.n_q * MICRO_ATT_TILE * sizeof *c.w);
+        fill(c.x, c.n_q * c.dim, 2);
+        for (int i = 0; i < c.n_q; i++) { /* some as large as can be, all of one sign or two */
+            for (int d = 0; i % 3 == 1 && d < c.dim; d++) {
+                c.x[i * c.dim + d] = d % 2 && i % 2 ? -1.9999999f : 1.9999999f;
+            }
+            micro_att_query(c.x + i * c.dim, c.dim, c.q + i * c.dim, c.q_scale + i * c.groups);
+        }
+        for (int i = 0; i < c.n_q * MICRO_ATT_TILE; i++) {
+            c.w[i] = (int16_t)(any(0, 1) ? MICRO_ATT_INT : any(0, MICRO_ATT_INT));
+        }
         check_scores(&c);
         check_mix(&c);
         guard_drop();
@@ -634,41 +682,56 @@ static void check_exp2(void) {
           "exp2", "f32", "special values");
 }
 
-/* Scores as they come: far apart, equal, infinite, not a number; ranges empty, whole and cut. */
-static void check_softmax(void) {
+/* Scores as they come: far apart, equal, infinite, not a number; ranges empty, whole and cut;
+ * values whose scales are far apart, too, or not finite. */
+static void check_weigh(void) {
     static const float odd[] = {NAN, INFINITY, -INFINITY, 0, -0.0f, 3e38f, -3e38f, -124.9f};
+    const int tile = MICRO_ATT_TILE;
     for (int round = 0; round < 400; round++) {
-        int n_q = (int)any(1, 9), n_pos = 16 * (int)any(1, 5), step = n_pos + (int)any(0, 5);
-        float *a = guard_floats(n_q * step), *top = guard_floats(n_q);
+        int n_q = (int)any(1, 9), n_pos = 16 * (int)any(1, 4);
+        float *a = guard_floats(n_q * tile), *top = guard_floats(n_q), *size = guard_floats(n_pos);
         float *total = guard_floats(n_q * 16), *keep = guard_floats(n_q);
-        float *other_keep = guard_floats(n_q);
+        float *other_keep = guard_floats(n_q), *step = guard_floats(n_q);
+        float *other_step = guard_floats(n_q);
+        size_t bytes = (size_t)(n_q * tile) * sizeof(int16_t);
+        int16_t *w = guard(bytes), *other_w = guard(bytes);
         int *from = guard((size_t)n_q * sizeof *from), *to = guard((size_t)n_q * sizeof *to);
-        fill(a, n_q * step, round % 3 == 0 ? 200 : 4);
+        memset(w, 0, bytes);
+        memset(other_w, 0, bytes);
+        fill(a, n_q * tile, round % 3 == 0 ? 200 : 4);
         fill(total, n_q * 16, 3);
+        for (int p = 0; p < n_pos; p++) {
+            size[p] = round % 5 == 0 ? 0 : exp2f((float)any(0, 12) - (round % 7 == 0 ? 110 : 0));
+            size[p] = round % 4 == 3 && any(0, 40) == 0 ? NAN : size[p];
+        }
         for (int i = 0; i < n_q; i++) {
             from[i] = any(0, 2) ? 0 : (int)any(0, n_pos + 3);
             to[i] = any(0, 2) ? n_pos : (int)any(-3, n_pos);
             top[i] = any(0, 1) ? -INFINITY : blocks_uniform(&run.rng, -3, 3);
             if (round % 4 == 3) {
-                a[i * step + any(0, n_pos - 1)] = odd[any(0, 7)];
+                a[i * tile + any(0, n_pos - 1)] = odd[any(0, 7)];
             }
         }
-        float *b = copy(a, n_q * step), *in = copy(a, n_q * step), *other_top = copy(top, n_q);
+        float *b = copy(a, n_q * tile), *in = copy(a, n_q * tile), *other_top = copy(top, n_q);
         float *other_total = copy(total, n_q * 16);
-        run.c.softmax(a, step, n_q, n_pos, from, to, top, total, keep);
-        run.isa.softmax(b, step, n_q, n_pos, from, to, other_top, other_total, other_keep);
-        check(same_floats(a, b, n_q * step) && same_floats(top, other_top, n_q) &&
-                  same_floats(total, other_total, n_q * 16) && same_floats(keep, other_keep, n_q),
-              "softmax", "f32", "differs from C");
+        run.c.att.weigh(a, n_q, n_pos, from, to, size, top, total, keep, w, step);
+        run.isa.att.weigh(b, n_q, n_pos, from, to, size, other_top, other_total, other_keep,
+                          other_w, other_step);
+        check(memcmp(w, other_w, bytes) == 0 && same_floats(top, other_top, n_q) &&
+                  same_floats(total, other_total, n_q * 16) && same_floats(keep, other_keep, n_q) &&
+                  same_floats(step, other_step, n_q),
+              "weigh", "f32", "differs from C");
         bool ok = true;
         for (int i = 0; i < n_q * n_pos && round % 4 != 3; i++) {
             int r = i / n_pos, p = i % n_pos;
-            float x = in[r * step + p] - top[r]; /* the difference is rounded by definition */
-            double want = x < -125 ? 0 : exp2((double)x);
-            want = p >= from[r] && p < to[r] ? want : 0;
-            ok = ok && fabs(want - (double)a[r * step + p]) <= 3e-7 * want;
+            float x = in[r * tile + p] - top[r]; /* the difference is rounded by definition */
+            double want = p >= from[r] && p < to[r] && x >= -125 ? exp2((double)x) : 0;
+            want *= (double)size[p];
+            double got = (double)w[r * tile + p] * (double)step[r];
+            double near = fmax((double)step[r], 0x1p-76);
+            ok = ok && fabs(want - got) <= 0.51 * near + 1e-6 * want;
         }
-        check(ok, "softmax", "f32", "C is inexact");
+        check(ok, "weigh", "f32", "C is inexact");
         guard_drop();
     }
 }
@@ -680,7 +743,7 @@ static void check_level(const char *level) {
     } rows[] = {
         {"quantize", check_quantize},       {"rmsnorm", check_rmsnorm}, {"exp", check_exp},
         {"elementwise", check_elementwise}, {"rotate", check_rotate},   {"half", check_half},
-        {"attention", check_attention},     {"exp2", check_exp2},       {"softmax", check_softmax},
+        {"attention", check_attention},     {"exp2", check_exp2},       {"weigh", check_weigh},
         {"layernorm", check_layernorm}};
     struct err e = {0};
     rng_seed(&run.rng, run.seed);

@@ -13,7 +13,7 @@
 #include "blocks.h"
 #include "kern/cpu/micro.h"
 
-enum { COLS = 2048, ROWS = 64, QUERIES = 4, POSITIONS = 256, HEAD = 64 };
+enum { COLS = 2048, ROWS = 64, QUERIES = 4, POSITIONS = MICRO_ATT_TILE, HEAD = 64 };
 
 static struct {
     struct micro m;
@@ -26,11 +26,13 @@ static struct {
     uint8_t *arranged, *panel, *tile;
     float *in, *out; /* [ROWS * COLS] each, which is more than any kernel takes here */
     f16_t *half;
-    /* attention: a cache's type and numbers, and what a walk keeps of each query */
+    /* attention: a cache's type and numbers, a tile of them, and what a walk keeps of each query */
     enum micro_kv kv;
     struct micro_rows rows;
+    struct micro_tile kv_tile;
+    int16_t *q, *weight;
     int from[QUERIES], to[QUERIES];
-    float top[QUERIES], total[QUERIES * 16], keep[QUERIES];
+    float top[QUERIES], total[QUERIES * 16], keep[QUERIES], step[QUERIES];
 } s;
 
 /* The tool counts what happens from here to the return; never merged into its callers. */
@@ -88,19 +90,25 @@ static void do_rotate(void) {
     s.m.rotate(s.out, s.in, s.in, HEAD / 2);
 }
 static void do_scores(void) {
-    s.m.att[s.kv].scores(s.in, QUERIES, HEAD, &s.rows, POSITIONS, s.out, POSITIONS);
+    s.m.att.scores(s.q, s.in, QUERIES, HEAD, &s.kv_tile, s.out);
 }
-static void do_softmax(void) {
-    s.m.softmax(s.out, POSITIONS, QUERIES, POSITIONS, s.from, s.to, s.top, s.total, s.keep);
+static void do_weigh(void) {
+    s.m.att.weigh(s.out, QUERIES, POSITIONS, s.from, s.to, s.in, s.top, s.total, s.keep, s.weight,
+                  s.step);
 }
 static void do_mix(void) {
-    s.m.att[s.kv].mix(s.out, QUERIES, HEAD, s.in, s.in, POSITIONS, &s.rows, POSITIONS);
+    s.m.att.mix(s.out, QUERIES, HEAD, s.in, s.weight, s.in, &s.kv_tile, POSITIONS);
 }
 static void do_keys(void) {
-    s.m.att[s.kv].keys(&s.rows, HEAD, POSITIONS, s.out, POSITIONS);
+    s.m.att.keys[s.kv](&s.rows, HEAD, POSITIONS, 0, &s.kv_tile);
 }
 static void do_values(void) {
-    s.m.att[s.kv].values(&s.rows, HEAD, POSITIONS, s.out);
+    s.m.att.values[s.kv](&s.rows, HEAD, POSITIONS, 0, &s.kv_tile);
+}
+static void do_query(void) {
+    for (int i = 0; i < QUERIES; i++) {
+        micro_att_query(s.in + i * HEAD, HEAD, s.q + i * HEAD, s.out + i * HEAD / 32);
+    }
 }
 static void do_widen(void) {
     s.m.f16_to_f32(s.half, s.out, COLS);
@@ -143,27 +151,31 @@ static void count_attention(void) {
     static const char *const names[] = {"F32", "F16", "I8"};
     uint8_t *numbers = room((size_t)POSITIONS * HEAD * sizeof(float));
     bf16_t *scales = room((size_t)POSITIONS * HEAD / 32 * sizeof *scales);
+    s.kv_tile.v = room((size_t)POSITIONS * HEAD * sizeof *s.kv_tile.v);
+    s.kv_tile.scale = room((size_t)POSITIONS * HEAD / 32 * sizeof *s.kv_tile.scale);
+    s.q = room((size_t)QUERIES * HEAD * sizeof *s.q);
+    s.weight = room((size_t)QUERIES * POSITIONS * sizeof *s.weight);
     for (int i = 0; i < MICRO_KV_N; i++) {
         s.kv = (enum micro_kv)i;
         s.rows = (struct micro_rows){.v = numbers, .scale = scales, .step = POSITIONS};
-        s.rows.ahead = numbers;
-        count("scores", names[i], do_scores);
-        if (s.m.att[i].keys) {
-            count("keys", names[i], do_keys);
-        }
+        count("keys", names[i], do_keys);
         s.rows.step = HEAD;
-        count("mix", names[i], do_mix);
-        if (s.m.att[i].values) {
-            count("values", names[i], do_values);
-        }
+        count("values", names[i], do_values);
     }
     for (int i = 0; i < QUERIES; i++) {
         s.to[i] = POSITIONS;
         s.top[i] = -1e30f;
     }
-    count("softmax", NULL, do_softmax);
+    count("query", NULL, do_query);
+    count("scores", NULL, do_scores);
+    count("weigh", NULL, do_weigh);
+    count("mix", NULL, do_mix);
     mem_free(numbers);
     mem_free(scales);
+    mem_free(s.kv_tile.v);
+    mem_free(s.kv_tile.scale);
+    mem_free(s.q);
+    mem_free(s.weight);
 }
 
 int main(void) {

@@ -2,8 +2,8 @@
  * cache.
  *
  * Owns the cut into items: a head of one sequence, whose keys are turned so that positions lie side
- * by side; values are read where they are. Up to QUERIES tokens go through with all of their scores
- * at once. The arithmetic is that of attention.c, by the same micro-kernels. Invariant: a token's
+ * by side; values are read where they are. Up to QUERIES tokens go through each tile of positions
+ * together. The arithmetic is that of attention.c, by the same micro-kernels. Invariant: a token's
  * sums depend on its sequence alone, and not on what else is in the step.
  */
 #include <assert.h>
@@ -21,27 +21,42 @@ static int up16(int n) {
 
 /* A thread's scratch, for sequences of n positions; dim is d_head padded with zeros. */
 struct all_scratch {
-    float *q, *y;      /* [QUERIES, dim] */
-    float *k;          /* [dim, up16(n)] */
-    float *v;          /* [n, dim]; only where heads are no whole registers */
-    float *s;          /* [QUERIES, up16(n)] */
-    float *lane;       /* [QUERIES, 16] */
-    float *top, *keep; /* [QUERIES] */
-    int *from, *to;    /* [QUERIES] */
-    size_t floats;     /* all of it */
+    float *row, *y;           /* [dim] a query, [QUERIES, dim] */
+    float *k, *v;             /* [dim, tiles of n], [tiles of n, dim] */
+    float *s;                 /* [QUERIES, MICRO_ATT_TILE] */
+    float *lane;              /* [QUERIES, 16] */
+    float *top, *keep, *step; /* [QUERIES] */
+    float *q_scale;           /* [QUERIES, groups] */
+    struct micro_tile kt, vt; /* a tile as integers */
+    int16_t *q, *w;           /* [QUERIES, dim], [QUERIES, MICRO_ATT_TILE] */
+    int *from, *to;           /* [QUERIES] */
+    size_t floats;            /* all of it */
 };
 
+static int up_tile(int n) {
+    return (n + MICRO_ATT_TILE - 1) / MICRO_ATT_TILE * MICRO_ATT_TILE;
+}
+
 static struct all_scratch all_scratch(float *at, int d_head, int n) {
-    size_t dim = (size_t)up16(d_head), pos = (size_t)up16(n);
-    struct all_scratch s = {.q = at};
-    s.y = s.q + QUERIES * dim;
+    size_t dim = (size_t)up16(d_head), pos = (size_t)up_tile(n);
+    size_t groups = (size_t)host_kv_groups(d_head);
+    struct all_scratch s = {.row = at};
+    s.y = s.row + dim;
     s.k = s.y + QUERIES * dim;
     s.v = s.k + dim * pos;
-    s.s = s.v + (d_head % 16 ? dim * pos : 0);
-    s.lane = s.s + QUERIES * pos;
+    s.s = s.v + dim * pos;
+    s.lane = s.s + QUERIES * MICRO_ATT_TILE;
     s.top = s.lane + QUERIES * 16;
     s.keep = s.top + QUERIES;
-    s.from = (int *)(void *)(s.keep + QUERIES);
+    s.step = s.keep + QUERIES;
+    s.q_scale = s.step + QUERIES;
+    s.kt.scale = s.q_scale + QUERIES * groups;
+    s.vt.scale = s.kt.scale + groups * MICRO_ATT_TILE;
+    s.kt.v = (int16_t *)(void *)(s.vt.scale + MICRO_ATT_TILE);
+    s.vt.v = s.kt.v + dim * MICRO_ATT_TILE;
+    s.q = s.vt.v + dim * MICRO_ATT_TILE;
+    s.w = s.q + QUERIES * dim;
+    s.from = (int *)(void *)(s.w + QUERIES * MICRO_ATT_TILE);
     s.to = s.from + QUERIES;
     s.floats = (size_t)((float *)(void *)(s.to + QUERIES) - at);
     return s;
@@ -82,21 +97,20 @@ struct all_job {
     size_t width; /* of a token's row in all four */
 };
 
-/* Tokens first..end of one sequence: keys side by side, and values where they must be padded. */
+/* Tokens first..end of one sequence: keys side by side, and values, padded with zeros. */
 static void load_sequence(const struct all_job *j, int first, int end, size_t head,
                           const struct all_scratch *s) {
-    int dh = j->a->d_head, dim = up16(dh), step = up16(end - first);
+    int dh = j->a->d_head, dim = up16(dh), step = up_tile(end - first);
     const float *k = j->k + (size_t)first * j->width + head;
-    for (int d = 0; d < dim; d++) {
-        float *to = s->k + d * step;
-        for (int p = 0; p < end - first; p++) {
-            to[p] = d < dh ? k[(size_t)p * j->width + (size_t)d] : 0;
-        }
-        memset(to + end - first, 0, (size_t)(step - (end - first)) * sizeof *to);
-    }
     const float *v = j->v + (size_t)first * j->width + head;
-    for (int p = 0; dh % 16 && p < end - first; p++) {
-        memset(s->v + p * dim, 0, (size_t)dim * sizeof *v);
+    memset(s->k, 0, (size_t)(dim * step) * sizeof *s->k);
+    memset(s->v, 0, (size_t)(dim * step) * sizeof *s->v);
+    for (int d = 0; d < dh; d++) {
+        for (int p = 0; p < end - first; p++) {
+            s->k[d * step + p] = k[(size_t)p * j->width + (size_t)d];
+        }
+    }
+    for (int p = 0; p < end - first; p++) {
         memcpy(s->v + p * dim, v + (size_t)p * j->width, (size_t)dh * sizeof *v);
     }
 }
@@ -113,28 +127,34 @@ static float total_of(const float lane[16]) {
 static void attend_queries(const struct all_job *j, int first, int end, int t, int n_q, size_t head,
                            const struct all_scratch *s) {
     const struct micro *m = &j->d->micro;
-    const struct micro_att *f32 = &m->att[MICRO_KV_F32];
-    int dh = j->a->d_head, dim = up16(dh), n = end - first, step = up16(n);
+    const struct micro_att *att = &m->att;
+    int dh = j->a->d_head, dim = up16(dh), n = end - first, groups = host_kv_groups(dh);
     float scale = j->a->scale * LOG2_E; /* e^x = 2^(x / ln 2) */
     for (int i = 0; i < n_q; i++) {
         const float *q = j->q + (size_t)(t + i) * j->width + head;
         for (int d = 0; d < dim; d++) {
-            s->q[i * dim + d] = d < dh ? q[d] * scale : 0;
+            s->row[d] = d < dh ? q[d] * scale : 0;
         }
+        micro_att_query(s->row, dim, s->q + i * dim, s->q_scale + i * groups);
         s->top[i] = -INFINITY;
         s->from[i] = 0;
-        s->to[i] = n;
     }
     memset(s->lane, 0, (size_t)n_q * 16 * sizeof *s->lane);
     memset(s->y, 0, (size_t)(n_q * dim) * sizeof *s->y);
-    const struct micro_rows k = {.v = s->k, .step = step};
-    struct micro_rows v = {.v = s->v, .step = dim};
-    if (dh % 16 == 0) {
-        v = (struct micro_rows){.v = j->v + (size_t)first * j->width + head, .step = (int)j->width};
+    for (int p = 0; p < n; p += MICRO_ATT_TILE) {
+        int here = n - p < MICRO_ATT_TILE ? n - p : MICRO_ATT_TILE;
+        const struct micro_rows k = {.v = s->k + p, .step = up_tile(n)};
+        const struct micro_rows v = {.v = s->v + p * dim, .step = dim};
+        for (int i = 0; i < n_q; i++) {
+            s->to[i] = here;
+        }
+        att->keys[MICRO_KV_F32](&k, dim, up16(here), 0, &s->kt);
+        att->values[MICRO_KV_F32](&v, dim, up16(here), 0, &s->vt);
+        att->scores(s->q, s->q_scale, n_q, dim, &s->kt, s->s);
+        att->weigh(s->s, n_q, up16(here), s->from, s->to, s->vt.scale, s->top, s->lane, s->keep,
+                   s->w, s->step);
+        att->mix(s->y, n_q, dim, s->keep, s->w, s->step, &s->vt, up16(here));
     }
-    f32->scores(s->q, n_q, dim, &k, step, s->s, step);
-    m->softmax(s->s, step, n_q, step, s->from, s->to, s->top, s->lane, s->keep);
-    f32->mix(s->y, n_q, dim, NULL, s->s, step, &v, n);
     for (int i = 0; i < n_q; i++) {
         float *y = j->y + (size_t)(t + i) * j->width + head;
         float inv = 1.0f / total_of(s->lane + i * 16);

@@ -1,10 +1,10 @@
 /* attention.c: rotary positions, the KV cache, and softmax attention over its pages.
  *
- * Owns the walk: positions in tiles of ATT_TILE from 0, with a running maximum and sum (Milakov
- * and Gimelshein 2018; Dao et al. 2022), begun anew at each part of ATT_PART, and the parts merged
- * in their order. Query heads that share a KV head, and neighbouring tokens of a sequence, go
- * through a tile together: few of them read it from the pages, many have it widened for them once.
- * Where there are too few heads for the threads, parts are walked side by side.
+ * Owns the walk: positions in tiles of MICRO_ATT_TILE from 0, with a running maximum and sum
+ * (Milakov and Gimelshein 2018; Dao et al. 2022), begun anew at each part of ATT_PART, and the
+ * parts merged in their order. Query heads that share a KV head, and neighbouring tokens of a
+ * sequence, go through a tile together, which is turned into integers for them once (micro.h says
+ * what is lost). Where there are too few heads for the threads, parts are walked side by side.
  * Invariant: what is added to a query's sums, and in which order, depends on its position only:
  * a query whose window leaves a tile out multiplies by one and adds zeros there.
  */
@@ -15,11 +15,11 @@
 #include "base/mem.h"
 #include "kern/cpu/device.h"
 
-#define ATT_TILE   64   /* positions */
-#define ATT_PART   1024 /* positions whose sums are made by themselves, then merged */
-#define ATT_QUERY  64   /* query heads that go through a tile together, at most */
-#define ATT_DIRECT 8    /* so many at most read the pages themselves */
-#define ATT_SPLIT  16   /* so many at most have their parts walked side by side */
+#define ATT_TILE  MICRO_ATT_TILE
+#define ATT_PART  1024 /* positions whose sums are made by themselves, then merged */
+#define ATT_QUERY 256  /* query heads that go through a tile together, at most */
+#define ATT_BLOCK 24   /* of them, whose scores and weights are in cache together */
+#define ATT_SPLIT 16   /* so many at most have their parts walked side by side */
 
 #define LOG2_E 1.44269504f
 
@@ -81,41 +81,67 @@ void cpu_rope(struct kern_dev *dev, kern_ref x, const struct kern_rope *r) {
 
 /* ---- scratch --------------------------------------------------------------------------- */
 
-/* A thread's scratch. dim: d_head, padded to a multiple of 16 with zeros. */
+/* A thread's scratch. dim: d_head, padded to a multiple of 16 with zeros; groups of 32 in it. */
 struct att_scratch {
-    float *q, *y, *sum;        /* [ATT_QUERY, dim] queries, a part's mixed values, all parts' */
-    float *k, *v;              /* [dim, ATT_TILE], [ATT_TILE, dim] */
-    float *s;                  /* [ATT_QUERY, ATT_TILE] */
-    float *lane;               /* [ATT_QUERY, 16] */
-    float *top, *total, *keep; /* [ATT_QUERY]; top of a part, total and all_top of all parts */
-    float *all_top;
-    int *from, *to; /* [ATT_QUERY] */
+    float *y, *sum;               /* [ATT_QUERY, dim] a part's mixed values, all parts' */
+    float *q_scale;               /* [ATT_QUERY, groups] */
+    struct micro_tile k, v;       /* the tile as integers */
+    float *s;                     /* [ATT_BLOCK, ATT_TILE] */
+    float *lane;                  /* [ATT_QUERY, 16] */
+    float *top, *total, *all_top; /* [ATT_QUERY]; top of a part, total and all_top of all parts */
+    float *keep, *step;           /* [ATT_BLOCK] */
+    int *from, *to;               /* [ATT_QUERY] */
+    float *row;                   /* [dim] a query, or what is stored */
+    void *raw;                    /* [dim, ATT_TILE] numbers of a cache without whole registers */
+    bf16_t *raw_scale;            /* [groups, ATT_TILE] */
+    int16_t *q;                   /* [ATT_QUERY, dim] */
+    int16_t *w;                   /* [ATT_BLOCK, ATT_TILE] */
 };
 
 static size_t pad16(int n) {
     return ((size_t)n + 15) / 16 * 16;
 }
 
-static size_t att_floats(int d_head) {
-    return pad16(d_head) * (3 * ATT_QUERY + 2 * ATT_TILE) + ATT_QUERY * (ATT_TILE + 16 + 6);
+/* Lays the scratch out from `at` on and gives its bytes. */
+static size_t att_layout(struct att_scratch *a, int d_head, uint8_t *at) {
+    const size_t dim = pad16(d_head), groups = (size_t)host_kv_groups(d_head), f = sizeof(float);
+    const size_t tile = dim * ATT_TILE;
+    struct {
+        void *to;
+        size_t bytes;
+    } part[] = {{&a->y, ATT_QUERY * dim * f},
+                {&a->sum, ATT_QUERY * dim * f},
+                {&a->q_scale, ATT_QUERY * groups * f},
+                {&a->k.v, tile * sizeof(int16_t)},
+                {&a->k.scale, groups * ATT_TILE * f},
+                {&a->v.v, tile * sizeof(int16_t)},
+                {&a->v.scale, ATT_TILE * f},
+                {&a->s, ATT_BLOCK * ATT_TILE * f},
+                {&a->lane, ATT_QUERY * 16 * f},
+                {&a->top, ATT_QUERY * f},
+                {&a->total, ATT_QUERY * f},
+                {&a->all_top, ATT_QUERY * f},
+                {&a->keep, ATT_BLOCK * f},
+                {&a->step, ATT_BLOCK * f},
+                {&a->from, ATT_QUERY * sizeof(int)},
+                {&a->to, ATT_QUERY * sizeof(int)},
+                {&a->row, dim * f},
+                {&a->raw, tile * f},
+                {&a->raw_scale, groups * ATT_TILE * sizeof(bf16_t)},
+                {&a->q, ATT_QUERY * dim * sizeof(int16_t)},
+                {&a->w, ATT_BLOCK * ATT_TILE * sizeof(int16_t)}};
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        void *here = at == NULL ? NULL : at + bytes;
+        memcpy(part[i].to, &here, sizeof here);
+        bytes += (part[i].bytes + 63) / 64 * 64;
+    }
+    return bytes;
 }
 
 static struct att_scratch att_scratch(const struct cpu_dev *d, int thread) {
     struct att_scratch a;
-    size_t row = pad16(d->host.kv.d_head);
-    a.q = (float *)(void *)(d->att + (size_t)thread * d->att_bytes);
-    a.y = a.q + row * ATT_QUERY;
-    a.sum = a.y + row * ATT_QUERY;
-    a.k = a.sum + row * ATT_QUERY;
-    a.v = a.k + row * ATT_TILE;
-    a.s = a.v + row * ATT_TILE;
-    a.lane = a.s + ATT_QUERY * ATT_TILE;
-    a.top = a.lane + ATT_QUERY * 16;
-    a.total = a.top + ATT_QUERY;
-    a.keep = a.total + ATT_QUERY;
-    a.all_top = a.keep + ATT_QUERY;
-    a.from = (int *)(void *)(a.all_top + ATT_QUERY);
-    a.to = a.from + ATT_QUERY;
+    att_layout(&a, d->host.kv.d_head, d->att + (size_t)thread * d->att_bytes);
     return a;
 }
 
@@ -135,7 +161,7 @@ static uint64_t list_parts(struct cpu_dev *d, const struct kern_kv *kv,
                            struct cpu_part part[N_PART]) {
     size_t n_tok = (size_t)d->host.max_tok, n_thread = (size_t)d->host.n_thread;
     d->rope_cap = n_tok * (size_t)kv->d_head / 2;
-    d->att_bytes = (att_floats(kv->d_head) * sizeof(float) + 63) / 64 * 64;
+    d->att_bytes = att_layout(&(struct att_scratch){0}, kv->d_head, NULL);
     const struct cpu_part list[N_PART] = {
         {(void **)&d->rope_cos, d->rope_cap * sizeof(float)},
         {(void **)&d->rope_sin, d->rope_cap * sizeof(float)},
@@ -178,8 +204,8 @@ static void put_f16(const f16_t *x, int n, f16_t *to, int step) {
 static void store_row(const struct cpu_dev *d, const struct host_kv *to, int value, int place,
                       const float *x, const struct att_scratch *s) {
     int dh = d->host.kv.d_head, page_tok = d->host.kv.page_tok, groups = host_kv_groups(dh);
-    void *row = s->q;
-    bf16_t *scale = (void *)s->y;
+    void *row = s->raw;
+    bf16_t *scale = s->raw_scale;
     size_t at = value ? (size_t)place * (size_t)dh : (size_t)place;
     int step = value ? 1 : page_tok;
     if (d->host.kv.type == DT_F32) {
@@ -190,9 +216,9 @@ static void store_row(const struct cpu_dev *d, const struct host_kv *to, int val
         d->micro.f32_to_f16(x, row, dh);
         put_f16(row, dh, (f16_t *)to->v + at, step);
     } else {
-        memcpy(s->sum, x, (size_t)dh * sizeof *x);
-        host_kv_turn(s->sum, dh, host_kv_block(dh));
-        host_kv_quantize(s->sum, dh, row, scale);
+        memcpy(s->row, x, (size_t)dh * sizeof *x);
+        host_kv_turn(s->row, dh, host_kv_block(dh));
+        host_kv_quantize(s->row, dh, row, scale);
         for (int i = 0; i < dh; i++) {
             ((int8_t *)to->v)[at + (size_t)i * (size_t)step] = ((int8_t *)row)[i];
         }
@@ -302,58 +328,79 @@ static struct micro_rows rows_of(const struct attend_job *j, const struct att_it
                                .step = value ? dh : d->kv.page_tok};
 }
 
-/* The same, and what follows: the walk's next run of positions. */
-static struct micro_rows rows_ahead(const struct attend_job *j, const struct att_item *it,
-                                    int value, int p, int next) {
-    struct micro_rows r = rows_of(j, it, value, p);
-    r.ahead = next < it->end ? rows_of(j, it, value, next).v : NULL;
-    return r;
-}
-
 /* Positions from p on that lie in one page, up to `end`. */
 static int run_of(const struct attend_job *j, int p, int end) {
     int left = j->d->host.kv.page_tok - p % j->d->host.kv.page_tok;
     return left < end - p ? left : end - p;
 }
 
-static float number_of(const struct attend_job *j, const struct micro_rows *r, size_t at,
-                       size_t scale_at) {
-    if (r->scale) { /* int8, and nothing else, has one */
-        return (float)((const int8_t *)r->v)[at] * f32_from_bf16(r->scale[scale_at]);
-    }
-    return j->type == MICRO_KV_F32 ? ((const float *)r->v)[at]
-                                   : f32_from_f16(((const f16_t *)r->v)[at]);
+static size_t number_bytes(const struct attend_job *j) {
+    return j->type == MICRO_KV_F32 ? 4 : j->type == MICRO_KV_F16 ? 2 : 1;
 }
 
-/* Widens positions p..p+n of the cache into k and v, number by number: for pages and heads that are
- * no whole registers. */
-static void widen_slowly(const struct attend_job *j, const struct att_item *it, int p0, int n,
-                         const struct att_scratch *s) {
-    int dh = j->a->d_head;
-    for (int p = p0; p < p0 + n; p++) {
-        struct micro_rows k = rows_of(j, it, 0, p), v = rows_of(j, it, 1, p);
-        for (int i = 0; i < dh; i++) {
-            size_t g = (size_t)(i / DTYPE_KV_GROUP);
-            s->k[i * ATT_TILE + p - p0] =
-                number_of(j, &k, (size_t)i * (size_t)k.step, g * (size_t)k.step);
-            s->v[(p - p0) * it->dim + i] = number_of(j, &v, (size_t)i, g);
+/* Keys (value = 0) or values of positions p0..p0+n, number by number, as a page of whole registers
+ * would have them: for pages and heads that have none. */
+static struct micro_rows gather(const struct attend_job *j, const struct att_item *it, int value,
+                                int p0, int n, const struct att_scratch *s) {
+    const size_t size = number_bytes(j), dim = (size_t)it->dim;
+    const int dh = j->a->d_head, groups = host_kv_groups(dh);
+    memset(s->raw, 0, dim * ATT_TILE * size);
+    memset(s->raw_scale, 0, (size_t)groups * ATT_TILE * sizeof *s->raw_scale);
+    for (int i = 0; i < n; i++) {
+        struct micro_rows r = rows_of(j, it, value, p0 + i);
+        for (int d = 0; d < dh; d++) {
+            size_t to = value ? (size_t)i * dim + (size_t)d : (size_t)(d * ATT_TILE + i);
+            size_t from = (size_t)d * (size_t)(value ? 1 : r.step);
+            memcpy((char *)s->raw + to * size, (const char *)r.v + from * size, size);
+        }
+        for (int g = 0; g < groups && r.scale; g++) {
+            s->raw_scale[value ? i * groups + g : g * ATT_TILE + i] =
+                r.scale[value ? g : g * r.step];
         }
     }
+    return (struct micro_rows){
+        .v = s->raw, .scale = s->raw_scale, .step = value ? it->dim : ATT_TILE};
 }
 
 static int up16(int n) {
     return (n + 15) / 16 * 16;
 }
 
-/* Widens positions p0..p0+n into k and v, a page's at a time. Past n, k holds anything. */
-static void widen(const struct attend_job *j, const struct att_item *it, int p0, int n,
-                  const struct att_scratch *s) {
-    const struct micro_att *m = &j->d->micro.att[j->type];
+/* Whole pages that follow, of keys and values in halves: no stream passes a page of memory. */
+static void tile_ahead(const struct attend_job *j, const struct att_item *it, int p,
+                       struct micro_ahead *a) {
+    const int page_tok = j->d->host.kv.page_tok;
+    a->bytes = kern_kv_head_bytes(&j->d->host.kv) / 2;
+    a->n = a->next = 0;
+    a->at = 0;
+    for (int end = p + ATT_TILE; p < end && p < it->end && a->n + 4 <= MICRO_AHEAD; p += page_tok) {
+        for (int value = 0; value < 2; value++) {
+            struct host_kv kv = host_kv_at(&j->d->host, j->a->layer, value, it->kv_head,
+                                           host_page(&j->d->host, j->d->host.step->seq[it->t0], p));
+            const char *start = kv.scale ? (const char *)kv.scale : kv.v;
+            a->stream[a->n++] = start;
+            a->stream[a->n++] = start + a->bytes;
+        }
+    }
+    a->bytes = a->n > 0 ? a->bytes : 0;
+}
+
+/* Positions p0..p0+n as integers, a page's at a time. What lies past n counts for nothing. */
+static void tile_fill(const struct attend_job *j, const struct att_item *it, int p0, int n,
+                      const struct att_scratch *s) {
+    micro_tile_fn keys = j->d->micro.att.keys[j->type], values = j->d->micro.att.values[j->type];
+    if (!j->whole) {
+        struct micro_rows k = gather(j, it, 0, p0, n, s);
+        keys(&k, it->dim, up16(n), 0, &s->k);
+        struct micro_rows v = gather(j, it, 1, p0, n, s);
+        values(&v, it->dim, up16(n), 0, &s->v);
+        return;
+    }
     for (int p = p0, run; p < p0 + n; p += run) {
-        struct micro_rows k = rows_of(j, it, 0, p), v = rows_of(j, it, 1, p);
         run = run_of(j, p, p0 + n);
-        m->keys(&k, j->a->d_head, up16(run), s->k + (p - p0), ATT_TILE);
-        m->values(&v, it->dim, run, s->v + (size_t)(p - p0) * (size_t)it->dim);
+        struct micro_rows k = rows_of(j, it, 0, p), v = rows_of(j, it, 1, p);
+        keys(&k, it->dim, up16(run), p - p0, &s->k);
+        values(&v, it->dim, up16(run), p - p0, &s->v);
     }
 }
 
@@ -369,57 +416,30 @@ static void tile_bounds(const struct attend_job *j, const struct att_item *it, i
     }
 }
 
-/* Scores of n positions, capped where the model wants that, become weights. */
-static void tile_weigh(const struct attend_job *j, const struct att_item *it, int n,
+/* Queries i..i+n_q go through the tile. */
+static void tile_block(const struct attend_job *j, const struct att_item *it, int i, int n_q, int n,
                        const struct att_scratch *s) {
     const struct micro *m = &j->d->micro;
-    for (int i = 0; j->cap > 0 && i < it->n_q; i++) {
-        m->softcap(s->s + i * ATT_TILE, n, j->cap);
+    const int groups = host_kv_groups(j->a->d_head), n_pos = up16(n);
+    m->att.scores(s->q + i * it->dim, s->q_scale + i * groups, n_q, it->dim, &s->k, s->s);
+    for (int k = 0; j->cap > 0 && k < n_q; k++) {
+        m->softcap(s->s + k * ATT_TILE, n, j->cap);
     }
-    m->softmax(s->s, ATT_TILE, it->n_q, up16(n), s->from, s->to, s->top, s->lane, s->keep);
-}
-
-/* Few queries: keys and values pass through registers, straight from their pages. */
-static void tile_direct(const struct attend_job *j, const struct att_item *it, int p0, int n,
-                        const struct att_scratch *s) {
-    const struct micro_att *m = &j->d->micro.att[j->type];
-    int dh = j->a->d_head, end = p0 + n;
-    for (int p = p0, run; p < end; p += run) {
-        run = run_of(j, p, end);
-        struct micro_rows k = rows_ahead(j, it, 0, p, p + run);
-        m->scores(s->q, it->n_q, dh, &k, up16(run), s->s + (p - p0), ATT_TILE);
-    }
-    tile_weigh(j, it, n, s);
-    const float *keep = s->keep;
-    for (int p = p0, run; p < end; p += run, keep = NULL) {
-        run = run_of(j, p, end);
-        struct micro_rows v = rows_ahead(j, it, 1, p, p + run);
-        m->mix(s->y, it->n_q, dh, keep, s->s + (p - p0), ATT_TILE, &v, run);
-    }
-}
-
-/* Many queries: the tile is widened once for all of them. */
-static void tile_widened(const struct attend_job *j, const struct att_item *it, int p0, int n,
-                         const struct att_scratch *s) {
-    const struct micro_att *m = &j->d->micro.att[MICRO_KV_F32];
-    const struct micro_rows k = {.v = s->k, .step = ATT_TILE}, v = {.v = s->v, .step = it->dim};
-    if (j->whole && j->type != MICRO_KV_F32) {
-        widen(j, it, p0, n, s);
-    } else {
-        widen_slowly(j, it, p0, n, s);
-    }
-    m->scores(s->q, it->n_q, it->dim, &k, up16(n), s->s, ATT_TILE);
-    tile_weigh(j, it, n, s);
-    m->mix(s->y, it->n_q, it->dim, s->keep, s->s, ATT_TILE, &v, n);
+    m->att.weigh(s->s, n_q, n_pos, s->from + i, s->to + i, s->v.scale, s->top + i, s->lane + i * 16,
+                 s->keep, s->w, s->step);
+    m->att.mix(s->y + i * it->dim, n_q, it->dim, s->keep, s->w, s->step, &s->v, n_pos);
 }
 
 /* One part of the positions, by itself: y, top and the lanes of the total. */
 static void walk_part(const struct attend_job *j, const struct att_item *it, int part,
                       const struct att_scratch *s) {
     int p = part * ATT_PART, end = p + ATT_PART < it->end ? p + ATT_PART : it->end;
-    bool direct = j->whole && (it->n_q <= ATT_DIRECT || j->type == MICRO_KV_F32);
     memset(s->y, 0, (size_t)it->n_q * (size_t)it->dim * sizeof(float));
     memset(s->lane, 0, (size_t)it->n_q * 16 * sizeof(float));
+    struct micro_ahead ahead;
+    struct att_scratch own = *s;
+    own.k.ahead = own.v.ahead = j->whole ? &ahead : NULL;
+    s = &own;
     for (int i = 0; i < it->n_q; i++) {
         s->top[i] = -INFINITY;
     }
@@ -429,23 +449,29 @@ static void walk_part(const struct attend_job *j, const struct att_item *it, int
             return;
         }
         tile_bounds(j, it, p, n, s);
-        (direct ? tile_direct : tile_widened)(j, it, p, n, s);
+        tile_ahead(j, it, p + n, &ahead);
+        tile_fill(j, it, p, n, s);
+        int i = 0;
+        while (s->to[i] <= 0) { /* of tokens before the tile */
+            i++;
+        }
+        for (; i < it->n_q; i += ATT_BLOCK) {
+            int n_q = it->n_q - i < ATT_BLOCK ? it->n_q - i : ATT_BLOCK;
+            tile_block(j, it, i, n_q, n, s);
+        }
     }
 }
 
 static void load_queries(const struct attend_job *j, const struct att_item *it,
                          const struct att_scratch *s) {
-    int dh = j->a->d_head;
+    const int dh = j->a->d_head, groups = host_kv_groups(dh);
     for (int i = 0; i < it->n_q; i++) {
         const float *q = j->q + query_at(j, it, i);
         for (int d = 0; d < it->dim; d++) {
-            s->q[i * it->dim + d] = d < dh ? q[d] * j->scale : 0;
+            s->row[d] = d < dh ? q[d] * j->scale : 0;
         }
-        host_kv_turn(s->q + i * it->dim, dh, j->block);
-    }
-    if (it->dim > dh) { /* what no page has: padding */
-        memset(s->k + dh * ATT_TILE, 0, (size_t)(it->dim - dh) * ATT_TILE * sizeof(float));
-        memset(s->v, 0, (size_t)it->dim * ATT_TILE * sizeof(float));
+        host_kv_turn(s->row, dh, j->block);
+        micro_att_query(s->row, it->dim, s->q + i * it->dim, s->q_scale + i * groups);
     }
 }
 

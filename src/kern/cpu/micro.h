@@ -115,34 +115,138 @@ struct micro_format {
 
 /* ---- attention -------------------------------------------------------------------------- */
 
-/* Keys or values of one head at neighbouring positions, in a page of the KV cache (kern.h) or in a
- * tile of floats. Keys lie with positions side by side: key(d, p) is number d * step + p, and value
- * (p, j) is number p * step + j. An int8 is multiplied by its group's scale, which is exact in f32:
- * scale[d / 32 * step + p] of keys, scale[p * (groups of 32 in dim) + j / 32] of values. */
+/* Scores and mixed values are sums of products of integers, exact in int32 in any order; what they
+ * are made of depends on one query or one position alone, so that no bit depends on a batch:
+ *   query   groups of 32 dimensions, |q| <= MICRO_ATT_INT, a power of two as their scale
+ *   key     the same groups, |k| <= 2^13, a power of two; an int8 key as it is, its group's scale
+ *   score   sum over groups, ascending: fma((float)(sum of q * k) * q_scale, k_scale, score)
+ *   value   |v| <= 2^12, one scale for the position; of int8, whose groups have scales, the largest
+ *   weight  2^(score - top) times its value's scale, in steps of 1 / MICRO_ATT_INT of the tile's
+ *           largest
+ *   mixed   fma((float)(sum of weight * v), step, y * keep) for each tile of positions
+ * A power of two keeps what f16 keeps of the two largest binades, so keys and values from f16 lose
+ * about as much again as they lost there. */
+#define MICRO_ATT_TILE  64   /* positions that keys, values and weights are gathered for */
+#define MICRO_ATT_GROUP 32   /* dimensions with one scale of a query or key */
+#define MICRO_ATT_DIM   1024 /* dimensions of a head, at most */
+#define MICRO_ATT_LEAST 0x1p-90f
+#define MICRO_ATT_INT   8191 /* 8191 * 2^13 * 32 and 8191 * 2^12 * 64 are less than 2^31 */
+
+/* Keys or values of one head at neighbouring positions, in a page of the KV cache (kern.h). Keys
+ * lie with positions side by side: key(d, p) is number d * step + p, and value (p, j) is number
+ * p * step + j. An int8 has a scale: scale[d / 32 * step + p] of keys, scale[p * (groups of 32 in
+ * dim) + j / 32] of values. */
 struct micro_rows {
     const void *v;
     const bf16_t *scale; /* of int8 only */
     int step;
-    const void *ahead; /* what will be read next, as large as this, to be fetched; or NULL */
 };
 
 enum micro_kv { MICRO_KV_F32, MICRO_KV_F16, MICRO_KV_I8, MICRO_KV_N };
 
-/* For one type of numbers. q has rows of dim floats, y too. Each sum is one chain of fma: no result
- * depends on how many queries and positions there are. */
-struct micro_att {
-    /* s[i * s_step + p] = q[i] . key(p) from 0, d ascending; n_pos a multiple of 16 */
-    void (*scores)(const float *q, int n_q, int dim, const struct micro_rows *k, int n_pos,
-                   float *s, int s_step);
-    /* y[i] = y[i] * keep[i] (NULL: 1), plus s[i * s_step + p] * value(p), p ascending; dim a
-     * multiple of 16 */
-    void (*mix)(float *y, int n_q, int dim, const float *keep, const float *s, int s_step,
-                const struct micro_rows *v, int n_pos);
-    /* As floats: to[d * to_step + p] = key(d, p), n_pos a multiple of 16; to[p * dim + j] =
-     * value(p, j), dim a multiple of 16. NULL of f32. */
-    void (*keys)(const struct micro_rows *k, int dim, int n_pos, float *to, int to_step);
-    void (*values)(const struct micro_rows *v, int dim, int n_pos, float *to);
+/* A tile as integers, in a layout that belongs to the level: v[dim * MICRO_ATT_TILE];
+ * scale[group][MICRO_ATT_TILE] of keys, scale[MICRO_ATT_TILE] of values. NaN where a number is not
+ * finite. */
+struct micro_tile {
+    int16_t *v;
+    float *scale;
+    struct micro_ahead *ahead; /* fetched from, a line at each step of a loop; or NULL */
 };
+
+/* What the next tile will be made of: so many streams of so many bytes each. Fetched bit by bit
+ * while this one is computed with, all streams side by side, as the processor's own fetching
+ * follows each within a page of memory. */
+#define MICRO_AHEAD 16
+struct micro_ahead {
+    const char *stream[MICRO_AHEAD];
+    int n, next; /* next: whose turn it is */
+    size_t at, bytes;
+};
+
+/* Into the second cache: more lines can be under way there. */
+static inline void micro_ahead_line(struct micro_ahead *a) {
+    if (a && a->at < a->bytes) {
+        __builtin_prefetch(a->stream[a->next] + a->at, 0, 2);
+        bool last = ++a->next == a->n;
+        a->next = last ? 0 : a->next;
+        a->at += last ? 64 : 0;
+    }
+}
+
+/* Turns n_pos positions, a multiple of 16, into the tile's from `at` on, a multiple of 16, too; dim
+ * is a multiple of 16. */
+typedef void (*micro_tile_fn)(const struct micro_rows *r, int dim, int n_pos, int at,
+                              const struct micro_tile *to);
+
+struct micro_att {
+    micro_tile_fn keys[MICRO_KV_N], values[MICRO_KV_N];
+    /* s[i * MICRO_ATT_TILE + p] of query i at every position of the tile; q[n_q][dim], q_scale
+     * [n_q][groups] as micro_att_query makes them */
+    void (*scores)(const int16_t *q, const float *q_scale, int n_q, int dim,
+                   const struct micro_tile *k, float *s);
+    /* Scores of n_q queries at n_pos positions, a multiple of 16, become weights: of row i those in
+     * [from[i], to[i]), zeros elsewhere. m = their maximum; where m > top: keep = 2^(top - m) and
+     * top = m; else keep = 1. s = 2^(s - top), and total[i * 16 + l] = total * keep, then plus s[p]
+     * for p = l, l + 16, ... A row where nothing counts has keep = 1 and is all zeros.
+     * w = s * v_scale[p] in steps of `step`, which is NaN where one of them is not finite; where s
+     * is less than MICRO_ATT_LEAST, zero: the product would be subnormal, and slow. */
+    void (*weigh)(float *s, int n_q, int n_pos, const int *from, const int *to,
+                  const float *v_scale, float *top, float *total, float *keep, int16_t *w,
+                  float *step);
+    /* y[i] = y[i] * keep[i] plus step[i] * (sum of w[i * MICRO_ATT_TILE + p] * v(p)) */
+    void (*mix)(float *y, int n_q, int dim, const float *keep, const int16_t *w, const float *step,
+                const struct micro_tile *v, int n_pos);
+};
+
+/* dim floats as integers with a scale for each MICRO_ATT_GROUP of them. */
+void micro_att_query(const float *x, int dim, int16_t *to, float *scale);
+
+/* The power of two that takes numbers whose largest has these bits, sign apart, to below 2^n; and
+ * its inverse, NaN if the largest is not finite. 12 <= n <= 13. */
+static inline float micro_att_factor(uint32_t largest, int n) {
+    uint32_t e = largest >> 23 < 16 ? 16 : largest >> 23;
+    return f32_from_bits((253 + (uint32_t)n - e) << 23);
+}
+
+static inline float micro_att_scale(uint32_t largest, int n) {
+    uint32_t e = largest >> 23 < 16 ? 16 : largest >> 23;
+    return f32_from_bits(largest >= 0x7f800000 ? 0x7fc00000 : (e + 1 - (uint32_t)n) << 23);
+}
+
+/* What takes numbers up to `largest` to integers up to n; 0: they are all taken for zero. */
+static inline float micro_att_parts(float n, float largest) {
+    return largest >= 0x1p-100f && largest < 0x1p125f ? n / largest : 0.0f;
+}
+
+/* An int8 value's groups have parts of the largest scale, 4,096 of it, and a number becomes
+ * (x * 256 * part + 2^14) >> 15. For sixteen values: to[16] their scales, part[16][groups]. */
+static inline void micro_att_value_parts(const bf16_t *scale, int groups, float *to,
+                                         int16_t *part) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: what is added to it loses its fraction */
+    float largest[16], own[16 * MICRO_ATT_DIM / MICRO_ATT_GROUP];
+    for (int p = 0; p < 16; p++) {
+        int most = 0;
+        for (int g = 0; g < groups; g++) {
+            int size = scale[p * groups + g] & 0x7fff;
+            most = size > most ? size : most;
+        }
+        largest[p] = f32_from_bf16((bf16_t)most);
+    }
+    for (int p = 0; p < 16; p++) {
+        bool finite = f32_bits(largest[p]) < 0x7f800000;
+        to[p] = finite ? largest[p] * 0x1p-5f : f32_from_bits(0x7fc00000);
+        largest[p] = micro_att_parts(4096, largest[p]);
+    }
+    for (int p = 0; p < 16; p++) {
+        for (int g = 0; g < groups; g++) {
+            own[p * groups + g] = largest[p];
+        }
+    }
+    for (int i = 0; i < 16 * groups; i++) {
+        float share = f32_from_bf16(scale[i] & 0x7fff) * own[i];
+        part[i] = own[i] > 0 ? (int16_t)(int)((share + round) - round) : 0;
+    }
+}
 
 /* ---- the table ---------------------------------------------------------------------------- */
 
@@ -175,13 +279,7 @@ struct micro {
     void (*rotate_pairs)(float *head, const float *cos, const float *sin, int half);
     void (*f32_to_f16)(const float *x, f16_t *y, int n);
     void (*f16_to_f32)(const f16_t *x, float *y, int n);
-    struct micro_att att[MICRO_KV_N];
-    /* Scores of n_q queries at n_pos positions, a multiple of 16, become weights: of row i those in
-     * [from[i], to[i]), zeros elsewhere. m = their maximum; where m > top: keep = 2^(top - m) and
-     * top = m; else keep = 1. s = 2^(s - top), and total[i * 16 + l] = total * keep, then plus s[p]
-     * for p = l, l + 16, ... A row where nothing counts has keep = 1 and is all zeros. */
-    void (*softmax)(float *s, int s_step, int n_q, int n_pos, const int *from, const int *to,
-                    float *top, float *total, float *keep);
+    struct micro_att att;
 };
 
 /* exp with a relative error below 2e-7 for x in [-87, 88]; 0 below, exp(88.5) above. */

@@ -1,9 +1,9 @@
 /* micro_att_avx2.c: attention for processors with AVX2, FMA and F16C.
  *
- * Owns instructions, not arithmetic: see micro_att_c.c. Eight positions, or eight dimensions of a
- * value, lie in a register; queries pass as broadcasts, and all sums of a block of queries stay in
- * registers while a tile or page goes by. Numbers of the cache are widened on their way in.
- * Only static functions and micro_att_init_avx2.
+ * Owns instructions, not arithmetic: see micro_att_c.c. A tile has its integers in pairs, as
+ * VPMADDWD takes them: keys [dim / 2][64 positions][2], values [64 / 2][dim][2]. Queries and
+ * weights pass as broadcasts of pairs, and all sums of a block of queries stay in registers while
+ * the tile goes by. Only static functions and micro_att_init_avx2.
  */
 #include <immintrin.h>
 #include <math.h>
@@ -13,86 +13,92 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE size_t bytes_of(int type) {
-    return type == MICRO_KV_F32 ? 4 : type == MICRO_KV_F16 ? 2 : 1;
+/* Or the compiler keeps a copy of each sum in memory. */
+#define KEEP(v) __asm__("" : "+x"(v))
+
+#define TILE  MICRO_ATT_TILE
+#define GROUP MICRO_ATT_GROUP
+
+INLINE __m256i load(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
 }
 
-/* Eight numbers from place `at` on, without their scale. */
-INLINE __m256 numbers(int type, const void *v, size_t at) {
-    const char *p = (const char *)v + at * bytes_of(type);
-    if (type == MICRO_KV_F32) {
-        return _mm256_loadu_ps((const float *)(const void *)p);
-    }
-    if (type == MICRO_KV_F16) {
-        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
-    }
-    __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)p);
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+INLINE void store(void *p, __m256i v) {
+    _mm256_storeu_si256((__m256i *)p, v);
 }
 
-/* Eight scales. */
-INLINE __m256 scales(const bf16_t *s) {
-    __m256i u = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)s));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(u, 16));
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* Two integers that lie side by side, in every lane. */
+INLINE __m256i pair(const int16_t *p) {
+    int32_t both;
+    memcpy(&both, p, sizeof both);
+    return _mm256_set1_epi32(both);
 }
 
-/* Into the second cache: as many are under way there as memory needs, twice what the first's misses
- * allow, and from there the processor's own fetching of lines in sequence keeps up. */
-INLINE void fetch(const void *p, size_t at) {
-    _mm_prefetch((const char *)p + at, _MM_HINT_T1);
-}
-
-/* ---- scores ---------------------------------------------------------------------------------- */
-
-/* n_q <= 6 queries at 16 positions. `ahead` NULL: nothing is fetched. */
-INLINE void scores_block(int type, int n_q, const float *q, int dim, const struct micro_rows *k,
-                         int p, const void *ahead, float *s, int s_step) {
-    __m256 acc[6][2], scale[2];
-    const size_t step = (size_t)k->step;
+/* acc[i][v] of n_q <= 6 rows: products of `n` pairs of each row of x, x_step apart, and sixteen
+ * lanes of pairs at u, u_step apart. */
+INLINE void sum_pairs(int n_q, __m256i acc[6][2], const int16_t *x, int x_step, const int16_t *u,
+                      int u_step, int n, struct micro_ahead *ahead) {
 #pragma GCC unroll 6
     for (int i = 0; i < n_q; i++) {
-        acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+        acc[i][0] = acc[i][1] = _mm256_setzero_si256();
     }
-    for (int group = 0; group < dim; group += 32) {
-        int end = group + 32 < dim ? group + 32 : dim;
-        if (type == MICRO_KV_I8) {
-            scale[0] = scales(k->scale + (size_t)(group / 32) * step + p);
-            scale[1] = scales(k->scale + (size_t)(group / 32) * step + p + 8);
+    for (int k = 0; k < n; k++, x += 2, u += u_step) {
+        __m256i low = load(u), high = load(u + 16);
+        if (k % 2 == 0) {
+            micro_ahead_line(ahead);
         }
-        for (int d = group; d < end; d++) {
-            __m256 u[2];
-#pragma GCC unroll 2
-            for (int v = 0; v < 2; v++) {
-                u[v] = numbers(type, k->v, (size_t)d * step + (size_t)(p + 8 * v));
-                u[v] = type == MICRO_KV_I8 ? _mm256_mul_ps(u[v], scale[v]) : u[v];
-            }
-            if (ahead) {
-                fetch(ahead, (size_t)d * step * bytes_of(type));
-            }
+#pragma GCC unroll 6
+        for (int i = 0; i < n_q; i++) {
+            __m256i both = pair(x + i * x_step);
+            acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(both, low));
+            acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(both, high));
+            KEEP(acc[i][0]);
+            KEEP(acc[i][1]);
+        }
+    }
+}
+
+/* n_q <= 6 queries at the tile's positions. */
+INLINE void scores_block(int n_q, const int16_t *q, const float *q_scale, int dim,
+                         const struct micro_tile *k, float *s) {
+    const int groups = (dim + GROUP - 1) / GROUP;
+    for (int g = 0; g < groups; g++) {
+        int d = g * GROUP, n = dim - d < GROUP ? (dim - d) / 2 : GROUP / 2;
+        for (int p = 0; p < TILE; p += 16) {
+            __m256i acc[6][2];
+            sum_pairs(n_q, acc, q + d, dim, k->v + d * TILE + 2 * p, 2 * TILE, n, k->ahead);
 #pragma GCC unroll 6
             for (int i = 0; i < n_q; i++) {
-                __m256 w = _mm256_broadcast_ss(q + i * dim + d);
-                acc[i][0] = _mm256_fmadd_ps(w, u[0], acc[i][0]);
-                acc[i][1] = _mm256_fmadd_ps(w, u[1], acc[i][1]);
+                __m256 scale = _mm256_set1_ps(q_scale[i * groups + g]);
+#pragma GCC unroll 2
+                for (int v = 0; v < 2; v++) {
+                    float *at = s + i * TILE + p + 8 * v;
+                    __m256 sum = g ? _mm256_loadu_ps(at) : _mm256_setzero_ps();
+                    __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale);
+                    __m256 by = _mm256_loadu_ps(k->scale + g * TILE + p + 8 * v);
+                    _mm256_storeu_ps(at, _mm256_fmadd_ps(f, by, sum));
+                }
             }
         }
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < n_q; i++) {
-        _mm256_storeu_ps(s + i * s_step + p, acc[i][0]);
-        _mm256_storeu_ps(s + i * s_step + p + 8, acc[i][1]);
     }
 }
 
 #define BLOCK(n)                                                                                   \
-    case n: scores_block(type, n, q, dim, k, p, ahead, s, s_step); break
+    case n: scores_block(n, q, q_scale, dim, k, s); break
 
-/* n_q <= 6 queries at all positions. */
-INLINE void scores_rows(int type, const float *q, int n_q, int dim, const struct micro_rows *k,
-                        int n_pos, const void *next, float *s, int s_step) {
-    for (int p = 0; p < n_pos; p += 16) {
-        const void *ahead = p == 0 ? next : NULL;
-        switch (n_q) {
+/* Of n queries as many as go together: six, but of the last seven or eight half. */
+INLINE int together(int n) {
+    return n > 8 ? 6 : n > 6 ? 4 : n;
+}
+
+static void scores_avx2(const int16_t *q, const float *q_scale, int n_q, int dim,
+                        const struct micro_tile *k, float *s) {
+    const int groups = (dim + GROUP - 1) / GROUP;
+    for (int n; n_q > 0; n_q -= n, q += n * dim, q_scale += n * groups, s += n * TILE) {
+        n = together(n_q);
+        switch (n) {
             BLOCK(1);
             BLOCK(2);
             BLOCK(3);
@@ -103,22 +109,44 @@ INLINE void scores_rows(int type, const float *q, int n_q, int dim, const struct
     }
 }
 
-/* Of n queries as many as go together: six, but of the last seven or eight half, and four of an
- * int8 cache, which has scales in registers, too. */
-INLINE int together(int type, int n) {
-    return type == MICRO_KV_I8 && n > 4 ? 4 : n > 8 ? 6 : n > 6 ? 4 : n;
-}
-
-INLINE void scores(int type, const float *q, int n_q, int dim, const struct micro_rows *k,
-                   int n_pos, float *s, int s_step) {
-    for (int i = 0, n; i < n_q; i += n) {
-        n = together(type, n_q - i);
-        scores_rows(type, q + i * dim, n, dim, k, n_pos,
-                    type != MICRO_KV_F32 && i == 0 ? k->ahead : NULL, s + i * s_step, s_step);
+/* n_q <= 6 rows of y. */
+INLINE void mix_rows(int n_q, float *y, int dim, const float *keep, const int16_t *w,
+                     const float *step, const struct micro_tile *v, int n_pos) {
+    for (int c = 0; c < dim; c += 16) {
+        __m256i acc[6][2];
+        sum_pairs(n_q, acc, w, TILE, v->v + 2 * c, 2 * dim, n_pos / 2, v->ahead);
+#pragma GCC unroll 6
+        for (int i = 0; i < n_q; i++) {
+            __m256 kept = _mm256_set1_ps(keep[i]), size = _mm256_set1_ps(step[i]);
+#pragma GCC unroll 2
+            for (int k = 0; k < 2; k++) {
+                float *at = y + i * dim + c + 8 * k;
+                __m256 old = _mm256_mul_ps(_mm256_loadu_ps(at), kept);
+                _mm256_storeu_ps(at, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i][k]), size, old));
+            }
+        }
     }
 }
 
-/* ---- softmax --------------------------------------------------------------------------------- */
+#define ROWS(n)                                                                                    \
+    case n: mix_rows(n, y, dim, keep, w, step, v, n_pos); break
+
+static void mix_avx2(float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                     const float *step, const struct micro_tile *v, int n_pos) {
+    for (int n; n_q > 0; n_q -= n, y += n * dim, w += n * TILE, keep += n, step += n) {
+        n = together(n_q);
+        switch (n) {
+            ROWS(1);
+            ROWS(2);
+            ROWS(3);
+            ROWS(4);
+            ROWS(5);
+            ROWS(6);
+        }
+    }
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
 
 /* micro_exp2, eight at once. */
 INLINE __m256 exp2x8(__m256 x) {
@@ -151,13 +179,54 @@ INLINE float max8(__m256 v) {
     return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
 }
 
-static void softmax_avx2(float *s, int s_step, int n_q, int n_pos, const int *from, const int *to,
-                         float *top, float *total, float *keep) {
+INLINE uint32_t largest8(__m256i v) {
+    __m128i h = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    h = _mm_max_epu32(h, _mm_shuffle_epi32(h, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(h, _mm_shuffle_epi32(h, 0xb1)));
+}
+
+/* s becomes 2^(s - top) times the scales of the values; the bits of the largest are the result. */
+INLINE uint32_t weigh_row(float *s, int n_pos, int from, int to, const float *v_scale, float top,
+                          float keep, float *total) {
+    const __m256i sizes = _mm256_set1_epi32(0x7fffffff);
+    __m256 kept = _mm256_set1_ps(keep), t = _mm256_set1_ps(top);
+    __m256 sum[2] = {_mm256_mul_ps(_mm256_loadu_ps(total), kept),
+                     _mm256_mul_ps(_mm256_loadu_ps(total + 8), kept)};
+    __m256i most = _mm256_setzero_si256();
+    for (int p = 0; p < n_pos; p += 16) {
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; h++) {
+            int at = p + 8 * h;
+            __m256 there = inside(at, from, to);
+            __m256 e = exp2x8(_mm256_sub_ps(_mm256_loadu_ps(s + at), t));
+            sum[h] = _mm256_add_ps(sum[h], _mm256_and_ps(e, there));
+            __m256 least = _mm256_set1_ps(MICRO_ATT_LEAST);
+            there = _mm256_and_ps(there, _mm256_cmp_ps(e, least, _CMP_NLT_UQ));
+            e = _mm256_mul_ps(_mm256_and_ps(e, there), _mm256_loadu_ps(v_scale + at));
+            e = _mm256_and_ps(e, there);
+            _mm256_storeu_ps(s + at, e);
+            most = _mm256_max_epu32(most, _mm256_and_si256(_mm256_castps_si256(e), sizes));
+        }
+    }
+    _mm256_storeu_ps(total, sum[0]);
+    _mm256_storeu_ps(total + 8, sum[1]);
+    return largest8(most);
+}
+
+/* x * factor to the nearest integers, zeros where `any` is zero. */
+INLINE __m256i scaled(const float *x, __m256 factor, __m256 any) {
+    return _mm256_cvtps_epi32(_mm256_and_ps(_mm256_mul_ps(_mm256_loadu_ps(x), factor), any));
+}
+
+static void weigh_avx2(float *s, int n_q, int n_pos, const int *from, const int *to,
+                       const float *v_scale, float *top, float *total, float *keep, int16_t *w,
+                       float *step) {
     const __m256 none = _mm256_set1_ps(-INFINITY);
-    for (int i = 0; i < n_q; i++, s += s_step, total += 16) {
+    for (int i = 0; i < n_q; i++, s += TILE, w += TILE, total += 16) {
         keep[i] = 1.0f;
+        step[i] = 0.0f;
         if (from[i] >= to[i]) {
-            memset(s, 0, (size_t)n_pos * sizeof *s);
+            memset(w, 0, (size_t)n_pos * sizeof *w);
             continue;
         }
         __m256 m = none;
@@ -170,127 +239,250 @@ static void softmax_avx2(float *s, int s_step, int n_q, int n_pos, const int *fr
             keep[i] = micro_exp2(top[i] - most);
             top[i] = most;
         }
-        __m256 kept = _mm256_set1_ps(keep[i]), t = _mm256_set1_ps(top[i]);
-        __m256 sum[2] = {_mm256_mul_ps(_mm256_loadu_ps(total), kept),
-                         _mm256_mul_ps(_mm256_loadu_ps(total + 8), kept)};
+        uint32_t bits = weigh_row(s, n_pos, from[i], to[i], v_scale, top[i], keep[i], total);
+        float largest = f32_from_bits(bits), parts = micro_att_parts(MICRO_ATT_INT, largest);
+        step[i] = largest * (1.0f / MICRO_ATT_INT);
+        __m256 factor = _mm256_set1_ps(parts);
+        __m256 any = _mm256_cmp_ps(factor, _mm256_setzero_ps(), _CMP_GT_OQ);
         for (int p = 0; p < n_pos; p += 16) {
+            __m256i low = scaled(s + p, factor, any), high = scaled(s + p + 8, factor, any);
+            store(w + p, _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8));
+        }
+    }
+}
+
+/* ---- tiles ----------------------------------------------------------------------------------- */
+
+/* micro_att_factor and micro_att_scale of eight largest. */
+INLINE __m256 factor_of(__m256i largest, int n) {
+    __m256i e = _mm256_max_epu32(_mm256_srli_epi32(largest, 23), _mm256_set1_epi32(16));
+    e = _mm256_sub_epi32(_mm256_set1_epi32(253 + n), e);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
+}
+
+INLINE __m256 scale_of(__m256i largest, int n) {
+    __m256i e = _mm256_max_epu32(_mm256_srli_epi32(largest, 23), _mm256_set1_epi32(16));
+    e = _mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(1 - n)), 23);
+    __m256i odd = _mm256_cmpgt_epi32(largest, _mm256_set1_epi32(0x7f7fffff));
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(e, _mm256_set1_epi32(0x7fc00000), odd));
+}
+
+/* Eight numbers of a cache of floats from place `at` on. */
+INLINE __m256 floats(int type, const void *v, size_t at) {
+    if (type == MICRO_KV_F32) {
+        return _mm256_loadu_ps((const float *)v + at);
+    }
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const f16_t *)v + at)));
+}
+
+/* The nearest integers to x * factor, in the low halves of the lanes. */
+INLINE __m256i nearest(__m256 x, __m256 factor) {
+    return _mm256_castps_si256(_mm256_fmadd_ps(x, factor, _mm256_set1_ps(12582912.0f)));
+}
+
+/* Pairs of the low halves of a and b. */
+INLINE __m256i pairs(__m256i a, __m256i b) {
+    return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
+}
+
+/* The larger of the sizes at `at` and those in most: of eight f32, of sixteen and eight f16. */
+INLINE __m256i larger32(__m256i most, const float *at) {
+    return _mm256_max_epu32(most, _mm256_and_si256(load(at), _mm256_set1_epi32(0x7fffffff)));
+}
+
+INLINE __m256i larger16(__m256i most, const f16_t *at) {
+    return _mm256_max_epu16(most, _mm256_and_si256(load(at), _mm256_set1_epi16(0x7fff)));
+}
+
+/* f16 as the bits of f32. */
+INLINE __m256i widen_bits(__m128i half) {
+    return _mm256_castps_si256(_mm256_cvtph_ps(half));
+}
+
+/* The largest sizes of dimensions d..end at sixteen positions, as the bits of f32. */
+INLINE void largest_keys(int type, const struct micro_rows *k, int p, int d, int end,
+                         __m256i most[2]) {
+    const size_t step = (size_t)k->step;
+    most[0] = most[1] = _mm256_setzero_si256();
+    for (; d < end; d++) {
+        size_t at = (size_t)d * step + (size_t)p;
+        if (type == MICRO_KV_F32) {
+            most[0] = larger32(most[0], (const float *)k->v + at);
+            most[1] = larger32(most[1], (const float *)k->v + at + 8);
+        } else {
+            most[0] = larger16(most[0], (const f16_t *)k->v + at);
+        }
+    }
+    if (type == MICRO_KV_F16) {
+        most[1] = widen_bits(_mm256_extracti128_si256(most[0], 1));
+        most[0] = widen_bits(_mm256_castsi256_si128(most[0]));
+    }
+}
+
+INLINE void keys_floats(int type, const struct micro_rows *k, int dim, int n_pos, int at,
+                        const struct micro_tile *to) {
+    const size_t step = (size_t)k->step;
+    for (int p = 0; p < n_pos; p += 16) {
+        for (int g = 0; g < dim; g += GROUP) {
+            int end = g + GROUP < dim ? g + GROUP : dim;
+            __m256i most[2];
+            __m256 factor[2];
+            largest_keys(type, k, p, g, end, most);
 #pragma GCC unroll 2
-            for (int h = 0; h < 2; h++) {
-                float *at = s + p + 8 * h;
-                __m256 e = exp2x8(_mm256_sub_ps(_mm256_loadu_ps(at), t));
-                e = _mm256_and_ps(e, inside(p + 8 * h, from[i], to[i]));
-                _mm256_storeu_ps(at, e);
-                sum[h] = _mm256_add_ps(sum[h], e);
+            for (int v = 0; v < 2; v++) {
+                float *scale = to->scale + g / GROUP * TILE + at + p + 8 * v;
+                factor[v] = factor_of(most[v], 13);
+                _mm256_storeu_ps(scale, scale_of(most[v], 13));
+            }
+            for (int d = g; d < end; d += 2) {
+                size_t from = (size_t)d * step + (size_t)p;
+#pragma GCC unroll 2
+                for (int v = 0; v < 2; v++, from += 8) {
+                    __m256i a = nearest(floats(type, k->v, from), factor[v]);
+                    __m256i b = nearest(floats(type, k->v, from + step), factor[v]);
+                    store(to->v + d * TILE + 2 * (at + p + 8 * v), pairs(a, b));
+                }
+                micro_ahead_line(to->ahead);
             }
         }
-        _mm256_storeu_ps(total, sum[0]);
-        _mm256_storeu_ps(total + 8, sum[1]);
     }
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
-
-/* n_q <= 6 rows of y, 16 columns from c on. */
-INLINE void mix_block(int type, int n_q, float *y, int dim, int c, const float *keep,
-                      const float *s, int s_step, const struct micro_rows *r, int n_pos,
-                      const void *ahead) {
-    __m256 acc[6][2];
-    const int groups = (dim + 31) / 32;
-#pragma GCC unroll 6
-    for (int i = 0; i < n_q; i++) {
-        __m256 k = _mm256_set1_ps(keep ? keep[i] : 1.0f);
-        acc[i][0] = _mm256_mul_ps(_mm256_loadu_ps(y + i * dim + c), k);
-        acc[i][1] = _mm256_mul_ps(_mm256_loadu_ps(y + i * dim + c + 8), k);
-    }
-    for (int p = 0; p < n_pos; p++) {
-        size_t at = (size_t)p * (size_t)r->step + (size_t)c;
-        __m256 u[2] = {numbers(type, r->v, at), numbers(type, r->v, at + 8)};
-        if (type == MICRO_KV_I8) {
-            __m256 scale = _mm256_set1_ps(f32_from_bf16(r->scale[p * groups + c / 32]));
-            u[0] = _mm256_mul_ps(u[0], scale);
-            u[1] = _mm256_mul_ps(u[1], scale);
-        }
-        if (ahead) {
-            fetch(ahead, at * bytes_of(type));
-        }
-#pragma GCC unroll 6
-        for (int i = 0; i < n_q; i++) {
-            __m256 w = _mm256_broadcast_ss(s + i * s_step + p);
-            acc[i][0] = _mm256_fmadd_ps(w, u[0], acc[i][0]);
-            acc[i][1] = _mm256_fmadd_ps(w, u[1], acc[i][1]);
-        }
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < n_q; i++) {
-        _mm256_storeu_ps(y + i * dim + c, acc[i][0]);
-        _mm256_storeu_ps(y + i * dim + c + 8, acc[i][1]);
-    }
+static void keys_f32(const struct micro_rows *k, int dim, int n_pos, int at,
+                     const struct micro_tile *to) {
+    keys_floats(MICRO_KV_F32, k, dim, n_pos, at, to);
 }
 
-/* n_q <= 6 rows of y, all columns. */
-INLINE void mix_rows(int type, int n_q, float *y, int dim, const float *keep, const float *s,
-                     int s_step, const struct micro_rows *v, int n_pos, const void *ahead) {
-    for (int c = 0; c < dim; c += 16) {
-        bool line = c % 32 == 0; /* fetched in lines of 64 bytes, or half of one */
-        mix_block(type, n_q, y, dim, c, keep, s, s_step, v, n_pos, line ? ahead : NULL);
-    }
+static void keys_f16(const struct micro_rows *k, int dim, int n_pos, int at,
+                     const struct micro_tile *to) {
+    keys_floats(MICRO_KV_F16, k, dim, n_pos, at, to);
 }
 
-#define ROWS(n)                                                                                    \
-    case n:                                                                                        \
-        mix_rows(type, n, y + i * dim, dim, keep ? keep + i : NULL, s + i * s_step, s_step, v,     \
-                 n_pos, ahead);                                                                    \
-        break
-
-INLINE void mix(int type, float *y, int n_q, int dim, const float *keep, const float *s, int s_step,
-                const struct micro_rows *v, int n_pos) {
-    for (int i = 0, n; i < n_q; i += n) {
-        const void *ahead = type != MICRO_KV_F32 && i == 0 ? v->ahead : NULL;
-        n = together(type, n_q - i);
-        switch (n) {
-            ROWS(1);
-            ROWS(2);
-            ROWS(3);
-            ROWS(4);
-            ROWS(5);
-            ROWS(6);
+static void keys_i8(const struct micro_rows *k, int dim, int n_pos, int at,
+                    const struct micro_tile *to) {
+    const size_t step = (size_t)k->step;
+    for (int p = 0; p < n_pos; p += 16) {
+        for (int d = 0; d < dim; d += 2) {
+            const int8_t *from = (const int8_t *)k->v + (size_t)d * step + p;
+            __m128i a = _mm_loadu_si128((const __m128i *)from);
+            __m128i b = _mm_loadu_si128((const __m128i *)(from + step));
+            int16_t *put = to->v + d * TILE + 2 * (at + p);
+            store(put, _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)));
+            store(put + 16, _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b)));
+            micro_ahead_line(to->ahead);
         }
-    }
-}
-
-/* ---- widening -------------------------------------------------------------------------------- */
-
-INLINE void keys(int type, const struct micro_rows *k, int dim, int n_pos, float *to, int to_step) {
-    for (int p = 0; p < n_pos; p += 8) {
-        __m256 scale = _mm256_set1_ps(1.0f);
-        for (int d = 0; d < dim; d++) {
-            if (type == MICRO_KV_I8 && d % 32 == 0) {
-                scale = scales(k->scale + d / 32 * k->step + p);
+        for (int g = 0; g * GROUP < dim; g++) {
+            for (int h = 0; h < 16; h += 8) {
+                const bf16_t *scale = k->scale + (size_t)g * step + p + h;
+                __m256i u = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)scale));
+                store(to->scale + g * TILE + at + p + h, _mm256_slli_epi32(u, 16));
             }
-            __m256 u = numbers(type, k->v, (size_t)d * (size_t)k->step + (size_t)p);
-            u = type == MICRO_KV_I8 ? _mm256_mul_ps(u, scale) : u;
-            _mm256_storeu_ps(to + (size_t)d * (size_t)to_step + p, u);
         }
     }
 }
 
-INLINE void values(int type, const struct micro_rows *v, int dim, int n_pos, float *to) {
-    const int groups = (dim + 31) / 32;
-    for (int p = 0; p < n_pos; p++, to += dim) {
-        for (int c = 0; c < dim; c += 8) {
-            __m256 u = numbers(type, v->v, (size_t)p * (size_t)v->step + (size_t)c);
-            if (type == MICRO_KV_I8) {
-                float scale = f32_from_bf16(v->scale[p * groups + c / 32]);
-                u = _mm256_mul_ps(u, _mm256_set1_ps(scale));
+/* The largest of each of eight rows of eight, by halves of what is left. */
+INLINE __m128i largest_rows(__m128i v[8]) {
+    for (int i = 0; i < 4; i++) { /* rows 2i and 2i + 1, four of each */
+        v[i] = _mm_max_epu16(_mm_unpacklo_epi16(v[2 * i], v[2 * i + 1]),
+                             _mm_unpackhi_epi16(v[2 * i], v[2 * i + 1]));
+    }
+    for (int i = 0; i < 2; i++) {
+        v[i] = _mm_max_epu16(_mm_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
+                             _mm_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+    }
+    return _mm_max_epu16(_mm_unpacklo_epi64(v[0], v[1]), _mm_unpackhi_epi64(v[0], v[1]));
+}
+
+/* The sizes of eight values' largest numbers, as the bits of f32. */
+INLINE __m256i largest_values(int type, const void *v, size_t step, int dim) {
+    if (type == MICRO_KV_F32) {
+        uint32_t bits[8];
+        for (int p = 0; p < 8; p++) {
+            __m256i most = _mm256_setzero_si256();
+            for (int j = 0; j < dim; j += 8) {
+                most = larger32(most, (const float *)v + (size_t)p * step + j);
             }
-            _mm256_storeu_ps(to + c, u);
+            bits[p] = largest8(most);
+        }
+        return load(bits);
+    }
+    __m128i row[8];
+    for (int p = 0; p < 8; p++) {
+        __m256i most = _mm256_setzero_si256();
+        for (int j = 0; j < dim; j += 16) {
+            most = larger16(most, (const f16_t *)v + (size_t)p * step + j);
+        }
+        row[p] = _mm_max_epu16(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+    }
+    return widen_bits(largest_rows(row));
+}
+
+INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_pos, int at,
+                          const struct micro_tile *to) {
+    const size_t step = (size_t)v->step, size = type == MICRO_KV_F32 ? 4 : 2;
+    for (int p = 0; p < n_pos;) {
+        float factor[8];
+        size_t from = (size_t)p * step;
+        __m256i most = largest_values(type, (const char *)v->v + from * size, step, dim);
+        _mm256_storeu_ps(to->scale + at + p, scale_of(most, 12));
+        _mm256_storeu_ps(factor, factor_of(most, 12));
+        for (int i = 0; i < 8; i += 2, p += 2, from += 2 * step) {
+            __m256 a = _mm256_set1_ps(factor[i]), b = _mm256_set1_ps(factor[i + 1]);
+            for (int j = 0; j < dim; j += 8) {
+                __m256i x = nearest(floats(type, v->v, from + (size_t)j), a);
+                __m256i y = nearest(floats(type, v->v, from + step + (size_t)j), b);
+                store(to->v + (at + p) * dim + 2 * j, pairs(x, y));
+                if (j % 32 == 0) {
+                    micro_ahead_line(to->ahead);
+                }
+            }
         }
     }
 }
 
-#include "kern/cpu/micro_att_entries.h"
+static void values_f32(const struct micro_rows *v, int dim, int n_pos, int at,
+                       const struct micro_tile *to) {
+    values_floats(MICRO_KV_F32, v, dim, n_pos, at, to);
+}
+
+static void values_f16(const struct micro_rows *v, int dim, int n_pos, int at,
+                       const struct micro_tile *to) {
+    values_floats(MICRO_KV_F16, v, dim, n_pos, at, to);
+}
+
+static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
+                      const struct micro_tile *to) {
+    const size_t step = (size_t)v->step;
+    const int groups = (dim + GROUP - 1) / GROUP;
+    int16_t parts[16 * MICRO_ATT_DIM / GROUP];
+    for (int p = 0; p < n_pos; p += 2) {
+        const int8_t *from = (const int8_t *)v->v + (size_t)p * step;
+        if (p % 16 == 0) {
+            micro_att_value_parts(v->scale + p * groups, groups, to->scale + at + p, parts);
+        }
+        __m256i part = _mm256_setzero_si256();
+        for (int j = 0; j < dim; j += 16) {
+            if (j % GROUP == 0) {
+                const int16_t *own = parts + p % 16 * groups + j / GROUP;
+                part = _mm256_set1_epi32((int)((uint32_t)own[0] | (uint32_t)own[groups] << 16));
+            }
+            __m128i x = _mm_loadu_si128((const __m128i *)(from + j));
+            __m128i y = _mm_loadu_si128((const __m128i *)(from + step + j));
+            __m256i low = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, y));
+            __m256i high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(x, y));
+            int16_t *put = to->v + (at + p) * dim + 2 * j;
+            store(put, _mm256_mulhrs_epi16(_mm256_slli_epi16(low, 8), part));
+            store(put + 16, _mm256_mulhrs_epi16(_mm256_slli_epi16(high, 8), part));
+            micro_ahead_line(to->ahead);
+        }
+    }
+}
 
 void micro_att_init_avx2(struct micro *m) {
-    att_entries(m->att);
-    m->softmax = softmax_avx2;
+    m->att = (struct micro_att){.keys = {keys_f32, keys_f16, keys_i8},
+                                .values = {values_f32, values_f16, values_i8},
+                                .scores = scores_avx2,
+                                .weigh = weigh_avx2,
+                                .mix = mix_avx2};
 }

@@ -1,9 +1,9 @@
-/* micro_att_avx512.c: attention for processors with AVX-512.
+/* micro_att_avx512.c: attention for processors with AVX-512 and VNNI.
  *
- * Owns instructions, not arithmetic: see micro_att_c.c. Sixteen positions, or sixteen dimensions of
- * a value, lie in a register; queries pass as broadcasts, and all sums of a block of queries stay
- * in registers while a tile or page goes by. Numbers of the cache are widened on their way in. Only
- * static functions and micro_att_init_avx512.
+ * Owns instructions, not arithmetic: see micro_att_c.c. A tile has its integers in pairs, as
+ * VPDPWSSD takes them: keys [dim / 2][64 positions][2], values [64 / 2][dim][2]. Queries and
+ * weights pass as broadcasts of pairs, and all sums of a block of queries stay in registers while
+ * the tile goes by. Only static functions and micro_att_init_avx512.
  */
 #include <immintrin.h>
 #include <math.h>
@@ -13,145 +13,161 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE size_t bytes_of(int type) {
-    return type == MICRO_KV_F32 ? 4 : type == MICRO_KV_F16 ? 2 : 1;
+/* Or the compiler keeps a copy of each sum in memory. */
+#define KEEP(v) __asm__("" : "+v"(v))
+
+#define TILE  MICRO_ATT_TILE
+#define GROUP MICRO_ATT_GROUP
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* Two integers that lie side by side, in every lane. */
+INLINE __m512i pair(const int16_t *p) {
+    int32_t both;
+    memcpy(&both, p, sizeof both);
+    return _mm512_set1_epi32(both);
 }
 
-/* Sixteen numbers from place `at` on, without their scale. */
-INLINE __m512 numbers(int type, const void *v, size_t at) {
-    const char *p = (const char *)v + at * bytes_of(type);
-    if (type == MICRO_KV_F32) {
-        return _mm512_loadu_ps(p);
-    }
-    if (type == MICRO_KV_F16) {
-        return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-    }
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
-}
-
-/* Sixteen scales. */
-INLINE __m512 scales(const bf16_t *s) {
-    __m512i u = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)s));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(u, 16));
-}
-
-/* Into the second cache: as many are under way there as memory needs, twice what the first's misses
- * allow, and from there the processor's own fetching of lines in sequence keeps up. */
-INLINE void fetch(const void *p, size_t at) {
-    _mm_prefetch((const char *)p + at, _MM_HINT_T1);
-}
-
-/* ---- scores ---------------------------------------------------------------------------------- */
-
-/* n_q queries at 16 * n_v positions. `ahead` NULL: nothing is fetched. */
-INLINE void scores_block(int type, int n_q, int n_v, const float *q, int dim,
-                         const struct micro_rows *k, int p, const void *ahead, float *s,
-                         int s_step) {
-    __m512 acc[8][4], scale[4];
-    const size_t step = (size_t)k->step;
-#pragma GCC unroll 8
-    for (int i = 0; i < n_q; i++) {
+/* n_q <= 6 queries at the tile's positions. */
+INLINE void scores_block(int n_q, const int16_t *q, const float *q_scale, int dim,
+                         const struct micro_tile *k, float *s) {
+    const int groups = (dim + GROUP - 1) / GROUP;
+    for (int g = 0; g < groups; g++) {
+        __m512i acc[6][4];
+        int end = (g + 1) * GROUP < dim ? (g + 1) * GROUP : dim;
+#pragma GCC unroll 6
+        for (int i = 0; i < n_q; i++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < n_v; v++) {
-            acc[i][v] = _mm512_setzero_ps();
-        }
-    }
-    for (int group = 0; group < dim; group += 32) {
-        int end = group + 32 < dim ? group + 32 : dim;
-        if (type == MICRO_KV_I8) {
-#pragma GCC unroll 4
-            for (int v = 0; v < n_v; v++) {
-                scale[v] = scales(k->scale + (size_t)(group / 32) * step + p + 16 * v);
+            for (int v = 0; v < 4; v++) {
+                acc[i][v] = _mm512_setzero_si512();
             }
         }
-        for (int d = group; d < end; d++) {
-            __m512 u[4];
+        for (int d = g * GROUP; d < end; d += 2) {
+            __m512i u[4];
 #pragma GCC unroll 4
-            for (int v = 0; v < n_v; v++) {
-                u[v] = numbers(type, k->v, (size_t)d * step + (size_t)(p + 16 * v));
-                u[v] = type == MICRO_KV_I8 ? _mm512_mul_ps(u[v], scale[v]) : u[v];
+            for (int v = 0; v < 4; v++) {
+                u[v] = _mm512_loadu_si512(k->v + d * TILE + 32 * v);
             }
-            if (ahead) {
-                fetch(ahead, (size_t)d * step * bytes_of(type));
-            }
-#pragma GCC unroll 8
+            micro_ahead_line(k->ahead);
+#pragma GCC unroll 6
             for (int i = 0; i < n_q; i++) {
-                __m512 w = _mm512_set1_ps(q[i * dim + d]);
+                __m512i w = pair(q + i * dim + d);
 #pragma GCC unroll 4
-                for (int v = 0; v < n_v; v++) {
-                    acc[i][v] = _mm512_fmadd_ps(w, u[v], acc[i][v]);
+                for (int v = 0; v < 4; v++) {
+                    acc[i][v] = _mm512_dpwssd_epi32(acc[i][v], u[v], w);
+                    KEEP(acc[i][v]);
                 }
             }
         }
+#pragma GCC unroll 6
+        for (int i = 0; i < n_q; i++) {
+            __m512 scale = _mm512_set1_ps(q_scale[i * groups + g]);
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; v++) {
+                float *at = s + i * TILE + 16 * v;
+                __m512 sum = g ? _mm512_loadu_ps(at) : _mm512_setzero_ps();
+                __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale);
+                f = _mm512_fmadd_ps(f, _mm512_loadu_ps(k->scale + g * TILE + 16 * v), sum);
+                _mm512_storeu_ps(at, f);
+            }
+        }
     }
-#pragma GCC unroll 8
+}
+
+#define BLOCK(n)                                                                                   \
+    case n: scores_block(n, q, q_scale, dim, k, s); break
+
+/* Of n queries as many as go together: six, but of the last seven or eight half. */
+INLINE int together(int n) {
+    return n > 8 ? 6 : n > 6 ? 4 : n;
+}
+
+static void scores_avx512(const int16_t *q, const float *q_scale, int n_q, int dim,
+                          const struct micro_tile *k, float *s) {
+    const int groups = (dim + GROUP - 1) / GROUP;
+    for (int n; n_q > 0; n_q -= n, q += n * dim, q_scale += n * groups, s += n * TILE) {
+        n = together(n_q);
+        switch (n) {
+            BLOCK(1);
+            BLOCK(2);
+            BLOCK(3);
+            BLOCK(4);
+            BLOCK(5);
+            BLOCK(6);
+        }
+    }
+}
+
+/* n_q <= 6 rows of y, 16 * n_v columns from c on. */
+INLINE void mix_block(int n_q, int n_v, float *y, int dim, int c, const float *keep,
+                      const int16_t *w, const float *step, const struct micro_tile *v, int n_pos) {
+    __m512i acc[6][4];
+#pragma GCC unroll 6
     for (int i = 0; i < n_q; i++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < n_v; v++) {
-            _mm512_storeu_ps(s + i * s_step + p + 16 * v, acc[i][v]);
+        for (int k = 0; k < n_v; k++) {
+            acc[i][k] = _mm512_setzero_si512();
         }
     }
-}
-
-#define BLOCK(n, n_v)                                                                              \
-    case n: scores_block(type, n, n_v, q, dim, k, p, ahead, s, s_step); break
-
-/* n_q <= 8 queries at 32 positions; 1 at a time at 16. */
-INLINE void scores_few(int type, const float *q, int n_q, int dim, const struct micro_rows *k,
-                       int p, int n_pos, float *s, int s_step) {
-    const void *ahead = type != MICRO_KV_F32 && p == 0 ? k->ahead : NULL;
-    if (n_pos == 16) {
+    for (int p = 0; p < n_pos; p += 2) {
+        __m512i u[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < n_v; k++) {
+            u[k] = _mm512_loadu_si512(v->v + p * dim + 2 * c + 32 * k);
+        }
+        micro_ahead_line(v->ahead);
+#pragma GCC unroll 6
         for (int i = 0; i < n_q; i++) {
-            scores_block(type, 1, 1, q + i * dim, dim, k, p, ahead, s + i * s_step, s_step);
-        }
-        return;
-    }
-    switch (n_q) {
-        BLOCK(1, 2);
-        BLOCK(2, 2);
-        BLOCK(3, 2);
-        BLOCK(4, 2);
-        BLOCK(5, 2);
-        BLOCK(6, 2);
-        BLOCK(7, 2);
-        BLOCK(8, 2);
-    }
-}
-
-/* n_q <= 6 queries at 64 positions of a tile. */
-INLINE void scores_tile(const float *q, int n_q, int dim, const struct micro_rows *k, int p,
-                        float *s, int s_step) {
-    const int type = MICRO_KV_F32;
-    const void *ahead = NULL;
-    switch (n_q) {
-        BLOCK(1, 4);
-        BLOCK(2, 4);
-        BLOCK(3, 4);
-        BLOCK(4, 4);
-        BLOCK(5, 4);
-        BLOCK(6, 4);
-    }
-}
-
-INLINE void scores(int type, const float *q, int n_q, int dim, const struct micro_rows *k,
-                   int n_pos, float *s, int s_step) {
-    int p = 0;
-    for (; type == MICRO_KV_F32 && p + 64 <= n_pos; p += 64) {
-        for (int i = 0; i < n_q; i += 6) {
-            int n = n_q - i < 6 ? n_q - i : 6;
-            scores_tile(q + i * dim, n, dim, k, p, s + i * s_step, s_step);
+            __m512i both = pair(w + i * TILE + p);
+#pragma GCC unroll 4
+            for (int k = 0; k < n_v; k++) {
+                acc[i][k] = _mm512_dpwssd_epi32(acc[i][k], u[k], both);
+                KEEP(acc[i][k]);
+            }
         }
     }
-    for (; p < n_pos; p += 32) {
-        int width = n_pos - p < 32 ? 16 : 32;
-        for (int i = 0; i < n_q; i += 8) {
-            int n = n_q - i < 8 ? n_q - i : 8;
-            scores_few(type, q + i * dim, n, dim, k, p, width, s + i * s_step, s_step);
+#pragma GCC unroll 6
+    for (int i = 0; i < n_q; i++) {
+        __m512 kept = _mm512_set1_ps(keep[i]), size = _mm512_set1_ps(step[i]);
+#pragma GCC unroll 4
+        for (int k = 0; k < n_v; k++) {
+            float *at = y + i * dim + c + 16 * k;
+            __m512 old = _mm512_mul_ps(_mm512_loadu_ps(at), kept);
+            _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i][k]), size, old));
         }
     }
 }
 
-/* ---- softmax --------------------------------------------------------------------------------- */
+INLINE void mix_rows(int n_q, float *y, int dim, const float *keep, const int16_t *w,
+                     const float *step, const struct micro_tile *v, int n_pos) {
+    int c = 0;
+    for (; c + 64 <= dim; c += 64) {
+        mix_block(n_q, 4, y, dim, c, keep, w, step, v, n_pos);
+    }
+    for (; c < dim; c += 16) {
+        mix_block(n_q, 1, y, dim, c, keep, w, step, v, n_pos);
+    }
+}
+
+#define ROWS(n)                                                                                    \
+    case n: mix_rows(n, y, dim, keep, w, step, v, n_pos); break
+
+static void mix_avx512(float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                       const float *step, const struct micro_tile *v, int n_pos) {
+    for (int n; n_q > 0; n_q -= n, y += n * dim, w += n * TILE, keep += n, step += n) {
+        n = together(n_q);
+        switch (n) {
+            ROWS(1);
+            ROWS(2);
+            ROWS(3);
+            ROWS(4);
+            ROWS(5);
+            ROWS(6);
+        }
+    }
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
 
 /* micro_exp2, sixteen at once. */
 INLINE __m512 exp2x16(__m512 x) {
@@ -176,12 +192,34 @@ INLINE __mmask16 inside(int p, int from, int to) {
     return (__mmask16)(high & ~low);
 }
 
-static void softmax_avx512(float *s, int s_step, int n_q, int n_pos, const int *from, const int *to,
-                           float *top, float *total, float *keep) {
-    for (int i = 0; i < n_q; i++, s += s_step, total += 16) {
+/* s becomes 2^(s - top) times the scales of the values; the largest of these is the result. */
+INLINE __m512i weigh_row(float *s, int n_pos, int from, int to, const float *v_scale, float top,
+                         float keep, float *total) {
+    __m512 sum = _mm512_mul_ps(_mm512_loadu_ps(total), _mm512_set1_ps(keep));
+    __m512 t = _mm512_set1_ps(top);
+    __m512i most = _mm512_setzero_si512();
+    for (int p = 0; p < n_pos; p += 16) {
+        __mmask16 there = inside(p, from, to);
+        __m512 e = exp2x16(_mm512_sub_ps(_mm512_loadu_ps(s + p), t));
+        sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(there, e));
+        there &= _mm512_cmp_ps_mask(e, _mm512_set1_ps(MICRO_ATT_LEAST), _CMP_NLT_UQ);
+        e = _mm512_maskz_mul_ps(there, e, _mm512_loadu_ps(v_scale + p));
+        _mm512_storeu_ps(s + p, e);
+        __m512i bits = _mm512_castps_si512(e);
+        most = _mm512_max_epu32(most, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
+    }
+    _mm512_storeu_ps(total, sum);
+    return most;
+}
+
+static void weigh_avx512(float *s, int n_q, int n_pos, const int *from, const int *to,
+                         const float *v_scale, float *top, float *total, float *keep, int16_t *w,
+                         float *step) {
+    for (int i = 0; i < n_q; i++, s += TILE, w += TILE, total += 16) {
         keep[i] = 1.0f;
+        step[i] = 0.0f;
         if (from[i] >= to[i]) {
-            memset(s, 0, (size_t)n_pos * sizeof *s);
+            memset(w, 0, (size_t)n_pos * sizeof *w);
             continue;
         }
         __m512 m = _mm512_set1_ps(-INFINITY);
@@ -193,137 +231,268 @@ static void softmax_avx512(float *s, int s_step, int n_q, int n_pos, const int *
             keep[i] = micro_exp2(top[i] - most);
             top[i] = most;
         }
-        __m512 sum = _mm512_mul_ps(_mm512_loadu_ps(total), _mm512_set1_ps(keep[i]));
-        __m512 t = _mm512_set1_ps(top[i]);
+        __m512i bits = weigh_row(s, n_pos, from[i], to[i], v_scale, top[i], keep[i], total);
+        float largest = f32_from_bits(_mm512_reduce_max_epu32(bits));
+        float factor = micro_att_parts(MICRO_ATT_INT, largest);
+        step[i] = largest * (1.0f / MICRO_ATT_INT);
+        __mmask16 any = factor > 0 ? 0xffff : 0;
         for (int p = 0; p < n_pos; p += 16) {
-            __m512 e = exp2x16(_mm512_sub_ps(_mm512_loadu_ps(s + p), t));
-            e = _mm512_maskz_mov_ps(inside(p, from[i], to[i]), e);
-            _mm512_storeu_ps(s + p, e);
-            sum = _mm512_add_ps(sum, e);
+            __m512 x = _mm512_maskz_mul_ps(any, _mm512_loadu_ps(s + p), _mm512_set1_ps(factor));
+            _mm256_storeu_si256((__m256i *)(w + p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
         }
-        _mm512_storeu_ps(total, sum);
     }
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
+/* ---- tiles ----------------------------------------------------------------------------------- */
 
-/* n_q rows of y, 16 * n_v columns from c on. */
-INLINE void mix_block(int type, int n_q, int n_v, float *y, int dim, int c, const float *keep,
-                      const float *s, int s_step, const struct micro_rows *r, int n_pos,
-                      const void *ahead) {
-    __m512 acc[6][4];
-    const int groups = (dim + 31) / 32;
-#pragma GCC unroll 6
-    for (int i = 0; i < n_q; i++) {
-        __m512 k = _mm512_set1_ps(keep ? keep[i] : 1.0f);
-#pragma GCC unroll 4
-        for (int v = 0; v < n_v; v++) {
-            acc[i][v] = _mm512_mul_ps(_mm512_loadu_ps(y + i * dim + c + 16 * v), k);
+/* micro_att_factor and micro_att_scale of sixteen largest. */
+INLINE __m512 factor_of(__m512i largest, int n) {
+    __m512i e = _mm512_max_epu32(_mm512_srli_epi32(largest, 23), _mm512_set1_epi32(16));
+    e = _mm512_sub_epi32(_mm512_set1_epi32(253 + n), e);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));
+}
+
+INLINE __m512 scale_of(__m512i largest, int n) {
+    __m512i e = _mm512_max_epu32(_mm512_srli_epi32(largest, 23), _mm512_set1_epi32(16));
+    e = _mm512_slli_epi32(_mm512_add_epi32(e, _mm512_set1_epi32(1 - n)), 23);
+    __mmask16 odd = _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(0x7f800000));
+    return _mm512_castsi512_ps(_mm512_mask_mov_epi32(e, odd, _mm512_set1_epi32(0x7fc00000)));
+}
+
+/* Sixteen numbers of a cache of floats from place `at` on. */
+INLINE __m512 floats(int type, const void *v, size_t at) {
+    if (type == MICRO_KV_F32) {
+        return _mm512_loadu_ps((const float *)v + at);
+    }
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)((const f16_t *)v + at)));
+}
+
+/* The nearest integers to x * factor, in the low halves of the lanes. */
+INLINE __m512i nearest(__m512 x, __m512 factor) {
+    const __m512 round = _mm512_set1_ps(12582912.0f);
+    return _mm512_castps_si512(_mm512_fmadd_ps(x, factor, round));
+}
+
+/* Pairs of the low halves of a and b. */
+INLINE __m512i pairs(__m512i a, __m512i b) {
+    return _mm512_mask_blend_epi16(0xaaaaaaaau, a, _mm512_slli_epi32(b, 16));
+}
+
+/* Of f32: the larger of sixteen sizes at `at` and those in most. */
+INLINE __m512i larger32(__m512i most, const float *at) {
+    __m512i size = _mm512_and_si512(_mm512_loadu_si512(at), _mm512_set1_epi32(0x7fffffff));
+    return _mm512_max_epu32(most, size);
+}
+
+/* Of f16, sixteen and thirty-two. */
+INLINE __m256i larger16(__m256i most, const f16_t *at) {
+    __m256i x = _mm256_loadu_si256((const __m256i *)at);
+    return _mm256_max_epu16(most, _mm256_and_si256(x, _mm256_set1_epi16(0x7fff)));
+}
+
+INLINE __m512i larger16x2(__m512i most, const f16_t *at) {
+    __m512i size = _mm512_and_si512(_mm512_loadu_si512(at), _mm512_set1_epi16(0x7fff));
+    return _mm512_max_epu16(most, size);
+}
+
+/* f16 as the bits of f32. */
+INLINE __m512i widen_bits(__m256i half) {
+    return _mm512_castps_si512(_mm512_cvtph_ps(half));
+}
+
+/* The largest sizes of dimensions d..end at 16 * n_v positions, as the bits of f32. */
+INLINE void largest_keys(int type, int n_v, const struct micro_rows *k, int p, int d, int end,
+                         __m512i most[2]) {
+    __m512i all = _mm512_setzero_si512();
+    const size_t step = (size_t)k->step;
+    for (; d < end; d++) {
+        size_t at = (size_t)d * step + (size_t)p;
+        if (type == MICRO_KV_F32) {
+            all = larger32(all, (const float *)k->v + at);
+        } else if (n_v == 1) {
+            __m256i half = larger16(_mm512_castsi512_si256(all), (const f16_t *)k->v + at);
+            all = _mm512_castsi256_si512(half);
+        } else {
+            all = larger16x2(all, (const f16_t *)k->v + at);
         }
     }
-    for (int p = 0; p < n_pos; p++) {
-        size_t at = (size_t)p * (size_t)r->step + (size_t)c;
-        __m512 u[4];
-#pragma GCC unroll 4
-        for (int v = 0; v < n_v; v++) {
-            u[v] = numbers(type, r->v, at + (size_t)(16 * v));
-            if (type == MICRO_KV_I8) {
-                float scale = f32_from_bf16(r->scale[p * groups + (c + 16 * v) / 32]);
-                u[v] = _mm512_mul_ps(u[v], _mm512_set1_ps(scale));
-            }
-        }
-        if (ahead) {
+    most[0] = type == MICRO_KV_F32 ? all : widen_bits(_mm512_castsi512_si256(all));
+    most[1] = n_v == 1 ? most[0] : widen_bits(_mm512_extracti64x4_epi64(all, 1));
+}
+
+/* 16 * n_v positions from p on. */
+INLINE void keys_run(int type, int n_v, const struct micro_rows *k, int dim, int p, int at,
+                     const struct micro_tile *to) {
+    const size_t step = (size_t)k->step;
+    for (int g = 0; g < dim; g += GROUP) {
+        int end = g + GROUP < dim ? g + GROUP : dim;
+        __m512i most[2];
+        __m512 factor[2];
+        largest_keys(type, n_v, k, p, g, end, most);
 #pragma GCC unroll 2
-            for (size_t b = 0; b < (size_t)(16 * n_v) * bytes_of(type); b += 64) {
-                fetch(ahead, at * bytes_of(type) + b);
-            }
-        }
-#pragma GCC unroll 6
-        for (int i = 0; i < n_q; i++) {
-            __m512 w = _mm512_set1_ps(s[i * s_step + p]);
-#pragma GCC unroll 4
-            for (int v = 0; v < n_v; v++) {
-                acc[i][v] = _mm512_fmadd_ps(w, u[v], acc[i][v]);
-            }
-        }
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < n_q; i++) {
-#pragma GCC unroll 4
         for (int v = 0; v < n_v; v++) {
-            _mm512_storeu_ps(y + i * dim + c + 16 * v, acc[i][v]);
+            factor[v] = factor_of(most[v], 13);
+            float *scale = to->scale + g / GROUP * TILE + at + p + 16 * v;
+            _mm512_storeu_ps(scale, scale_of(most[v], 13));
+        }
+        for (int d = g; d < end; d += 2) {
+            size_t from = (size_t)d * step + (size_t)p;
+#pragma GCC unroll 2
+            for (int v = 0; v < n_v; v++, from += 16) {
+                __m512i a = nearest(floats(type, k->v, from), factor[v]);
+                __m512i b = nearest(floats(type, k->v, from + step), factor[v]);
+                _mm512_storeu_si512(to->v + d * TILE + 2 * (at + p + 16 * v), pairs(a, b));
+            }
+            micro_ahead_line(to->ahead);
         }
     }
 }
 
-/* n_q <= 6 rows of y, all columns. */
-INLINE void mix_rows(int type, int n_q, float *y, int dim, const float *keep, const float *s,
-                     int s_step, const struct micro_rows *v, int n_pos, const void *ahead) {
-    int c = 0;
-    for (; c + 64 <= dim; c += 64) {
-        mix_block(type, n_q, 4, y, dim, c, keep, s, s_step, v, n_pos, ahead);
-    }
-    for (; c < dim; c += 16) {
-        mix_block(type, n_q, 1, y, dim, c, keep, s, s_step, v, n_pos, ahead);
-    }
-}
-
-#define ROWS(n)                                                                                    \
-    case n:                                                                                        \
-        mix_rows(type, n, y + i * dim, dim, keep ? keep + i : NULL, s + i * s_step, s_step, v,     \
-                 n_pos, ahead);                                                                    \
-        break
-
-INLINE void mix(int type, float *y, int n_q, int dim, const float *keep, const float *s, int s_step,
-                const struct micro_rows *v, int n_pos) {
-    for (int i = 0, n; i < n_q; i += n) {
-        int left = n_q - i;
-        const void *ahead = type != MICRO_KV_F32 && i == 0 ? v->ahead : NULL;
-        n = left > 8 ? 6 : left > 6 ? 4 : left; /* 7 and 8 in halves */
-        switch (n) {
-            ROWS(1);
-            ROWS(2);
-            ROWS(3);
-            ROWS(4);
-            ROWS(5);
-            ROWS(6);
-        }
-    }
-}
-
-/* ---- widening -------------------------------------------------------------------------------- */
-
-INLINE void keys(int type, const struct micro_rows *k, int dim, int n_pos, float *to, int to_step) {
+static void keys_f32(const struct micro_rows *k, int dim, int n_pos, int at,
+                     const struct micro_tile *to) {
     for (int p = 0; p < n_pos; p += 16) {
-        __m512 scale = _mm512_set1_ps(1.0f);
-        for (int d = 0; d < dim; d++) {
-            if (type == MICRO_KV_I8 && d % 32 == 0) {
-                scale = scales(k->scale + d / 32 * k->step + p);
-            }
-            __m512 u = numbers(type, k->v, (size_t)d * (size_t)k->step + (size_t)p);
-            u = type == MICRO_KV_I8 ? _mm512_mul_ps(u, scale) : u;
-            _mm512_storeu_ps(to + (size_t)d * (size_t)to_step + p, u);
+        keys_run(MICRO_KV_F32, 1, k, dim, p, at, to);
+    }
+}
+
+static void keys_f16(const struct micro_rows *k, int dim, int n_pos, int at,
+                     const struct micro_tile *to) {
+    int p = 0;
+    for (; p + 32 <= n_pos; p += 32) {
+        keys_run(MICRO_KV_F16, 2, k, dim, p, at, to);
+    }
+    if (p < n_pos) {
+        keys_run(MICRO_KV_F16, 1, k, dim, p, at, to);
+    }
+}
+
+static void keys_i8(const struct micro_rows *k, int dim, int n_pos, int at,
+                    const struct micro_tile *to) {
+    const size_t step = (size_t)k->step;
+    for (int p = 0; p < n_pos; p += 16) {
+        for (int d = 0; d < dim; d += 2) {
+            const int8_t *from = (const int8_t *)k->v + (size_t)d * step + p;
+            __m128i a = _mm_loadu_si128((const __m128i *)from);
+            __m128i b = _mm_loadu_si128((const __m128i *)(from + step));
+            __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
+            _mm512_storeu_si512(to->v + d * TILE + 2 * (at + p), _mm512_cvtepi8_epi16(both));
+            micro_ahead_line(to->ahead);
+        }
+        for (int g = 0; g * GROUP < dim; g++) {
+            const bf16_t *scale = k->scale + (size_t)g * step + p;
+            __m512i u = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)scale));
+            _mm512_storeu_si512(to->scale + g * TILE + at + p, _mm512_slli_epi32(u, 16));
         }
     }
 }
 
-INLINE void values(int type, const struct micro_rows *v, int dim, int n_pos, float *to) {
-    const int groups = (dim + 31) / 32;
-    for (int p = 0; p < n_pos; p++, to += dim) {
-        for (int c = 0; c < dim; c += 16) {
-            __m512 u = numbers(type, v->v, (size_t)p * (size_t)v->step + (size_t)c);
-            if (type == MICRO_KV_I8) {
-                float scale = f32_from_bf16(v->scale[p * groups + c / 32]);
-                u = _mm512_mul_ps(u, _mm512_set1_ps(scale));
+/* The largest of each of sixteen rows of eight, by halves of what is left. */
+INLINE __m256i largest_rows(const __m128i row[16]) {
+    __m256i v[8];
+    for (int i = 0; i < 8; i++) {
+        v[i] = _mm256_set_m128i(row[i + 8], row[i]);
+    }
+    for (int i = 0; i < 4; i++) { /* rows 2i and 2i + 1, four of each */
+        v[i] = _mm256_max_epu16(_mm256_unpacklo_epi16(v[2 * i], v[2 * i + 1]),
+                                _mm256_unpackhi_epi16(v[2 * i], v[2 * i + 1]));
+    }
+    for (int i = 0; i < 2; i++) {
+        v[i] = _mm256_max_epu16(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
+                                _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+    }
+    return _mm256_max_epu16(_mm256_unpacklo_epi64(v[0], v[1]), _mm256_unpackhi_epi64(v[0], v[1]));
+}
+
+/* The sizes of sixteen values' largest numbers, as the bits of f32. */
+INLINE __m512i largest_values(int type, const void *v, size_t step, int dim) {
+    if (type == MICRO_KV_F32) {
+        uint32_t bits[16];
+        for (int p = 0; p < 16; p++) {
+            __m512i most = _mm512_setzero_si512();
+            for (int j = 0; j < dim; j += 16) {
+                most = larger32(most, (const float *)v + (size_t)p * step + j);
             }
-            _mm512_storeu_ps(to + c, u);
+            bits[p] = _mm512_reduce_max_epu32(most);
+        }
+        return _mm512_loadu_si512(bits);
+    }
+    __m128i row[16];
+    for (int p = 0; p < 16; p++) {
+        const f16_t *at = (const f16_t *)v + (size_t)p * step;
+        __m512i wide = _mm512_setzero_si512();
+        int j = 0;
+        for (; j + 32 <= dim; j += 32) {
+            wide = larger16x2(wide, at + j);
+        }
+        __m256i most =
+            _mm256_max_epu16(_mm512_castsi512_si256(wide), _mm512_extracti64x4_epi64(wide, 1));
+        most = j < dim ? larger16(most, at + j) : most;
+        row[p] = _mm_max_epu16(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+    }
+    return widen_bits(largest_rows(row));
+}
+
+INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_pos, int at,
+                          const struct micro_tile *to) {
+    const size_t step = (size_t)v->step, size = type == MICRO_KV_F32 ? 4 : 2;
+    for (int p = 0; p < n_pos;) {
+        float factor[16];
+        size_t from = (size_t)p * step;
+        __m512i most = largest_values(type, (const char *)v->v + from * size, step, dim);
+        _mm512_storeu_ps(to->scale + at + p, scale_of(most, 12));
+        _mm512_storeu_ps(factor, factor_of(most, 12));
+        for (int i = 0; i < 16; i += 2, p += 2, from += 2 * step) {
+            __m512 a = _mm512_set1_ps(factor[i]), b = _mm512_set1_ps(factor[i + 1]);
+            for (int j = 0; j < dim; j += 16) {
+                __m512i x = nearest(floats(type, v->v, from + (size_t)j), a);
+                __m512i y = nearest(floats(type, v->v, from + step + (size_t)j), b);
+                _mm512_storeu_si512(to->v + (at + p) * dim + 2 * j, pairs(x, y));
+                micro_ahead_line(to->ahead);
+            }
         }
     }
 }
 
-#include "kern/cpu/micro_att_entries.h"
+static void values_f32(const struct micro_rows *v, int dim, int n_pos, int at,
+                       const struct micro_tile *to) {
+    values_floats(MICRO_KV_F32, v, dim, n_pos, at, to);
+}
+
+static void values_f16(const struct micro_rows *v, int dim, int n_pos, int at,
+                       const struct micro_tile *to) {
+    values_floats(MICRO_KV_F16, v, dim, n_pos, at, to);
+}
+
+static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
+                      const struct micro_tile *to) {
+    const size_t step = (size_t)v->step;
+    const int groups = (dim + GROUP - 1) / GROUP;
+    int16_t parts[16 * MICRO_ATT_DIM / GROUP];
+    for (int p = 0; p < n_pos; p += 2) {
+        const int8_t *from = (const int8_t *)v->v + (size_t)p * step;
+        if (p % 16 == 0) {
+            micro_att_value_parts(v->scale + p * groups, groups, to->scale + at + p, parts);
+        }
+        __m512i part = _mm512_setzero_si512();
+        for (int j = 0; j < dim; j += 16) {
+            if (j % GROUP == 0) {
+                const int16_t *own = parts + p % 16 * groups + j / GROUP;
+                part = _mm512_set1_epi32((int)((uint32_t)own[0] | (uint32_t)own[groups] << 16));
+            }
+            __m128i x = _mm_loadu_si128((const __m128i *)(from + j));
+            __m128i y = _mm_loadu_si128((const __m128i *)(from + step + j));
+            __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y));
+            __m512i u = _mm512_slli_epi16(_mm512_cvtepi8_epi16(both), 8);
+            _mm512_storeu_si512(to->v + (at + p) * dim + 2 * j, _mm512_mulhrs_epi16(u, part));
+            micro_ahead_line(to->ahead);
+        }
+    }
+}
 
 void micro_att_init_avx512(struct micro *m) {
-    att_entries(m->att);
-    m->softmax = softmax_avx512;
+    m->att = (struct micro_att){.keys = {keys_f32, keys_f16, keys_i8},
+                                .values = {values_f32, values_f16, values_i8},
+                                .scores = scores_avx512,
+                                .weigh = weigh_avx512,
+                                .mix = mix_avx512};
 }
