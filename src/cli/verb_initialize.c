@@ -380,7 +380,7 @@ static int load_and_test(struct job *j) {
     ign_error why = {0};
     int code = use_quantized(j);
     double before = j->since;
-    if (code != EXIT_DONE) {
+    if (code != EXIT_DONE || !j->g) {
         return code;
     }
     if (!read_file(j)) {

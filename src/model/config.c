@@ -22,19 +22,27 @@ enum {
 static const struct arch *const arch_list[] = {&arch_llama,  &arch_qwen2, &arch_qwen3, &arch_gemma2,
                                                &arch_gemma3, &arch_phi3,  &arch_bert};
 
-const struct arch *arch_of_name(struct str name) {
+static bool arch_known(struct str name, const struct arch **a) {
     for (size_t i = 0; i < sizeof arch_list / sizeof *arch_list; i++) {
-        if (str_is(name, arch_list[i]->name)) {
-            return arch_list[i];
+        *a = arch_list[i];
+        if (str_is(name, (*a)->name)) {
+            return true;
         }
     }
-    return NULL;
+    *a = NULL;
+    return false;
+}
+
+const struct arch *arch_of_name(struct str name) {
+    const struct arch *a;
+    arch_known(name, &a);
+    return a;
 }
 
 static enum err_code find_arch(const struct arch **a, const struct gguf *g, struct err *e) {
     struct str name;
     enum err_code rc = gguf_get_str(g, "general.architecture", &name, e);
-    if (rc || (*a = arch_of_name(name))) {
+    if (rc || arch_known(name, a)) {
         return rc;
     }
     char known[128];

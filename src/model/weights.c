@@ -96,7 +96,10 @@ static enum err_code get(struct binder *b, const char *name, struct shape s, ker
 static enum err_code get_rows(struct binder *b, const char *name, struct shape all, int row,
                               int n_row, kern_weight *w) {
     const struct gguf_tensor *t = gguf_find_tensor(b->g, name);
-    enum err_code rc = t ? check_shape(b, t, name, all) : hf_missing(b->g, name, b->e);
+    if (!t) {
+        return hf_missing(b->g, name, b->e);
+    }
+    enum err_code rc = check_shape(b, t, name, all);
     if (rc) {
         return rc;
     }
@@ -133,8 +136,10 @@ static enum err_code get_experts(struct binder *b, int layer, const char *part, 
         snprintf(single, sizeof single, "%s.%d.weight", part, i);
         name = name_in(layer, single);
         const struct gguf_tensor *u = gguf_find_tensor(b->g, name.s);
-        enum err_code rc = u ? check_shape(b, u, name.s, (struct shape){1, s.n_row, s.n_col})
-                             : hf_missing(b->g, name.s, b->e);
+        if (!u) {
+            return hf_missing(b->g, name.s, b->e);
+        }
+        enum err_code rc = check_shape(b, u, name.s, (struct shape){1, s.n_row, s.n_col});
         if (rc) {
             return rc;
         }
