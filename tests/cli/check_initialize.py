@@ -265,12 +265,18 @@ class ControlGroup(unittest.TestCase):
         r = self.run_inside(small, "generate", "--model", DEMO, "--prompt", "hello")
         self.assertEqual(r.returncode, 3, r.stderr)
         self.assertRegex(r.stderr.decode(), r"memory\.(max|limit_in_bytes)")
-        context = re.search(r"--context (\d+) would fit", r.stderr.decode()).group(1)
+        refused = r
         r = self.run_inside(small, "initialize", "--model", DEMO, "--json")
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertLess(json.loads(r.stdout)["plan"]["total_bytes"], small)
-        r = self.run_inside(small, "generate", "--model", DEMO, "--prompt", "hello",
-                            "--max-tokens", "8", "--context", context)
+        # What the system keeps of the programs before is charged to the group and moves a little.
+        for _ in range(3):
+            context = re.search(r"--context (\d+) would fit", refused.stderr.decode()).group(1)
+            r = self.run_inside(small, "generate", "--model", DEMO, "--prompt", "hello",
+                                "--max-tokens", "8", "--context", context)
+            if r.returncode == 0:
+                break
+            refused = r
         self.assertEqual(r.returncode, 0, r.stderr)
 
 
