@@ -77,11 +77,13 @@ static bool only(struct reading *r, const struct json *j, const char *known) {
     return true;
 }
 
-/* A text of one line, or of several where `lines`. */
+/* A text of one line, or of several where `lines`. Terminals take U+0080 to U+009F for controls,
+ * too: C2 80 to C2 9F in UTF-8. */
 static bool text_is_clean(struct str s, bool lines) {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        if ((c < 0x20 && !(lines && (c == '\n' || c == '\t'))) || c == 0x7f) {
+        if ((c < 0x20 && !(lines && (c == '\n' || c == '\t'))) || c == 0x7f ||
+            (c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0)) {
             return false;
         }
     }
@@ -277,6 +279,17 @@ static bool is_id(const char *p, bool slash) {
     return p[0] && strspn(p, safe) == strlen(p) && path_is_plain(p, strlen(p));
 }
 
+/* "NAME" or "NAME==VERSION": what pip looks up in its index. It would take a path or an address,
+ * too, and run the setup.py that lies there. */
+static bool is_package(const char *p) {
+    static const char safe[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+!";
+    size_t n = strspn(p, safe);
+    const char *version = p[n] ? p + n + 2 : "1";
+    return n > 0 && *p != '.' && *p != '-' && (!p[n] || strncmp(p + n, "==", 2) == 0) && *version &&
+           !version[strspn(version, safe)];
+}
+
 static bool read_source(struct reading *r, const struct json *j, const struct catalogue_model *m,
                         struct catalogue_source *s) {
     const struct json *pip = json_find(j, "pip");
@@ -289,7 +302,15 @@ static bool read_source(struct reading *r, const struct json *j, const struct ca
         if (json_find(j, "hub") || json_find(j, "revision")) {
             return refuse(r, "pip", "a source is one or the other");
         }
-        return read_list(r, pip, "pip", &s->n_package, &s->package) && read_from(r, j, m, s);
+        if (!read_list(r, pip, "pip", &s->n_package, &s->package)) {
+            return false;
+        }
+        for (size_t i = 0; i < s->n_package; i++) {
+            if (!is_package(s->package[i])) {
+                return refuse(r, "pip", "neither NAME nor NAME==VERSION of a package");
+            }
+        }
+        return read_from(r, j, m, s);
     }
     if (!text(r, j, "hub", true, &s->repository) || !text(r, j, "revision", false, &s->revision)) {
         return false;

@@ -192,6 +192,11 @@ class Catalogue(Rig):
             "models[0].sources[0].files": lambda t, m: m.update(sources=[{"pip": "x"}]),
             "models[0].sources[0].pip": lambda t, m: m.update(
                 sources=[{"pip": "--index-url=x", "files": {"m.gguf": "x"}}]),
+            "models[0].sources[0].pip ": lambda t, m: m.update(
+                sources=[{"pip": "/a/b", "files": {"m.gguf": "x"}}]),
+            "models[0].sources[0].pip, ": lambda t, m: m.update(
+                sources=[{"pip": "x @ http://a/x.whl", "files": {"m.gguf": "x"}}]),
+            "models[0].about ": lambda t, m: m.update(about="a\x9b2Jb"),
         }.items():
             with self.subTest(where):
                 wrong(where.strip(", "), where, change)
@@ -353,6 +358,7 @@ class Bad(Rig):
             "nowhere": "does not say where", "file": "no address", "wrong": "SHA-256",
             "wrong-claim": "nothing was fetched", "mute": "does not answer", "down": "answers 500",
             "forbidden": "--token-file", "garbage": "", "flood": "", "drip": "stands still",
+            "endless": "more bytes", "endless-page": "does not end",
             "changes": "SHA-256"}
         found = self.side_by_side(says, "--pull-retries", "2", *QUICK)
         for mode, (code, err) in found.items():
