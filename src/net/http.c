@@ -13,7 +13,12 @@
 #include "base/mem.h"
 #include "base/os.h"
 
-enum { HOPS_MOST = 10, CONNECT_MS = 20000, SLOWEST = 64 /* bytes per second */ };
+enum {
+    HOPS_MOST = 10,
+    HOP_BYTES = 1 << 20, /* of the page that a redirect comes with */
+    CONNECT_MS = 20000,
+    SLOWEST = 64 /* bytes per second */
+};
 
 /* ---- the library ----------------------------------------------------------------------------- */
 
@@ -338,11 +343,24 @@ static bool answer_begins(struct http_get *g) {
     return true;
 }
 
+static void refuse(struct http_get *g, const char *what, const char *url) {
+    char shown[HTTP_TEXT];
+    g->end = HTTP_REFUSED;
+    err_set(&g->why, ERR_IO, "%s", what);
+    err_where(&g->why, "%s", http_shown(url, shown, sizeof shown));
+    err_hint(&g->why, "see to the address, or ask whoever runs the server");
+}
+
 static size_t on_body(char *p, size_t size, size_t n, void *arg) {
     struct http_get *g = arg;
     g->http->credit -= (double)(size * n);
     if (is_redirect(g->head.status)) {
-        return size * n;
+        g->passed += size * n;
+        if (g->passed <= HOP_BYTES) {
+            return size * n;
+        }
+        refuse(g, "the server sends us elsewhere with a page that does not end", g->at);
+        return 0;
     }
     bool wanted = g->head.status >= 200 && g->head.status < 300;
     if (!answer_begins(g) || !wanted || !g->take(g->arg, p, size * n)) {
@@ -383,6 +401,7 @@ static bool headers_make(struct http *h, struct http_get *g) {
 static bool request_aim(struct http *h, struct http_get *g) {
     head_clear(&g->head);
     g->begun = false;
+    g->passed = 0;
     g->error[0] = '\0';
     return headers_make(h, g) && h->curl.setopt(g->easy, CURLOPT_URL, g->at) == CURLE_OK &&
            h->curl.multi_add(h->multi, g->easy) == CURLM_OK;
@@ -453,13 +472,6 @@ void http_drop(struct http_get *g) {
 
 /* ---- the end of a request -------------------------------------------------------------------- */
 
-static void refuse(struct http_get *g, const char *what, const char *url) {
-    char shown[HTTP_TEXT];
-    g->end = HTTP_REFUSED;
-    err_set(&g->why, ERR_IO, "%s", what);
-    err_where(&g->why, "%s", http_shown(url, shown, sizeof shown));
-}
-
 /* Goes where an answer sends us. */
 static void follow(struct http *h, struct http_get *g) {
     const char *here = g->at, *to = NULL;
@@ -511,8 +523,8 @@ static void finish(struct http *h, struct http_get *g, CURLcode code) {
         g->end = answer_begins(g) ? HTTP_WHOLE : HTTP_ENOUGH;
         return;
     }
-    if (g->end == HTTP_ENOUGH) {
-        return;
+    if (g->end == HTTP_ENOUGH || g->end == HTTP_REFUSED) {
+        return; /* by us: on_body */
     }
     g->end = is_final(code) ? HTTP_REFUSED : HTTP_BROKEN;
     err_set(&g->why, code == CURLE_OUT_OF_MEMORY ? ERR_NOMEM : ERR_IO, "%s",

@@ -83,6 +83,7 @@ struct http_get {
     void *easy;
     void *headers;
     int hops;
+    size_t passed; /* bytes of a redirect's page, which nobody reads */
     bool begun;
     char error[256]; /* CURL_ERROR_SIZE */
 };

@@ -133,6 +133,21 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
         self.wfile.write(b"0\r\n\r\n")
 
+    def go_endless(self):
+        """Never says how much there is, and never stops: whoever listens fills a disk."""
+        self.head(200, None, [("Connection", "close")])
+        self.wfile.write(self.data)
+        self.pour()
+
+    def go_endless_page(self):
+        self.head(302, None, [("Location", "/good/" + self.name), ("Connection", "close")])
+        self.pour()
+
+    def pour(self):
+        for _ in range(64):  # 64 MiB: far more than anybody should take
+            self.wfile.write(bytes(1 << 20))
+        self.cut()
+
     def go_no_versions(self):
         r = self.range()
         if r is None:
