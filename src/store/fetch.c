@@ -1,9 +1,9 @@
 /* fetch.c: see fetch.h.
  *
  * Owns the note: {"key", "bytes", "safe"}. `key` is what makes two beginnings the same file: its
- * SHA-256, or where nobody knows that the address and the version. `safe` bytes were flushed to the
- * disk before the note was written; past them a machine that lost its power may have left anything,
- * which matters only where no hash will tell.
+ * SHA-256, or where nobody knows that the address's, in which secrets may be, and the version.
+ * `safe` bytes were flushed to the disk before the note was written; past them a machine that lost
+ * its power may have left anything, which matters only where no hash will tell.
  */
 #include "store/fetch.h"
 
@@ -68,7 +68,9 @@ static void key_write(const struct fetch *f, struct buf *b) {
     if (f->want[0]) {
         buf_printf(b, "sha256:%s", f->want);
     } else {
-        buf_printf(b, "%s %s", f->url, f->version);
+        char hex[DIGEST_HEX];
+        digest_sha256(f->url, strlen(f->url), hex);
+        buf_printf(b, "address:%s %s", hex, f->version);
     }
 }
 
@@ -234,6 +236,9 @@ static void learn(struct fetch *f, const struct http_get *g) {
     const struct http_head *head = &g->head;
     f->ranges = head->status == 206 && head->from == 0 && head->total != HTTP_UNKNOWN;
     f->bytes = head->status == 206 ? head->total : head->length;
+    if (f->bytes == HTTP_UNKNOWN && f->expect) {
+        f->bytes = f->expect;
+    }
     snprintf(f->version, sizeof f->version, "%s", version_of(head));
     memcpy(f->claimed, head->sha256, sizeof f->claimed);
     keep_at(f, g);
@@ -296,7 +301,11 @@ static enum err_code append(struct run *r, const char *p, size_t n, struct err *
         digest_add(r->hash, p, n);
         f->have += n;
     }
-    if (!rc && f->have - r->noted >= NOTE_EVERY && !(rc = os_grow_flush(r->grow, e))) {
+    bool note = !rc && f->have - r->noted >= NOTE_EVERY;
+    if (note && f->bytes == HTTP_UNKNOWN) { /* nobody could ask the disk for the whole */
+        rc = room_check(f->d->dir, NOTE_EVERY, e);
+    }
+    if (note && !rc && !(rc = os_grow_flush(r->grow, e))) {
         r->noted = f->have;
         rc = note_write(f, e);
     }
@@ -354,7 +363,7 @@ static enum err_code rehash(struct run *r, struct err *e) {
 
 static bool whole_begin(void *arg, const struct http_head *head) {
     struct run *r = arg;
-    if (head->status == 200 && head->length != r->f->bytes) {
+    if (head->status == 200 && head->length != HTTP_UNKNOWN && head->length != r->f->bytes) {
         r->changed = true;
     }
     return head->status == 200 && !r->changed;
@@ -363,7 +372,7 @@ static bool whole_begin(void *arg, const struct http_head *head) {
 static bool whole_take(void *arg, const void *p, size_t n) {
     struct run *r = arg;
     if (n > r->f->bytes - r->f->have) { /* of unknown length: never more than that */
-        r->lie = "the server sends more bytes than it said";
+        r->lie = "the server sends more bytes than the file has";
         return false;
     }
     return append(r, p, n, &r->why) == ERR_OK;
@@ -641,6 +650,9 @@ enum err_code fetch_run(struct fetch *f, const char *to, char hex[65], struct er
         rc = os_rename(f->grow, to, e);
     }
 done:
+    if (rc && r.grow && f->bytes == HTTP_UNKNOWN) {
+        os_grow_cut(r.grow, 0, NULL); /* run_whole would begin anew: it only fills the disk */
+    }
     os_grow_close(r.grow);
     if (r.hash) {
         digest_end(r.hash, (char[65]){0});

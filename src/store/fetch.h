@@ -25,8 +25,9 @@ struct fetch {
     char want[65];     /* SHA-256; "": not known */
     bool want_claimed; /* it is what the server said: a file that changes has another */
     bool gguf;         /* it must begin as a GGUF file does */
+    uint64_t expect;   /* its size as the catalogue says it; 0: not known */
     /* What fetch_ask learns. */
-    uint64_t bytes;   /* HTTP_UNKNOWN where the server does not say */
+    uint64_t bytes;   /* HTTP_UNKNOWN where neither the server nor `expect` says it */
     char claimed[65]; /* SHA-256 as the server says it; "" */
     uint64_t have;    /* on the disk already */
     /* fetch.c's own. */
@@ -45,7 +46,7 @@ enum err_code fetch_ask(struct fetch *f, struct err *e);
 void fetch_resume(struct fetch *f);
 /* Fetches what is missing, and gives the file the name `to`; hex: its SHA-256. ERR_FORMAT for other
  * bytes than wanted: nothing is kept of them. After ERR_IO and ERR_CANCELLED what has come is kept,
- * and the next run goes on there. */
+ * where its size is known, and the next run goes on there. */
 enum err_code fetch_run(struct fetch *f, const char *to, char hex[65], struct err *e);
 
 #endif

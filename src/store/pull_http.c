@@ -85,6 +85,7 @@ static enum err_code fetch_make(struct pull *p, struct http *http, size_t i, str
                         .grow = kept[1],
                         .note = kept[2],
                         .what = slash ? slash + 1 : f->path,
+                        .expect = f->bytes,
                         .parts = p->o->parts,
                         .retries = p->o->retries,
                         .gguf = len > 5 && strcmp(f->path + len - 5, ".gguf") == 0};
