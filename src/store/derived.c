@@ -58,7 +58,8 @@ static enum err_code sums_read(const struct depot *d, char **text, struct err *e
     return rc;
 }
 
-/* Of one file: as it is recorded beside it, as it was once computed, or as it is computed now. */
+/* Of one file: as it was once computed, or as it is computed now. What is recorded beside the file
+ * is not asked: a record says what the bytes were, and stays when other bytes take their place. */
 static enum err_code sum_of(struct derived *x, const char *known, const char *path, char hex[65],
                             struct err *e) {
     char identity[128];
@@ -66,8 +67,7 @@ static enum err_code sum_of(struct derived *x, const char *known, const char *pa
     if (rc) {
         return rc;
     }
-    store_sha256(path, hex);
-    if (hex[0] || sum_find(known, identity, hex)) {
+    if (sum_find(known, identity, hex)) {
         return ERR_OK;
     }
     rc = file_hash(x->d, path, hex, e);

@@ -1,6 +1,7 @@
 """Quantizing by the program: every type, the same bytes by any threads and level, what is lost, what
 is refused; a full disk, signals and a killed process leave nothing under the name."""
 import array
+import hashlib
 import math
 import os
 import random
@@ -246,7 +247,17 @@ class AtLoad(Case):
         r = self.load(store, source, "q4_0")
         self.assertEqual(r.code, 0, r)
         self.assertNotIn(b"quantizing", r.err)
-        # An imported model's recorded hash is taken for what it is.
+        # A record beside the source that was true of other bytes is not believed.
+        with open(source + ".sha256", "w") as f:
+            f.write(hashlib.sha256(read("load.gguf")).hexdigest() + "  load.gguf\n")
+        first = self.load(store, source, "q5_0")
+        data[-2] ^= 1
+        write("load.gguf", bytes(data))
+        again = self.load(store, source, "q5_0")
+        self.assertEqual((first.code, again.code), (0, 0), again)
+        self.assertIn(b"quantizing", again.err)
+        os.unlink(source + ".sha256")
+        # A model of the store is a source as any other.
         self.ok("models", "import", source, "--store", store, "--name", "twin")
         os.unlink(os.path.join(store, name))
         self.assertEqual(self.load(store, "twin", "q4_0").code, 0)
