@@ -25,13 +25,16 @@ static double divergence(const float *mine, double z, int top, const float *othe
                          bool *same) {
     int best;
     double zo = log_sum(other, n_vocab, &best), sum = 0;
+    *same = top == best && !isnan(zo);
+    if (isnan(zo)) {
+        return NAN; /* of the other nothing is known: not that both are the same */
+    }
     for (int i = 0; i < n_vocab; i++) {
         double p = (double)(other[i] - other[best]) - zo, q = (double)(mine[i] - mine[top]) - z;
         if (p > -100) {
             sum += exp(p) * (p - q);
         }
     }
-    *same = top == best;
     return sum;
 }
 

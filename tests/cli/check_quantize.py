@@ -140,6 +140,15 @@ class Against(Case):
         self.fails(1, *base, write("q-short.logits", b"\0" * 400))
         self.fails(1, *base, FOLDER)
 
+    def test_not_finite(self):
+        """Logits that are no numbers are not the same as any."""
+        text = write("q-kl.txt", "the inner ring of the pump " * 60)
+        base = ["perplexity", "--model", tiny(), "--file", text, "--context", "512", "--json"]
+        self.ok(*base, "--save-logits", path("q-a.logits"))
+        write("q-nan.logits", b"\0\0\xc0\x7f" * (os.path.getsize(path("q-a.logits")) // 4))
+        r = self.ok(*base, "--against", path("q-nan.logits")).json()
+        self.assertEqual((r["kl_mean"], r["top1_agreement"]), (None, 0))
+
 
 class Compare(Case):
     def test_numbers(self):
