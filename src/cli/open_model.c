@@ -106,6 +106,9 @@ static int check_context(struct cli *c, const char *path) {
         if (asked > CONTEXT_FREE) {
             context_refuse(asked, cfg.n_ctx, "context", &e);
             code = cli_fail(c, &e);
+        } else if (cfg.encoder) { /* its positions are a table: there are no more */
+            cli_note(c, "ign: warning: the model sees no more than %d tokens of a text, not %lld",
+                     cfg.n_ctx, (long long)asked);
         } else {
             cli_note(c,
                      "ign: warning: a context of %lld is more than the %d that the model was "

@@ -53,6 +53,9 @@ class Embed(Case):
         r = ign("embed", *M, "--text", "pump " * 60, "--json")
         self.assertEqual((r.json()["tokens"], r.json()["cut"]), (40, 1))
         self.assertIn("cut after 40 tokens, 22 were left out", r.err.decode())
+        r = self.ok("embed", *M, "--text", "pump " * 60, "--context", "512")
+        self.assertIn("no more than 40 tokens of a text, not 512", r.err.decode())
+        self.assertNotIn("expect worse answers", r.err.decode())
 
     def test_decoder(self):
         r = self.ok("embed", "--model", tiny(), "--text", "the pump", "--json").json()
