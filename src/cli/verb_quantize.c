@@ -141,9 +141,25 @@ static enum err_code prepare(struct quantizing *q, const char *name, struct err 
     return rc ? rc : start_threads(q, e);
 }
 
+/* The model must not be replaced by what is made of it, under whichever name. */
+static enum err_code check_output(const struct quantizing *q, const char *out, struct err *e) {
+    struct os_file_info from, to;
+    if (os_file_info(q->in->path, &from, NULL) || os_file_info(out, &to, NULL) ||
+        from.device != to.device || from.inode != to.inode) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_USAGE, "OUT is the model itself");
+    err_where(e, "%s", out);
+    err_hint(e, "name another file");
+    return ERR_USAGE;
+}
+
 static int quantize(struct quantizing *q, const char *out, const struct mix_kind *kind) {
     struct err e = {0};
     double start = os_now();
+    if (check_output(q, out, &e)) {
+        return cli_fail(q->c, &e);
+    }
     q->job = (struct quantize_job){.in = q->in,
                                    .out = out,
                                    .kind = kind,

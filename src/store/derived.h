@@ -4,8 +4,8 @@
  * version of whoever encodes hash to: other bytes or another encoder never find an old file. Such a
  * file is a model of the store as any other, with a record. Owns ".sums" there, too: the hashes of
  * sources, by device, inode, size and time of change, so that a start does not read gigabytes to
- * find out what they are; a record beside a source does not say when it was true. Refuses to make anything: the caller writes `to`.
- * Invariant: a derived file is there whole or not at all.
+ * find out what they are; a record beside a source does not say when it was true. Refuses to make
+ * anything: the caller writes `to`. Invariant: a derived file is there whole or not at all.
  */
 #ifndef IGN_STORE_DERIVED_H
 #define IGN_STORE_DERIVED_H

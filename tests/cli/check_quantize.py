@@ -81,8 +81,8 @@ class Types(Case):
         r = self.ok("quantize", path("q-a.gguf"), path("q-b.gguf"), "--type", "q6_k")
         self.assertEqual(read("q-a.gguf"), read("q-b.gguf"))
         self.assertIn("rmse 0\n", r.text)
-        self.ok("quantize", path("q-a.gguf"), path("q-a.gguf"), "--type", "q4_k_m")
-        self.assertLess(os.path.getsize(path("q-a.gguf")), os.path.getsize(path("q-b.gguf")))
+        self.ok("quantize", path("q-a.gguf"), path("q-b.gguf"), "--type", "q4_k_m")
+        self.assertLess(os.path.getsize(path("q-b.gguf")), os.path.getsize(path("q-a.gguf")))
 
 
 class Folder(Case):
@@ -435,6 +435,16 @@ class Refusals(Case):
                    "q4_0")
         self.fails(1, "quantize", wide(), FOLDER, "--type", "q4_0")
         self.assertFalse(os.path.exists(path("q-x.gguf")))
+
+    def test_itself(self):
+        with open(wide(), "rb") as f:
+            model = f.read()
+        itself = write("q-itself.gguf", model)
+        os.symlink("q-itself.gguf", path("q-link.gguf"))
+        for out in (itself, path("./q-itself.gguf"), path("q-link.gguf")):
+            r = self.fails(2, "quantize", itself, out, "--type", "q4_0")
+            self.assertIn(b"the model itself", r.err)
+        self.assertEqual(read("q-itself.gguf"), model)
 
     def test_not_finite(self):
         data = bytearray(read(os.path.basename(wide())))
