@@ -144,6 +144,23 @@ static enum err_code make(struct making *m, struct err *e) {
     return rc;
 }
 
+/* A file that was cut or overwritten since is made again. */
+static enum err_code drop_damaged(struct making *m, struct err *e) {
+    struct gguf *g = NULL;
+    if (!m->derived.there) {
+        return ERR_OK;
+    }
+    enum err_code rc = source_open(&g, m->derived.path, false, e);
+    gguf_close(g);
+    if (rc != ERR_FORMAT) {
+        return rc;
+    }
+    *e = (struct err){0};
+    cli_note(m->c, "ign: %s in the store is damaged, and made again", m->derived.name);
+    m->derived.there = false;
+    return os_remove_file(m->derived.path, e);
+}
+
 static enum err_code find_or_make(struct making *m, char **path, struct err *e) {
     struct buf folder;
     char *found;
@@ -158,6 +175,7 @@ static enum err_code find_or_make(struct making *m, char **path, struct err *e) 
         err_hint(e, "name one with --store FOLDER");
     }
     rc = rc ? rc : open_derived(m, *path, e);
+    rc = rc ? rc : drop_damaged(m, e);
     if (!rc && !m->derived.there) {
         rc = make(m, e);
     }

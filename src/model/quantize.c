@@ -77,6 +77,11 @@ static uint64_t arch_number(const struct gguf *g, const char *part, uint64_t def
     return v;
 }
 
+static bool is_arch(const struct gguf *g, const char *name) {
+    struct str arch = {0};
+    return !gguf_get_str(g, "general.architecture", &arch, NULL) && str_is(arch, name);
+}
+
 static struct mix_model describe(const struct quantize_job *job) {
     const struct gguf *g = job->in;
     uint64_t heads = arch_number(g, ".attention.head_count", 1);
@@ -88,6 +93,7 @@ static struct mix_model describe(const struct quantize_job *job) {
         .n_group = kv > 0 && heads / kv < 1000 ? (int)(heads / kv) : 1,
         .tied = !gguf_find_tensor(g, "output.weight"),
         .importance = job->importance != NULL,
+        .llama_70b = layers == 80 && heads != kv && is_arch(g, "llama"),
     };
 }
 

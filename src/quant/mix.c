@@ -80,14 +80,16 @@ static enum dtype choose_value(const struct mix_kind *k, const struct mix_model 
     if (m->n_exp == 8) {
         return DT_Q8_0; /* small beside eight experts */
     }
+    enum dtype type = k->type;
     switch (k->file_type) {
-    case FT_Q2_K: return m->n_group >= 4 ? DT_Q4_K : DT_Q3_K;
-    case FT_Q3_K_M: return layer < 2 ? DT_Q5_K : DT_Q4_K;
-    case FT_Q4_K_S: return layer < 4 ? DT_Q5_K : k->type;
+    case FT_Q2_K: type = m->n_group >= 4 ? DT_Q4_K : DT_Q3_K; break;
+    case FT_Q3_K_M: type = layer < 2 ? DT_Q5_K : DT_Q4_K; break;
+    case FT_Q4_K_S: type = layer < 4 ? DT_Q5_K : type; break;
     case FT_Q4_K_M:
-    case FT_Q5_K_M: return more_bits(layer, m->n_layer) ? DT_Q6_K : k->type;
-    default: return k->type;
+    case FT_Q5_K_M: type = more_bits(layer, m->n_layer) ? DT_Q6_K : type; break;
+    default: break;
     }
+    return m->llama_70b && (type == DT_Q3_K || type == DT_Q4_K) ? DT_Q5_K : type;
 }
 
 static enum dtype choose_down(const struct mix_kind *k, const struct mix_model *m, int layer) {

@@ -225,6 +225,13 @@ class AtLoad(Case):
         self.ok("quantize", source, path("load-4.gguf"), "--type", "q4_k_m")
         self.assertEqual(read("load-4.gguf"), read(os.path.join(store, name)))
         self.assertEqual(self.load(store, name, "int4").out, first.out)
+        # Cut short since, it is made again.
+        for size in (0, os.path.getsize(os.path.join(store, name)) // 2):
+            os.truncate(os.path.join(store, name), size)
+            again = self.load(store, source, "int4")
+            self.assertEqual((again.code, again.out), (0, first.out), again)
+            self.assertIn(b"made again", again.err)
+        self.assertEqual(read("load-4.gguf"), read(os.path.join(store, name)))
         # Another type is another file; the environment says it, too.
         r = ign("logits", "--store", store, "--model", source, "--ids", "5",
                 environ=env(IGN_QUANTIZATION="q8_0"))
