@@ -174,10 +174,22 @@ static char *hub_name(const char *folder) {
     return name;
 }
 
-/* A GGUF file of a revision, a model by itself; or the revision as a folder. */
+static bool is_gguf(const char *file) {
+    size_t n = strlen(file);
+    return n > 5 && strcmp(file + n - 5, ".gguf") == 0;
+}
+
+/* A GGUF file of a revision, a model by itself and called so where it is not the only one; or the
+ * revision as a folder. */
 static enum err_code hub_add(struct buf *out, const char *folder, const char *path,
-                             const char *file, struct err *e) {
+                             const char *file, bool only, struct err *e) {
     struct elsewhere_model m = {.kind = ELSEWHERE_HUGGING_FACE, .name = hub_name(folder)};
+    char *repository = m.name;
+    if (repository && file && !only) {
+        m.name = NULL;
+        store_path(&m.name, NULL, "%s/%s", repository, file);
+        mem_free(repository);
+    }
     if (m.name) {
         const char *slash = strrchr(m.name, '/');
         m.here = file ? mem_strdup(file, strlen(file))
@@ -205,15 +217,18 @@ static enum err_code hub_walk(void *arg, const char *path, const char *name, str
         goto done;
     }
     bool folder = false;
-    for (size_t i = 0; i < n && !rc; i++) {
-        size_t len = strlen(files[i]);
+    size_t n_file = 0;
+    for (size_t i = 0; i < n; i++) {
         folder = folder || strcmp(files[i], "config.json") == 0;
-        if (len > 5 && strcmp(files[i] + len - 5, ".gguf") == 0) {
-            rc = hub_add(arg, name, snapshot, files[i], e);
+        n_file += is_gguf(files[i]);
+    }
+    for (size_t i = 0; i < n && !rc; i++) {
+        if (is_gguf(files[i])) {
+            rc = hub_add(arg, name, snapshot, files[i], n_file == 1 && !folder, e);
         }
     }
     if (!rc && folder) {
-        rc = hub_add(arg, name, snapshot, NULL, e);
+        rc = hub_add(arg, name, snapshot, NULL, true, e);
     }
 done:
     mem_free(files);

@@ -215,10 +215,18 @@ class Coming(Rig):
         write_in(home, f"{hub}/blobs/c", "{}")
         os.makedirs(os.path.join(home, f"{hub}/snapshots/abc123"))
         os.symlink("../../blobs/c", os.path.join(home, f"{hub}/snapshots/abc123/config.json"))
+        two = ".cache/huggingface/hub/models--a--two"
+        write_in(home, f"{two}/refs/main", "abc123")
+        for file in ("x-q4.gguf", "x-q8.gguf"):
+            write_in(home, f"{two}/snapshots/abc123/{file}", open(tiny(), "rb").read())
         e = env(HOME=home)
         d = self.models("list", "--json", environ=e).json()["elsewhere"]
-        self.assertEqual([(m["program"], m["name"]) for m in d],
-                         [("ollama", "llama3.1:8b"), ("hugging face", "Qwen/Small")])
+        self.assertEqual(sorted((m["program"], m["name"]) for m in d),
+                         [("hugging face", "Qwen/Small"), ("hugging face", "a/two/x-q4.gguf"),
+                          ("hugging face", "a/two/x-q8.gguf"), ("ollama", "llama3.1:8b")])
+        self.assertEqual(self.models("import", "a/two/x-q8.gguf", "--json", environ=e).json(),
+                         {"name": "x-q8.gguf", "came": "linked"})
+        self.models("remove", "x-q8.gguf")
         self.assertEqual(self.models("import", "llama3.1:8b", "--json", environ=e).json(),
                          {"name": "llama3.1-8b.gguf", "came": "linked"})
         self.assertEqual(self.models("import", "Qwen/Small", "--json", environ=e).json()["name"],
