@@ -141,3 +141,13 @@ int chunks_run(struct chunks *t, const char *what) {
     t->seconds = os_now() - start;
     return rc ? cli_fail_ign(t->c, &why) : t->failed.code ? cli_fail(t->c, &t->failed) : EXIT_DONE;
 }
+
+int chunks_output(struct cli *c, const char *path) {
+    struct os_out *o;
+    struct err e = {0};
+    if (os_out_open(&o, path, &e)) {
+        return cli_fail(c, &e);
+    }
+    os_out_drop(o);
+    return EXIT_DONE;
+}

@@ -59,4 +59,7 @@ size_t chunks_scored(const struct chunks *t);
 /* Asks all chunks, behind a bar that says `what`. */
 int chunks_run(struct chunks *t, const char *what);
 
+/* Whether a result can be written to `path`, to be known before it is computed; an exit status. */
+int chunks_output(struct cli *c, const char *path);
+
 #endif

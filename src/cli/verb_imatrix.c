@@ -95,7 +95,10 @@ static int run(struct cli *c) {
         return cli_fail(c, &e);
     }
     chunks_init(&g.text, c);
-    int code = chunks_read(&g.text);
+    int code = chunks_output(c, output);
+    if (code == EXIT_DONE) {
+        code = chunks_read(&g.text);
+    }
     if (code == EXIT_DONE) {
         code = chunks_open(&g.text, NULL);
     }

@@ -129,8 +129,12 @@ static int measure(struct measure *p) {
 
 static int run(struct cli *c) {
     struct measure p = {0};
+    const char *save = knobs_str(c->k, "save-logits");
     chunks_init(&p.text, c);
-    int code = chunks_read(&p.text);
+    int code = save ? chunks_output(c, save) : EXIT_DONE;
+    if (code == EXIT_DONE) {
+        code = chunks_read(&p.text);
+    }
     if (code == EXIT_DONE) {
         code = chunks_open(&p.text, NULL);
     }

@@ -416,6 +416,11 @@ class Importance(Case):
         self.fails(2, "imatrix", "--model", wide(), "--file", text)
         self.fails(2, "imatrix", "--model", wide(), "--file", write("q-s.txt", "x"), "--output",
                    path("q-s.gguf"))
+        # Where a result cannot go is found before anything is read or computed.
+        for verb, flag in (("imatrix", "--output"), ("perplexity", "--save-logits")):
+            r = self.fails(4, verb, "--model", path("none.gguf"), "--file", path("none.txt"), flag,
+                           path("none/out"))
+            self.assertIn(b"none/out", r.err)
         base = ["quantize", wide(), path("q-r.gguf"), "--type", "q4_0", "--imatrix"]
         self.fails(4, *base, path("none.dat"))
         self.ok("imatrix", "--model", wide(), "--file", text, "--output", path("q-g.dat"))
