@@ -61,8 +61,12 @@ static void ask(const int32_t *ids, size_t n) {
 }
 
 int main(int argc, char **argv) {
-    const ign_model_options o = {
-        .device = "cpu", .cpu_level = "avx2", .threads = 1, .context = 256, .no_speculation = true};
+    const ign_model_options o = {.device = "cpu",
+                                 .cpu_level = "avx2",
+                                 .threads = 1,
+                                 .context = 256,
+                                 .no_speculation = true,
+                                 .no_large_pages = true};
     ign_sampling greedy = {.top_p = 1, .typical = 1, .repeat_penalty = 1}, usual;
     int32_t *ids = NULL;
     size_t n = 0;
