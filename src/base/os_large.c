@@ -15,11 +15,11 @@
 
 #include "base/os.h"
 
+#if defined(__linux__)
+
 static uintptr_t round_up(uintptr_t at) {
     return (at + OS_LARGE - 1) / OS_LARGE * OS_LARGE;
 }
-
-#if defined(__linux__)
 
 double os_map_large(const struct os_map *m) {
     const uintptr_t base = (uintptr_t)m->data;
