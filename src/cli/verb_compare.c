@@ -1,7 +1,8 @@
 /* verb_compare.c: what one file of a model costs and gives beside another, in one table.
  *
- * Owns the order: the first model is timed and asked the text, its logits are kept in memory; then
- * it makes room for the second, which is timed, asked the same, and compared with them. So memory
+ * Owns the order: the first model is asked the text, its logits are kept in memory, and it is
+ * timed; then it makes room for the second, which is asked the same, compared with them, and timed.
+ * Then both are timed again, in turns, so that what else the machine does falls on both. Memory
  * holds one model at a time. Refuses measures of its own: benchmark.h, chunks.h and score.h have
  * them. Invariant: both were asked the same tokens.
  */
@@ -19,7 +20,7 @@
 #include "model/config.h"
 #include "model/source.h"
 
-enum { NEW_MOST = 64, REQUESTS = 3 };
+enum { NEW_MOST = 64, TURNS = 3, REQUESTS = 2 }; /* requests of each in each turn */
 
 static const struct knob own[] = {
     {.name = "file",
@@ -38,7 +39,7 @@ struct side {
     int n_vocab;
     struct score score;
     double perplexity, error;
-    double prefill, decode; /* tokens a second, medians */
+    struct benchmark_result timed; /* of all turns */
 };
 
 struct comparison {
@@ -116,12 +117,12 @@ static int look(struct comparison *p) {
 
 /* ---- one model ------------------------------------------------------------------------------- */
 
-/* As `ign benchmark` times requests, which fit into a chunk. */
+/* One turn, as `ign benchmark` times requests, which fit into a chunk. */
 static int time_model(struct comparison *p, struct side *s) {
-    struct benchmark b = {.c = p->c, .model = p->text.m};
+    struct benchmark b = {.c = p->c, .model = p->text.m, .result = s->timed};
     struct err e = {0};
     ign_error why = {0};
-    int quarter = p->text.context / 4;
+    int quarter = p->context / 4;
     b.plan = (struct benchmark_plan){.n_prompt = 2 * quarter,
                                      .n_new = quarter < NEW_MOST ? quarter : NEW_MOST,
                                      .n_request = REQUESTS,
@@ -136,9 +137,7 @@ static int time_model(struct comparison *p, struct side *s) {
         }
         code = cli_fail(p->c, &e);
     }
-    s->prefill = code == EXIT_DONE ? series_quantile(&b.result.prefill, 0.5) : 0;
-    s->decode = code == EXIT_DONE ? series_quantile(&b.result.decode, 0.5) : 0;
-    benchmark_result_fini(&b.result);
+    s->timed = b.result;
     return code;
 }
 
@@ -178,17 +177,27 @@ static int measure(struct comparison *p, size_t which) {
         code = cli_fail(p->c, &e);
     }
     if (code == EXIT_DONE) {
-        code = time_model(p, s);
-    }
-    if (code == EXIT_DONE) {
         p->text.row = score_row;
         p->text.arg = &s->score;
         code = chunks_run(&p->text, what[which]);
     }
     if (code == EXIT_DONE) {
         s->perplexity = score_perplexity(&s->score, &s->error);
-        chunks_close(&p->text);
+        ign_session_free(p->text.s); /* its positions are wanted */
+        p->text.s = NULL;
+        code = time_model(p, s);
     }
+    chunks_close(&p->text);
+    return code;
+}
+
+static int time_again(struct comparison *p, size_t which) {
+    struct side *s = &p->side[which];
+    int code = engine_file_open(p->c, s->path, p->context, 0, &p->text.m);
+    if (code == EXIT_DONE) {
+        code = time_model(p, s);
+    }
+    chunks_close(&p->text);
     return code;
 }
 
@@ -198,21 +207,32 @@ static double bits(const struct side *s) {
     return 8 * (double)s->bytes / (double)s->n_param;
 }
 
+/* Median and range, tokens a second. */
+static void put_speed(struct json_writer *w, const char *name, const char *range,
+                      struct series *s) {
+    json_member_real(w, name, series_quantile(s, 0.5));
+    json_key(w, range);
+    json_open(w, '[');
+    json_put_real(w, series_quantile(s, 0));
+    json_put_real(w, series_quantile(s, 1));
+    json_close(w, ']');
+}
+
 static void put_json(struct comparison *p) {
     struct json_writer w;
     const char *file = knobs_str(p->c->k, "file");
     cli_json_begin(p->c, &w);
     json_key(&w, "models");
     json_open(&w, '[');
-    for (const struct side *s = p->side; s < p->side + 2; s++) {
+    for (struct side *s = p->side; s < p->side + 2; s++) {
         json_open(&w, '{');
         json_member_z(&w, "model", s->name);
         json_member_uint(&w, "bytes", s->bytes);
         json_member_real(&w, "bits_per_weight", bits(s));
         json_member_real(&w, "perplexity", s->perplexity);
         json_member_real(&w, "standard_error", s->error);
-        json_member_real(&w, "prefill_tokens_per_second", s->prefill);
-        json_member_real(&w, "decode_tokens_per_second", s->decode);
+        put_speed(&w, "prefill_tokens_per_second", "prefill_range", &s->timed.prefill);
+        put_speed(&w, "decode_tokens_per_second", "decode_range", &s->timed.decode);
         json_close(&w, '}');
     }
     json_close(&w, ']');
@@ -231,8 +251,16 @@ static void put_line(struct comparison *p, const char *what, const char *a, cons
     cli_printf(p->c, "%-18s %22s %22s %9.3f\n", what, a, b, part);
 }
 
+static void put_speeds(struct comparison *p, const char *what, struct series *a, struct series *b) {
+    char x[48], y[48];
+    double va = series_quantile(a, 0.5), vb = series_quantile(b, 0.5);
+    snprintf(x, sizeof x, "%.1f (%.0f-%.0f)", va, series_quantile(a, 0), series_quantile(a, 1));
+    snprintf(y, sizeof y, "%.1f (%.0f-%.0f)", vb, series_quantile(b, 0), series_quantile(b, 1));
+    put_line(p, what, x, y, vb / va);
+}
+
 static void put_text(struct comparison *p) {
-    const struct side *a = &p->side[0], *b = &p->side[1];
+    struct side *a = &p->side[0], *b = &p->side[1]; /* series are sorted */
     char x[48], y[48];
     for (size_t i = 0; i < 2; i++) {
         cli_printf(p->c, "%-18s ", i ? "B" : "A");
@@ -248,12 +276,8 @@ static void put_text(struct comparison *p) {
     snprintf(x, sizeof x, "%.4f +/- %.4f", a->perplexity, a->error);
     snprintf(y, sizeof y, "%.4f +/- %.4f", b->perplexity, b->error);
     put_line(p, "perplexity", x, y, b->perplexity / a->perplexity);
-    snprintf(x, sizeof x, "%.1f", a->prefill);
-    snprintf(y, sizeof y, "%.1f", b->prefill);
-    put_line(p, "prefill, tokens/s", x, y, b->prefill / a->prefill);
-    snprintf(x, sizeof x, "%.1f", a->decode);
-    snprintf(y, sizeof y, "%.1f", b->decode);
-    put_line(p, "decode, tokens/s", x, y, b->decode / a->decode);
+    put_speeds(p, "prefill, tokens/s", &a->timed.prefill, &b->timed.prefill);
+    put_speeds(p, "decode, tokens/s", &a->timed.decode, &b->timed.decode);
     cli_printf(p->c,
                "%-18s %.6f +/- %.6f, 99 of 100 positions below %.4f\n%-18s %.2f %% of %zu "
                "positions\n",
@@ -268,6 +292,9 @@ static int run(struct cli *c) {
     for (size_t i = 0; i < 2 && code == EXIT_DONE; i++) {
         code = measure(&p, i);
     }
+    for (size_t i = 2; i < (size_t)2 * TURNS && code == EXIT_DONE; i++) {
+        code = time_again(&p, i % 2);
+    }
     if (code == EXIT_DONE) {
         p.apart = score_apart(&p.side[1].score);
         if (c->json) {
@@ -277,8 +304,10 @@ static int run(struct cli *c) {
         }
     }
     chunks_fini(&p.text);
-    mem_free(p.side[0].path);
-    mem_free(p.side[1].path);
+    for (size_t i = 0; i < 2; i++) {
+        mem_free(p.side[i].path);
+        benchmark_result_fini(&p.side[i].timed);
+    }
     mem_free(p.ids);
     mem_free(p.raw);
     mem_free(p.kl);

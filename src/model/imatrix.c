@@ -71,12 +71,16 @@ static struct imatrix_entry *add_entry(struct imatrix *im, struct str name, uint
 
 struct imatrix_entry *imatrix_take(struct imatrix *im, const char *name, uint32_t n_mat,
                                    uint32_t n_col) {
+    /* a model asks for its layers in one order, row by row: the last one, or the one after it */
     for (size_t i = 0; i < im->n; i++) {
-        struct imatrix_entry *t = &im->entry[i];
+        size_t at = (im->last + i) % im->n;
+        struct imatrix_entry *t = &im->entry[at];
         if (t->name && strcmp(t->name, name) == 0) {
+            im->last = at;
             return t->n_mat == n_mat && t->n_col == n_col ? t : NULL;
         }
     }
+    im->last = im->n;
     return add_entry(im, str_c(name), n_mat, n_col);
 }
 

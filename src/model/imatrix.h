@@ -21,6 +21,7 @@ struct imatrix_entry {
 struct imatrix {
     struct imatrix_entry *entry; /* [n] sorted by name once it was read or sorted */
     size_t n, cap;
+    size_t last;                 /* where imatrix_take found the last one */
     uint32_t n_chunk, chunk_tok; /* of the text: chunks, and tokens in each */
     char *dataset;               /* the text's file, or "" */
     char *path;                  /* where it was read from, or "" */

@@ -163,8 +163,11 @@ class Compare(Case):
             self.assertEqual(m["bytes"], os.path.getsize(m["model"]))
             shape = self.ok("inspect", m["model"], "--json").json()
             self.assertAlmostEqual(m["bits_per_weight"], 8 * m["bytes"] / shape["parameters"], 6)
-            self.assertGreater(m["decode_tokens_per_second"], 0)
-            self.assertGreater(m["prefill_tokens_per_second"], 0)
+            for what in ("prefill", "decode"):
+                least, most = m[what + "_range"]
+                self.assertLess(0, least)
+                self.assertLess(least, most, "six requests of one speed")
+                self.assertTrue(least <= m[what + "_tokens_per_second"] <= most, m)
         base = ["--file", text, "--context", "256", "--json"]
         a = self.ok("perplexity", "--model", wide(), *base, "--save-logits", path("q-a.logits"))
         b = self.ok("perplexity", "--model", coarse, *base, "--against", path("q-a.logits")).json()
@@ -181,6 +184,16 @@ class Compare(Case):
         page = self.ok("compare", wide(), coarse, "--file", text).text
         for word in ("bits a weight", "perplexity", "decode, tokens/s", "divergence of B"):
             self.assertIn(word, page)
+        self.assertLessEqual(max(len(x) for x in page.splitlines() if not x.startswith(("A ", "B "))),
+                             80)
+
+    def test_turns(self):
+        """The two are timed in turns: each is opened as often as the other, one after the other."""
+        text, coarse = write("q-kl.txt", "the inner ring of the pump " * 60), path("q-turns.gguf")
+        self.ok("quantize", wide(), coarse, "--type", "q8_0")
+        notes = self.ok("compare", wide(), coarse, "--file", text, "--context", "256").err.decode()
+        opened = [x.split(": ")[1] for x in notes.splitlines() if "weights" in x]
+        self.assertEqual(opened, 3 * [wide(), coarse])
 
     def test_refused(self):
         text = write("q-kl.txt", "the inner ring of the pump " * 60)
