@@ -141,8 +141,9 @@ enum err_code os_read_fd(int fd, void *p, size_t n, size_t *got, int timeout_ms,
 /* Zeroed, page-aligned memory straight from the system, n rounded up to pages; NULL on failure. */
 void *os_pages(size_t n);
 void os_pages_free(void *p, size_t n);
-/* Asks for such memory in large pages (2 MB, say) where the system has them: fewer translations of
- * addresses are missed in it, and it is committed in as large pieces. A hint. */
+/* Asks for the pages of p[0..n) in large ones (2 MB, say) where the system has them: fewer
+ * translations of addresses are missed there, and memory is committed in as large pieces. A hint,
+ * and none for what is smaller than a large page. */
 void os_pages_large(void *p, size_t n);
 /* Takes away or gives back all access to whole pages (the plain back end's private memory). */
 void os_pages_protect(void *p, size_t n, bool accessible);

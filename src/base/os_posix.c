@@ -546,9 +546,9 @@ void *os_pages(size_t n) {
 
 void os_pages_large(void *p, size_t n) {
 #ifdef MADV_HUGEPAGE
-    size_t bytes;
-    if (pages_round(n, &bytes)) {
-        madvise(p, bytes, MADV_HUGEPAGE);
+    size_t before = (uintptr_t)p % os_page_size(), bytes;
+    if (n >= OS_LARGE && size_add(n, before, &bytes) && pages_round(bytes, &bytes)) {
+        madvise((char *)p - before, bytes, MADV_HUGEPAGE);
     }
 #else
     (void)p;

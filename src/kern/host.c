@@ -54,6 +54,9 @@ static void host_lock(struct kern_dev *d) {
 
 enum err_code host_alloc(struct kern_dev *d, size_t n, kern_ref *r, struct err *e) {
     enum err_code code = space_take(&d->mem, n, r, e);
+    if (code == ERR_OK) { /* kernels go down columns of rows, each in small pages of its own */
+        os_pages_large(host_at(d, *r, n), n * sizeof(float));
+    }
     host_lock(d);
     return code;
 }
@@ -190,11 +193,7 @@ enum err_code host_kv_open(struct kern_dev *d, const struct kern_kv *kv, struct 
         return err_set(e, ERR_NOMEM, "a KV cache of %d pages is too large", kv->n_page);
     }
     size_t n = (total + sizeof(float) - 1) / sizeof(float);
-    enum err_code rc = host_alloc(d, n, &d->kv_mem, e);
-    if (rc == ERR_OK) { /* a head's run in a page is a few KB: in small pages each one or two */
-        os_pages_large(host_at(d, d->kv_mem, n), total);
-    }
-    return rc;
+    return host_alloc(d, n, &d->kv_mem, e);
 }
 
 static uint8_t *kv_page(const struct kern_dev *d, int page) {
