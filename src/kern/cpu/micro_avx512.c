@@ -341,6 +341,20 @@ INLINE __m512 block_add(int type, const __m512i dot[4], int part, const uint8_t 
     return lane;
 }
 
+/* Into the first cache, a share for each pair of tokens: the next block of the panel, which is in
+ * the second cache, and a later one of the tile, which may be in the third only. */
+#define TILE_AHEAD 8
+
+INLINE void fetch_blocks(int type, const uint8_t *w, const uint8_t *x, int t) {
+    for (int i = 0; i < 4; i++) {
+        _mm_prefetch((const char *)w + panel_block(type) + 64 * (2 * t + i), _MM_HINT_T0);
+    }
+    for (int i = 0; i < 2 && 64 * (t + i) < tile_block(type); i++) {
+        const uint8_t *later = x + TILE_AHEAD * tile_block(type);
+        _mm_prefetch((const char *)later + 64 * (t + i), _MM_HINT_T0);
+    }
+}
+
 /* Blocks b to end; the first eight find no sums in their lanes yet. */
 INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t b,
                         int64_t end, bool first, float *all) {
@@ -355,6 +369,7 @@ INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x,
         }
         for (int t = 0; t < n_tok; t += 2) {
             __m512i dot[2][4];
+            fetch_blocks(type, w, x, t);
             block_dots(type, &v, x, t, dot);
             for (int k = 0; k < 2; k++, lane += ROWS_512) {
                 for (int i = 0; i < 2; i++) {
