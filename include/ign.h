@@ -148,7 +148,7 @@ typedef struct ign_embed_request {
     float *vector;              /* out: [n_text, dimension]; anything after an error */
     int *tokens;                /* out: [n_text] tokens of each, special ones included; or NULL */
     int *cut; /* out: [n_text] tokens left out at the end of a text that is longer than the model's
-                 context; or NULL */
+                 context, at least: no more is looked at than that takes; or NULL */
 } ign_embed_request;
 
 /* A vector for each text, by an encoder (BERT) or by pooling a decoder's last layer. A text's

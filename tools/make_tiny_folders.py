@@ -6,9 +6,16 @@
     tiny-mistral   F16; the weights of tiny-mistral.gguf, and its golden logits
     tiny-llama31   BF16 with norms in F32, in several shards; those of tiny-llama31.gguf
     tiny-mixtral   F32, each expert's tensors alone; those of tiny-mixtral.gguf
-    tiny-qwen3, tiny-gemma2, tiny-gemma3, tiny-phi35
+    tiny-qwen3, tiny-gemma2, tiny-gemma3, tiny-phi3, tiny-phi35, tiny-linear, tiny-yarn
                    F32 or F16; those of the GGUF files
-    tiny-qwen2     all of it BF16, norms and biases too; golden logits of its own
+
+and these, all of them BF16, norms and biases too, with golden logits of their own:
+
+    tiny-qwen2         untied output
+    tiny-qwen2-window  the layers from the second on have a window
+    tiny-phi4          longrope on three quarters of each head, tied output
+    tiny-gemma3-image, tiny-mistral3
+                       the text models inside of models of pictures ("text_config")
 
 The tokenizer is a byte for each id and an end, as in the GGUF files. Needs torch, transformers,
 tokenizers, gguf. The random numbers are fixed: running it again changes nothing.
@@ -21,7 +28,11 @@ import tempfile
 import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig,
+                          Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig,
+                          Phi3Config, Phi3ForCausalLM, PixtralVisionConfig,
+                          PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM,
+                          SiglipVisionConfig)
 
 import golden_file
 import make_tiny_models as tiny
@@ -29,8 +40,32 @@ import make_tiny_models as tiny
 TEMPLATE = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}"
 TYPES = {"tiny-mistral": torch.float16, "tiny-llama31": torch.bfloat16,
          "tiny-mixtral": torch.float32, "tiny-qwen3": torch.float32, "tiny-gemma2": torch.float32,
-         "tiny-gemma3": torch.float32, "tiny-phi35": torch.float16}
+         "tiny-gemma3": torch.float32, "tiny-phi35": torch.float16, "tiny-phi3": torch.float32,
+         "tiny-linear": torch.float32, "tiny-yarn": torch.float32}
 SHARD = {"tiny-llama31": "60KB"}
+EYE = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
+           image_size=28, patch_size=14)
+# The random numbers of each come from its place, counted from 100.
+OWN = {
+    "tiny-qwen2": (Qwen2ForCausalLM, Qwen2Config(**{**tiny.BASE, "tie_word_embeddings": False})),
+    "tiny-qwen2-window": (Qwen2ForCausalLM, Qwen2Config(
+        **tiny.BASE, use_sliding_window=True, sliding_window=12, max_window_layers=1)),
+    "tiny-phi4": (Phi3ForCausalLM, Phi3Config(
+        **tiny.BASE, pad_token_id=None, original_max_position_embeddings=256,
+        rope_parameters=tiny.rope("longrope", partial_rotary_factor=0.75,
+                                  original_max_position_embeddings=256,
+                                  short_factor=[1 + 0.03 * i for i in range(6)],
+                                  long_factor=[1 + i * i / 2 for i in range(6)]))),
+    "tiny-gemma3-image": (Gemma3ForConditionalGeneration, Gemma3Config(
+        text_config=Gemma3TextConfig(**tiny.BASE, head_dim=16, query_pre_attn_scalar=16,
+                                     sliding_window=12,
+                                     layer_types=["full_attention", "sliding_attention"]),
+        vision_config=SiglipVisionConfig(**EYE), mm_tokens_per_image=1)),
+    "tiny-mistral3": (Mistral3ForConditionalGeneration, Mistral3Config(
+        text_config=MistralConfig(**{**tiny.BASE, "tie_word_embeddings": False}, head_dim=24,
+                                  sliding_window=None, rope_parameters=tiny.rope("default", 1e6)),
+        vision_config=PixtralVisionConfig(**EYE), tie_word_embeddings=False)),
+}
 
 
 def save(model, path, shard):
@@ -61,17 +96,18 @@ def from_gguf(name):
     return model
 
 
-def qwen2(out):
-    rng = np.random.default_rng(100)
-    model = Qwen2ForCausalLM(Qwen2Config(**{**tiny.BASE, "tie_word_embeddings": False})).eval()
+def own(name, out):
+    rng = np.random.default_rng(100 + list(OWN).index(name))
+    kind, config = OWN[name]
+    model = kind(config).eval()
     tiny.randomize(model, rng)
     for p in model.parameters():
         p.data = p.data.to(torch.bfloat16).float()
     ids = rng.integers(0, tiny.N_VOCAB - 1, tiny.N_TOK).tolist()
     logits = golden_file.logits_of(model, ids)
     greedy, _ = golden_file.greedy_of(model, ids[:tiny.GREEDY_FROM], tiny.N_GREEDY)
-    golden_file.write(os.path.join(out, "tiny-qwen2.golden"), ids, logits, tiny.GREEDY_FROM, greedy,
-                      0, np.arange(tiny.N_VOCAB))
+    golden_file.write(os.path.join(out, name + ".golden"), ids, logits, tiny.GREEDY_FROM, greedy, 0,
+                      np.arange(tiny.N_VOCAB))
     return model.to(torch.bfloat16)
 
 
@@ -79,11 +115,11 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--out", default=os.path.join(os.path.dirname(__file__),
                                                  "../tests/model/golden"))
-    p.add_argument("names", nargs="*", default=[*TYPES, "tiny-qwen2"])
+    p.add_argument("names", nargs="*", default=[*TYPES, *OWN])
     a = p.parse_args()
     torch.set_num_threads(1)
     for name in a.names:
-        model = qwen2(a.out) if name == "tiny-qwen2" else from_gguf(name)
+        model = own(name, a.out) if name in OWN else from_gguf(name)
         save(model, os.path.join(a.out, name), SHARD.get(name, "1GB"))
         print(name, sorted(os.listdir(os.path.join(a.out, name))))
 

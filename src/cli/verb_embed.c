@@ -119,8 +119,8 @@ static void count(struct embedder *x, size_t first, size_t n) {
         x->n_token += (uint64_t)x->tokens[i];
         x->n_cut += x->cut[i] > 0;
         if (x->cut[i] > 0 && x->n_cut <= 8) {
-            cli_note(x->c, "ign: text %zu was cut after %d tokens, %d were left out", first + i + 1,
-                     x->tokens[i], x->cut[i]);
+            cli_note(x->c, "ign: text %zu was cut after %d tokens, %d or more were left out",
+                     first + i + 1, x->tokens[i], x->cut[i]);
         }
     }
 }

@@ -1,14 +1,15 @@
 /* embed.c: texts to vectors: ign_embed.
  *
  * Owns the cutting of long texts, the laying of whole texts end to end into steps, and pooling.
- * An encoder takes as many texts in a step as fit; a decoder one text at a time, in as many steps
- * as it needs, through the ordinary forward and pages of the KV pool that are its own meanwhile.
+ * A step takes as many whole texts as fit; a decoder, through the ordinary forward, takes pages of
+ * the KV pool for each, which are its own meanwhile, and a text longer than a step takes several.
  * Invariant: a text's vector does not depend on the texts beside it, and on any error nothing of
  * the pool is kept.
  */
 #include <math.h>
 #include <string.h>
 
+#include "base/os.h"
 #include "engine/engine.h"
 #include "model/encoder_forward.h"
 
@@ -18,11 +19,12 @@ struct embedding {
     const ign_embed_request *r;
     enum model_pooling pooling;
     int dim;
-    struct ids ids; /* of all texts */
-    size_t *at;     /* [n_text + 1] where each text's begin */
-    float *row;     /* [max_tok, dim] vectors of a step's tokens, on their way out of the device */
-    double *sum;    /* [dim] of one text */
-    double count;   /* vectors in it */
+    struct ids ids;      /* of all texts */
+    size_t *at;          /* [n_text + 1] where each text's begin */
+    int32_t *page_start; /* [max_tok + 1] where each part's pages begin; a decoder's */
+    float *row;   /* [max_tok, dim] vectors of a step's tokens, on their way out of the device */
+    double *sum;  /* [dim] of one text */
+    double count; /* vectors in it */
 };
 
 /* ---- texts to ids ------------------------------------------------------------------------ */
@@ -41,18 +43,45 @@ static int cut_text(struct ids *ids, size_t at, size_t most, const struct vocab 
     return (int)(n - most);
 }
 
+/* Bytes from the front of text[0..n) that are looked at first, so that a line as long as a book is
+ * not tokenized whole for its first page: enough for `most` ids of common text; what is cut off in
+ * the middle of a word is far behind them. */
+enum { SPARE_IDS = 128, BYTES_PER_ID = 16 };
+
+/* The ids of a text, at most x->m->context. What lies behind `end` bytes can change the ids of the
+ * last words before it, and no others. */
+static enum err_code encode_text(struct embedding *x, const char *text, size_t n, int *cut,
+                                 struct err *e) {
+    const struct model *m = x->m->m;
+    size_t at = x->ids.n, most = (size_t)x->m->context, end = (most + SPARE_IDS) * BYTES_PER_ID;
+    for (;; end *= 2) {
+        end = end < n ? end : n;
+        while (end < n && ((unsigned char)text[end] & 0xc0) == 0x80) {
+            end++; /* not in the middle of a character */
+        }
+        x->ids.n = at;
+        enum err_code rc =
+            tokenizer_encode(m->tok, text, end, NULL, false, BOS_AUTO, 0, &x->ids, e);
+        if (rc || os_stopped(x->r->cancel)) {
+            return rc ? rc : err_set(e, ERR_CANCELLED, "interrupted");
+        }
+        if (end == n || x->ids.n - at >= most + SPARE_IDS) {
+            *cut = cut_text(&x->ids, at, most, m->vocab);
+            return ERR_OK;
+        }
+    }
+}
+
 static enum err_code encode_texts(struct embedding *x, struct err *e) {
     const ign_embed_request *r = x->r;
-    const struct model *m = x->m->m;
     for (size_t i = 0; i < r->n_text; i++) {
-        size_t n = r->n_bytes ? r->n_bytes[i] : strlen(r->text[i]);
+        int cut = 0;
         x->at[i] = x->ids.n;
         enum err_code rc =
-            tokenizer_encode(m->tok, r->text[i], n, NULL, false, BOS_AUTO, 0, &x->ids, e);
+            encode_text(x, r->text[i], r->n_bytes ? r->n_bytes[i] : strlen(r->text[i]), &cut, e);
         if (rc) {
             return rc;
         }
-        int cut = cut_text(&x->ids, x->at[i], (size_t)x->m->context, m->vocab);
         if (r->cut) {
             r->cut[i] = cut;
         }
@@ -113,7 +142,7 @@ static void lay_text(struct embedding *x, size_t i, int pos, int n) {
         p->pos[p->n_tok] = pos + k;
         p->seq[p->n_tok] = p->n_part;
     }
-    p->n_part++;
+    p->n_part += n > 0;
 }
 
 static struct step step_of(const struct embedding *x) {
@@ -130,36 +159,68 @@ static int text_tokens(const struct embedding *x, size_t i) {
     return (int)(x->at[i + 1] - x->at[i]);
 }
 
-/* As many whole texts from *next on as fit; at least one does. */
-static enum err_code encoder_step(struct embedding *x, size_t *next, struct err *e) {
+/* Lays whole texts from `first` on while they fit, an encoder's first one always; returns the one
+ * behind them. A decoder's have pages of their own, of those that are free. */
+static size_t lay_texts(struct embedding *x, size_t first) {
     struct plan *p = &x->m->plan;
-    size_t first = *next, i = first;
+    const struct kv_pool *pool = &x->m->pool;
+    size_t i = first;
     p->n_tok = p->n_part = 0;
-    for (; i < x->r->n_text && p->n_tok + text_tokens(x, i) <= x->m->m->max_tok; i++) {
-        lay_text(x, i, 0, text_tokens(x, i));
+    x->page_start[0] = 0;
+    for (; i < x->r->n_text; i++) {
+        int n = text_tokens(x, i);
+        int page = x->m->m->cfg.encoder ? 0 : (n + pool->page_tok - 1) / pool->page_tok;
+        int in_use = x->page_start[p->n_part];
+        if (p->n_tok + n > x->m->m->max_tok || (p->n_part > 0 && page > pool->n_free - in_use)) {
+            break;
+        }
+        lay_text(x, i, 0, n);
+        x->page_start[p->n_part] = in_use + page;
     }
-    struct step s = step_of(x);
-    enum err_code rc = s.n_tok ? encoder_forward(x->m->m, &s, e) : ERR_OK;
-    for (int row = 0; !rc && first < i; first++) {
+    return i;
+}
+
+/* The vectors of texts first..end, whose tokens' are the rows of `from`. */
+static void pool_texts(struct embedding *x, kern_ref from, size_t first, size_t end) {
+    for (int row = 0; first < end; first++) {
         int n = text_tokens(x, first);
         pool_begin(x);
-        pool_rows(x, x->m->m->b.x, row, n, true, true);
+        if (n > 0) {
+            pool_rows(x, from, row, n, true, true);
+        }
         pool_end(x, x->r->vector + first * (size_t)x->dim);
         row += n;
     }
-    *next = i;
+}
+
+static enum err_code encoder_step(struct embedding *x, size_t *next, struct err *e) {
+    size_t end = lay_texts(x, *next);
+    struct step s = step_of(x);
+    enum err_code rc = s.n_tok ? encoder_forward(x->m->m, &s, e) : ERR_OK;
+    if (!rc) {
+        pool_texts(x, x->m->m->b.x, *next, end);
+    }
+    *next = end;
     return rc;
 }
 
+static enum err_code reserve(struct embedding *x, struct kv_seq *kv, int n, struct err *e) {
+    enum err_code rc = kv_seq_reserve(kv, &x->m->pool, n, e);
+    if (rc) {
+        err_hint(e, "close or shorten sessions, or open the model with a longer context");
+    }
+    return rc;
+}
+
+/* Text i, in as many steps as it needs. */
 static enum err_code decode_text(struct embedding *x, size_t i, struct kv_seq *kv, struct err *e) {
     ign_model *m = x->m;
     int n = text_tokens(x, i);
     pool_begin(x);
     for (int pos = 0, k; pos < n; pos += k) {
         k = n - pos < m->m->max_tok ? n - pos : m->m->max_tok;
-        enum err_code rc = kv_seq_reserve(kv, &m->pool, k, e);
+        enum err_code rc = reserve(x, kv, k, e);
         if (rc) {
-            err_hint(e, "close or shorten sessions, or open the model with a longer context");
             return rc;
         }
         m->plan.n_tok = m->plan.n_part = 0;
@@ -178,12 +239,31 @@ static enum err_code decode_text(struct embedding *x, size_t i, struct kv_seq *k
     return ERR_OK;
 }
 
+/* Texts first..end, which have been laid: their pages are parts of one table. */
+static enum err_code decode_texts(struct embedding *x, size_t first, size_t end, struct kv_seq *kv,
+                                  struct err *e) {
+    struct step s = step_of(x);
+    enum err_code rc = reserve(x, kv, x->page_start[s.n_seq] * x->m->pool.page_tok, e);
+    s.page = kv->page;
+    s.page_start = x->page_start;
+    if (!rc && s.n_tok > 0) {
+        rc = model_hidden(x->m->m, &s, e);
+    }
+    if (!rc) {
+        pool_texts(x, x->m->m->b.h, first, end);
+    }
+    return rc;
+}
+
 static enum err_code decoder_step(struct embedding *x, size_t *next, struct err *e) {
     struct kv_seq kv = {0};
-    enum err_code rc = kv_seq_init(&kv, &x->m->pool, x->m->context, e);
-    rc = rc ? rc : decode_text(x, *next, &kv, e);
+    size_t first = *next, end = lay_texts(x, first);
+    enum err_code rc = kv_seq_init(&kv, &x->m->pool, x->m->pool.n_page * x->m->pool.page_tok, e);
+    if (!rc) {
+        rc = end > first ? decode_texts(x, first, end, &kv, e) : decode_text(x, first, &kv, e);
+    }
     kv_seq_fini(&kv, &x->m->pool);
-    ++*next;
+    *next = end > first ? end : first + 1;
     return rc;
 }
 
@@ -224,7 +304,8 @@ static enum err_code prepare(struct embedding *x, struct err *e) {
     x->at = x->r->n_text < SIZE_MAX ? mem_alloc(x->r->n_text + 1, sizeof *x->at) : NULL;
     x->sum = mem_alloc((size_t)x->dim, sizeof *x->sum);
     x->row = size_mul((size_t)m->max_tok, (size_t)x->dim, &n) ? mem_alloc(n, sizeof *x->row) : NULL;
-    if (!x->at || !x->sum || !x->row) {
+    x->page_start = mem_alloc((size_t)m->max_tok + 1, sizeof *x->page_start);
+    if (!x->at || !x->sum || !x->row || !x->page_start) {
         return err_set(e, ERR_NOMEM, "no memory to embed %zu texts", x->r->n_text);
     }
     return encode_texts(x, e);
@@ -239,6 +320,7 @@ ign_status ign_embed(ign_model *m, const ign_embed_request *r, ign_error *e) {
     }
     ids_fini(&x.ids);
     mem_free(x.at);
+    mem_free(x.page_start);
     mem_free(x.row);
     mem_free(x.sum);
     return rc ? engine_fail(e, &err) : IGN_OK;

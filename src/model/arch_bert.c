@@ -43,15 +43,21 @@ static enum err_code bert_hf_extra(struct gguf_build *b, const struct arch *a,
     char key[64];
     snprintf(key, sizeof key, "%s.attention.causal", a->name);
     gguf_build_bool(b, key, false);
-    gguf_build_u32(b, "tokenizer.ggml.token_type_count",
-                   (uint32_t)hf_number(config, "type_vocab_size", 2), "type_vocab_size");
+    double n_type = hf_number(b, config, "type_vocab_size", 2);
+    if (!(n_type >= 0 && n_type <= INT32_MAX)) {
+        return err_set(e, ERR_FORMAT, "'type_vocab_size' is %g", n_type);
+    }
+    gguf_build_u32(b, "tokenizer.ggml.token_type_count", (uint32_t)n_type, "type_vocab_size");
     return b->code;
 }
 
 static const char *const hf_types[] = {"bert", NULL};
+/* The others' heads are on top of the same vectors. */
+static const char *const hf_classes[] = {"BertModel", "BertForMaskedLM", "BertForPreTraining",
+                                         NULL};
 
 static const struct hf_key hf_keys[] = {
-    {"layer_norm_eps", "attention.layer_norm_epsilon", HF_REAL, 1e-12},
+    {"layer_norm_eps", "attention.layer_norm_epsilon", HF_REAL, 1e-12, NULL},
     {0},
 };
 
@@ -89,8 +95,11 @@ static const struct hf_name hf_names[] = {
     {0},
 };
 
-static const struct hf_family bert_hf = {
-    .types = hf_types, .keys = hf_keys, .names = hf_names, .extra = bert_hf_extra};
+static const struct hf_family bert_hf = {.types = hf_types,
+                                         .classes = hf_classes,
+                                         .keys = hf_keys,
+                                         .names = hf_names,
+                                         .extra = bert_hf_extra};
 
 const struct arch arch_bert = {
     .name = "bert",

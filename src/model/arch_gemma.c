@@ -60,7 +60,7 @@ static enum err_code check_scale(struct gguf_build *b, const struct arch *a,
     double want = hf_known_int(b, a, "block_count") == largest && heads > 0
                       ? hf_known_int(b, a, "embedding_length") / heads
                       : hf_known_int(b, a, "attention.key_length");
-    double said = hf_number(config, "query_pre_attn_scalar", want);
+    double said = hf_number(b, config, "query_pre_attn_scalar", want);
     return said == want
                ? ERR_OK
                : err_set(e, ERR_UNSUPPORTED, "'query_pre_attn_scalar' is %g, not %g", said, want);
@@ -69,36 +69,48 @@ static enum err_code check_scale(struct gguf_build *b, const struct arch *a,
 /* "layer_types", where it is not the custom of the family: every `period`-th layer sees all. */
 static enum err_code put_locals(struct gguf_build *b, const struct arch *a,
                                 const struct json *config, size_t period, struct err *e) {
-    const struct json *list = json_find(config, "layer_types");
-    uint32_t n_layer = hf_known_int(b, a, "block_count");
-    bool usual = true;
-    if (!list || json_kind(list) != JSON_IS_ARRAY) {
-        uint32_t said = (uint32_t)hf_number(config, "sliding_window_pattern", (double)period);
-        if (said != period) {
-            hf_put_int(b, a, "attention.sliding_window_pattern", said, "sliding_window_pattern");
-        }
-        return b->code;
-    }
-    if (json_count(list) != n_layer || n_layer > CONFIG_LAYER_MAX) {
-        return err_set(e, ERR_FORMAT, "'layer_types' has %zu elements for %u layers",
-                       json_count(list), n_layer);
-    }
+    static const struct hf_key pattern = {.from = "sliding_window_pattern",
+                                          .key = "attention.sliding_window_pattern",
+                                          .kind = HF_INT};
     int32_t local[CONFIG_LAYER_MAX];
+    uint32_t n_layer = hf_known_int(b, a, "block_count");
+    bool usual = true, listed;
+    if (n_layer > CONFIG_LAYER_MAX) {
+        return b->code; /* config.c names the bound */
+    }
+    enum err_code rc = hf_layer_types(config, n_layer, local, &listed, e);
+    if (rc || !listed) {
+        return rc ? rc : hf_put_key(b, a, config, &pattern, e);
+    }
     for (uint32_t i = 0; i < n_layer; i++) {
-        local[i] = str_is(json_str(json_at(list, i)), "sliding_attention");
         usual = usual && local[i] == (i % period != period - 1);
     }
     if (!usual) {
-        char key[96];
-        snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", a->name);
-        gguf_build_i32s(b, key, local, n_layer);
+        hf_put_locals(b, a, local, n_layer);
     }
     return b->code;
 }
 
+/* What the family's class has by default, and what cannot be taken from it by a null: descriptors
+ * and other programs take the default where a GGUF file has no key. */
+static enum err_code check_not_null(const struct json *config, const char *const *names,
+                                    struct err *e) {
+    for (; *names; names++) {
+        const struct json *j = json_find(config, *names);
+        if (j && json_kind(j) == JSON_IS_NULL) {
+            return err_set(e, ERR_UNSUPPORTED, "'%s' is null: models of this kind have one",
+                           *names);
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err_code gemma2_hf_extra(struct gguf_build *b, const struct arch *a,
                                      const struct json *config, struct err *e) {
-    enum err_code rc = check_scale(b, a, config, 46, e);
+    static const char *const own[] = {"sliding_window", "attn_logit_softcapping",
+                                      "final_logit_softcapping", NULL};
+    enum err_code rc = check_not_null(config, own, e);
+    rc = rc ? rc : check_scale(b, a, config, 46, e);
     return rc ? rc : put_locals(b, a, config, 2, e);
 }
 
@@ -109,45 +121,58 @@ static enum err_code gemma3_hf_extra(struct gguf_build *b, const struct arch *a,
     const struct json *local =
         all && json_kind(all) == JSON_IS_OBJECT ? json_find(all, "sliding_attention") : NULL;
     const struct json *rope = hf_rope_of(config);
-    double base = hf_number(config, "rope_local_base_freq", 10000);
+    static const char *const own[] = {"sliding_window", NULL};
+    double base = hf_number(b, config, "rope_local_base_freq", 10000);
     if (local && json_kind(local) == JSON_IS_OBJECT) {
-        base = hf_number(local, "rope_theta", base);
+        base = hf_number(b, local, "rope_theta", base);
     }
     hf_put_real(b, a, "rope.freq_base_swa", base, "rope_local_base_freq");
     if (!json_find(config, "rope_theta") && !(rope && json_find(rope, "rope_theta"))) {
         hf_put_real(b, a, "rope.freq_base", 1e6, "rope_theta");
     }
-    enum err_code rc = check_scale(b, a, config, 62, e);
+    enum err_code rc = check_not_null(config, own, e);
+    rc = rc ? rc : check_scale(b, a, config, 62, e);
     return rc ? rc : put_locals(b, a, config, 6, e);
 }
 
 static const char *const gemma2_types[] = {"gemma2", NULL};
 static const char *const gemma3_types[] = {"gemma3_text", NULL};
+static const char *const gemma2_classes[] = {"Gemma2ForCausalLM", NULL};
+/* The second is of pictures, too; its text model is the same. */
+static const char *const gemma3_classes[] = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration",
+                                             NULL};
 
 static const struct hf_key gemma2_keys[] = {
-    {"sliding_window", "attention.sliding_window", HF_INT, 4096},
-    {"attn_logit_softcapping", "attn_logit_softcapping", HF_REAL, 0},
-    {"final_logit_softcapping", "final_logit_softcapping", HF_REAL, 0},
+    {"sliding_window", "attention.sliding_window", HF_INT, 4096, NULL},
+    {"attn_logit_softcapping", "attn_logit_softcapping", HF_REAL, 0, NULL},
+    {"final_logit_softcapping", "final_logit_softcapping", HF_REAL, 0, NULL},
     {0},
 };
 
 static const struct hf_key gemma3_keys[] = {
-    {"num_attention_heads", "attention.head_count", HF_INT, 8},
-    {"num_key_value_heads", "attention.head_count_kv", HF_INT, 4},
-    {"head_dim", "attention.key_length", HF_INT, 256},
-    {"head_dim", "attention.value_length", HF_INT, 256},
-    {"max_position_embeddings", "context_length", HF_INT, 131072},
-    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_REAL, 1e-6},
-    {"sliding_window", "attention.sliding_window", HF_INT, 4096},
-    {"attn_logit_softcapping", "attn_logit_softcapping", HF_REAL, 0},
-    {"final_logit_softcapping", "final_logit_softcapping", HF_REAL, 0},
+    {"num_attention_heads", "attention.head_count", HF_INT, 8, NULL},
+    {"num_key_value_heads", "attention.head_count_kv", HF_INT, 4, NULL},
+    {"head_dim", "attention.key_length", HF_INT, 256, NULL},
+    {"head_dim", "attention.value_length", HF_INT, 256, NULL},
+    {"max_position_embeddings", "context_length", HF_INT, 131072, NULL},
+    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_REAL, 1e-6, NULL},
+    {"sliding_window", "attention.sliding_window", HF_INT, 4096, NULL},
+    {"attn_logit_softcapping", "attn_logit_softcapping", HF_REAL, 0, NULL},
+    {"final_logit_softcapping", "final_logit_softcapping", HF_REAL, 0, NULL},
     {0},
 };
 
-static const struct hf_family gemma2_hf = {
-    .types = gemma2_types, .keys = gemma2_keys, .names = hf_names, .extra = gemma2_hf_extra};
-static const struct hf_family gemma3_hf = {
-    .types = gemma3_types, .keys = gemma3_keys, .names = hf_names, .extra = gemma3_hf_extra};
+static const struct hf_family gemma2_hf = {.types = gemma2_types,
+                                           .classes = gemma2_classes,
+                                           .keys = gemma2_keys,
+                                           .names = hf_names,
+                                           .extra = gemma2_hf_extra};
+static const struct hf_family gemma3_hf = {.types = gemma3_types,
+                                           .classes = gemma3_classes,
+                                           .local_base = true,
+                                           .keys = gemma3_keys,
+                                           .names = hf_names,
+                                           .extra = gemma3_hf_extra};
 
 const struct arch arch_gemma2 = {
     .name = "gemma2",

@@ -27,10 +27,19 @@ static enum err_code llama_extra(struct config *c, const struct gguf *g, struct 
 
 static const char *const hf_types[] = {"llama", "mistral", "mixtral", NULL};
 
+/* The last two are of pictures, too; their text model is a Mistral or a Llama. */
+static const char *const hf_classes[] = {"LlamaForCausalLM",
+                                         "MistralForCausalLM",
+                                         "MixtralForCausalLM",
+                                         "Mistral3ForConditionalGeneration",
+                                         "LlavaForConditionalGeneration",
+                                         NULL};
+
 static const struct hf_key hf_keys[] = {
-    {"sliding_window", "attention.sliding_window", HF_INT, 0},
-    {"num_local_experts", "expert_count", HF_INT, 0},
-    {"num_experts_per_tok", "expert_used_count", HF_INT, 0},
+    {"sliding_window", "attention.sliding_window", HF_INT, 4096, "mistral"},
+    {"sliding_window", "attention.sliding_window", HF_INT, 0, "mixtral"},
+    {"num_local_experts", "expert_count", HF_INT, 8, "mixtral"},
+    {"num_experts_per_tok", "expert_used_count", HF_INT, 2, "mixtral"},
     {0},
 };
 
@@ -42,7 +51,8 @@ static const struct hf_name hf_names[] = {
     {0},
 };
 
-static const struct hf_family llama_hf = {.types = hf_types, .keys = hf_keys, .names = hf_names};
+static const struct hf_family llama_hf = {
+    .types = hf_types, .classes = hf_classes, .keys = hf_keys, .names = hf_names};
 
 const struct arch arch_llama = {
     .name = "llama",

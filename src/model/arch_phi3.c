@@ -12,15 +12,20 @@ static enum err_code phi3_extra(struct config *c, const struct gguf *g, struct e
 
 static const char *const hf_types[] = {"phi3", NULL};
 static const struct hf_key hf_keys[] = {
-    {"sliding_window", "attention.sliding_window", HF_INT, 0},
+    {"sliding_window", "attention.sliding_window", HF_INT, 0, NULL},
     {0},
 };
+static const char *const hf_classes[] = {"Phi3ForCausalLM", NULL};
 static const struct hf_name hf_names[] = {
     {"self_attn.qkv_proj.weight", "attn_qkv.weight", HF_AS_IT_IS},
     {"mlp.gate_up_proj.weight", "ffn_up.weight", HF_AS_IT_IS},
     {0},
 };
-static const struct hf_family phi3_hf = {.types = hf_types, .keys = hf_keys, .names = hf_names};
+static const struct hf_family phi3_hf = {.types = hf_types,
+                                         .classes = hf_classes,
+                                         .part_rotates = true,
+                                         .keys = hf_keys,
+                                         .names = hf_names};
 
 const struct arch arch_phi3 = {
     .name = "phi3",

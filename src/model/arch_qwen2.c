@@ -2,7 +2,9 @@
 #include "model/config.h"
 
 static const char *const hf_types[] = {"qwen2", NULL};
-static const struct hf_family qwen2_hf = {.types = hf_types};
+static const char *const hf_classes[] = {"Qwen2ForCausalLM", NULL};
+static const struct hf_family qwen2_hf = {
+    .types = hf_types, .classes = hf_classes, .extra = hf_some_windows};
 
 const struct arch arch_qwen2 = {
     .name = "qwen2",
@@ -10,4 +12,5 @@ const struct arch arch_qwen2 = {
     .rope_halves = true,
     .qkv_bias = true,
     .act = ACT_SILU,
+    .extra = config_some_windows,
 };

@@ -2,7 +2,9 @@
 #include "model/config.h"
 
 static const char *const hf_types[] = {"qwen3", NULL};
-static const struct hf_family qwen3_hf = {.types = hf_types};
+static const char *const hf_classes[] = {"Qwen3ForCausalLM", NULL};
+static const struct hf_family qwen3_hf = {
+    .types = hf_types, .classes = hf_classes, .extra = hf_some_windows};
 
 const struct arch arch_qwen3 = {
     .name = "qwen3",
@@ -10,4 +12,5 @@ const struct arch arch_qwen3 = {
     .rope_halves = true,
     .qk_norm = true,
     .act = ACT_SILU,
+    .extra = config_some_windows,
 };

@@ -151,6 +151,12 @@ enum err_code config_window(struct config *c, const struct gguf *g, int def, int
     return ERR_OK;
 }
 
+enum err_code config_some_windows(struct config *c, const struct gguf *g, struct err *e) {
+    struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};
+    return hparam_is_array(&h, "attention.sliding_window_pattern") ? config_window(c, g, 0, 0, e)
+                                                                   : ERR_OK;
+}
+
 enum err_code config_caps(struct config *c, const struct gguf *g, double attn, double logit,
                           struct err *e) {
     struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};

@@ -45,6 +45,9 @@ enum err_code config_read(struct config *c, const struct gguf *g, struct err *e)
  * more. ERR_FORMAT. */
 enum err_code config_window(struct config *c, const struct gguf *g, int def, int period,
                             struct err *e);
+/* A descriptor's `extra`: as config_window, where the file flags the local layers; without flags
+ * there is no window, though there may be its length: layers of Qwen have it and do not use it. */
+enum err_code config_some_windows(struct config *c, const struct gguf *g, struct err *e);
 /* For descriptors: attn_logit_softcapping and final_logit_softcapping, 0: none. ERR_FORMAT. */
 enum err_code config_caps(struct config *c, const struct gguf *g, double attn, double logit,
                           struct err *e);

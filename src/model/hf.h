@@ -16,13 +16,15 @@ struct arch; /* model/config.h */
 
 enum hf_kind { HF_INT, HF_REAL };
 
-/* A setting of config.json and its key, without the architecture's prefix. Absent or null: the
- * value is `def`, which the family's files leave out; 0: the key is left out. Of two lines for one
- * key, the family's counts. */
+/* A setting of config.json and its key, without the architecture's prefix. Absent: the value is
+ * `def`, as in the family's class of transformers; 0: the key is left out, as it is where the
+ * setting is null. `only`: the model_type that has the setting, and the others do not look at it;
+ * NULL: all of the family. Of two lines for one key, the family's counts. */
 struct hf_key {
     const char *from, *key;
     enum hf_kind kind;
     double def;
+    const char *only;
 };
 
 enum hf_change {
@@ -42,6 +44,9 @@ struct hf_name {
 /* Of each table the last line is all zeros. */
 struct hf_family {
     const char *const *types;    /* model_type, ended by NULL */
+    const char *const *classes;  /* of "architectures": what is computed here; ended by NULL */
+    bool part_rotates;           /* "partial_rotary_factor" counts */
+    bool local_base;             /* local layers rotate by a base of their own */
     const struct hf_key *keys;   /* beside the common ones; may be NULL */
     const struct hf_name *names; /* looked at before the common ones; may be NULL */
     /* Settings that no table can tell; may be NULL. Called after the tables. */
@@ -53,8 +58,9 @@ struct hf_family {
  * file's path, for messages. ERR_FORMAT names the setting, ERR_UNSUPPORTED what is not known. */
 enum err_code hf_config(struct gguf_build *b, const struct arch **a, const struct json *config,
                         const char *where, struct err *e);
-/* A number of config.json, or `def` if it is absent, null or none. */
-double hf_number(const struct json *config, const char *name, double def);
+/* A number of config.json, or `def` if it is absent or null; if it is something else, too, and the
+ * error (ERR_FORMAT) is latched in b. */
+double hf_number(struct gguf_build *b, const struct json *config, const char *name, double def);
 /* The number under a key that has been put, or 0. */
 uint32_t hf_known_int(const struct gguf_build *b, const struct arch *a, const char *key);
 /* As the tables do, for `extra`: the key under this architecture's prefix. */
@@ -62,6 +68,22 @@ void hf_put_int(struct gguf_build *b, const struct arch *a, const char *key, uin
                 const char *from);
 void hf_put_real(struct gguf_build *b, const struct arch *a, const char *key, double v,
                  const char *from);
+/* For `extra`: one more line of a table. ERR_FORMAT. */
+enum err_code hf_put_key(struct gguf_build *b, const struct arch *a, const struct json *config,
+                         const struct hf_key *k, struct err *e);
+
+/* "layer_types": local [n_layer] is 1 where a layer attends within the window, 0 where it attends
+ * to all; *found = false, and nothing is written, where there is no list. n_layer <=
+ * CONFIG_LAYER_MAX. ERR_FORMAT: not of n_layer elements; ERR_UNSUPPORTED: another kind of layer. */
+enum err_code hf_layer_types(const struct json *config, uint32_t n_layer, int32_t *local,
+                             bool *found, struct err *e);
+/* The key of the flags of layers: local [n_layer]. */
+void hf_put_locals(struct gguf_build *b, const struct arch *a, const int32_t *local,
+                   uint32_t n_layer);
+/* An `extra`: Qwen's way to say that some layers have a window ("use_sliding_window",
+ * "max_window_layers" or "layer_types"). ERR_FORMAT, ERR_UNSUPPORTED. */
+enum err_code hf_some_windows(struct gguf_build *b, const struct arch *a, const struct json *config,
+                              struct err *e);
 
 /* The settings of rotations: "rope_scaling", or "rope_parameters" (of the layers that attend to
  * all, where there are several); NULL if there are none. */
@@ -70,8 +92,9 @@ const struct json *hf_rope_of(const struct json *config);
 enum err_code hf_rope(struct gguf_build *b, const struct arch *a, const struct json *config,
                       struct err *e);
 
-/* All tensors of the open shards. `tied`: the output matrix is the embedding table, and a copy of
- * it in the files is left out. ERR_FORMAT, ERR_UNSUPPORTED (an element type), ERR_NOMEM. */
+/* All tensors of the open shards. `tied`: the output matrix is said to be the embedding table; a
+ * copy of it in the files is left out, one that differs stays. ERR_FORMAT, ERR_UNSUPPORTED (an
+ * element type), ERR_NOMEM. */
 enum err_code hf_tensors(struct gguf_build *b, const struct arch *a, const struct hf_folder *f,
                          uint32_t n_layer, uint32_t n_exp, bool tied, struct err *e);
 

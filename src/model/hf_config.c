@@ -11,16 +11,16 @@
 #include "model/hf.h"
 
 static const struct hf_key common[] = {
-    {"num_hidden_layers", "block_count", HF_INT, 0},
-    {"hidden_size", "embedding_length", HF_INT, 0},
-    {"num_attention_heads", "attention.head_count", HF_INT, 0},
-    {"num_key_value_heads", "attention.head_count_kv", HF_INT, 0},
-    {"head_dim", "attention.key_length", HF_INT, 0},
-    {"head_dim", "attention.value_length", HF_INT, 0},
-    {"intermediate_size", "feed_forward_length", HF_INT, 0},
-    {"max_position_embeddings", "context_length", HF_INT, 0},
-    {"vocab_size", "vocab_size", HF_INT, 0},
-    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_REAL, 0},
+    {"num_hidden_layers", "block_count", HF_INT, 0, NULL},
+    {"hidden_size", "embedding_length", HF_INT, 0, NULL},
+    {"num_attention_heads", "attention.head_count", HF_INT, 0, NULL},
+    {"num_key_value_heads", "attention.head_count_kv", HF_INT, 0, NULL},
+    {"head_dim", "attention.key_length", HF_INT, 0, NULL},
+    {"head_dim", "attention.value_length", HF_INT, 0, NULL},
+    {"intermediate_size", "feed_forward_length", HF_INT, 0, NULL},
+    {"max_position_embeddings", "context_length", HF_INT, 0, NULL},
+    {"vocab_size", "vocab_size", HF_INT, 0, NULL},
+    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_REAL, 0, NULL},
     {0},
 };
 
@@ -35,8 +35,11 @@ static bool is_number(const struct json *j) {
     return j && (json_kind(j) == JSON_IS_INT || json_kind(j) == JSON_IS_REAL);
 }
 
-double hf_number(const struct json *config, const char *name, double def) {
+double hf_number(struct gguf_build *b, const struct json *config, const char *name, double def) {
     const struct json *j = find(config, name);
+    if (j && !is_number(j) && !b->code) {
+        b->code = err_set(b->e, ERR_FORMAT, "'%s' is not a number", name);
+    }
     return is_number(j) ? json_num(j) : def;
 }
 
@@ -76,11 +79,18 @@ uint32_t hf_known_int(const struct gguf_build *b, const struct arch *a, const ch
     return kv && kv->type == GGUF_U32 ? (uint32_t)gguf_int_at(kv, 0) : 0;
 }
 
-static enum err_code put_key(struct gguf_build *b, const struct arch *a, const struct json *config,
-                             const struct hf_key *k, struct err *e) {
+static struct str type_of(const struct json *config) {
+    const struct json *j = find(config, "model_type");
+    return j ? json_str(j) : str_of("", 0);
+}
+
+enum err_code hf_put_key(struct gguf_build *b, const struct arch *a, const struct json *config,
+                         const struct hf_key *k, struct err *e) {
     const struct json *j = find(config, k->from);
-    if (known(b, a, k->key) || (!j && k->def == 0)) {
-        return ERR_OK;
+    bool said = json_find(config, k->from) != NULL;
+    if (known(b, a, k->key) || (!j && (said || k->def == 0)) ||
+        (k->only && !str_is(type_of(config), k->only))) {
+        return b->code;
     }
     bool whole =
         !j || (json_kind(j) == JSON_IS_INT && json_int(j) >= 0 && json_int(j) <= UINT32_MAX);
@@ -101,7 +111,7 @@ static enum err_code put_keys(struct gguf_build *b, const struct arch *a, const 
                               const struct hf_key *k, struct err *e) {
     enum err_code rc = ERR_OK;
     for (; !rc && k && k->from; k++) {
-        rc = put_key(b, a, config, k, e);
+        rc = hf_put_key(b, a, config, k, e);
     }
     return rc;
 }
@@ -154,50 +164,143 @@ static enum err_code check_act(const struct arch *a, const struct json *config, 
     return refuse(e, "hidden_act", value, NULL);
 }
 
-static bool is_true(const struct json *config, const char *name) {
-    const struct json *j = find(config, name);
-    return j && json_bool(j);
+static bool is_false(const struct json *j) {
+    return !j || (json_kind(j) == JSON_IS_BOOL && !json_bool(j));
 }
 
 static enum err_code check_known(const struct arch *a, const struct json *config, struct err *e) {
-    static const char *const unknown[] = {"mlp_bias", "use_sliding_window", "use_qkv_bias"};
+    static const char *const unknown[] = {"mlp_bias", "use_qkv_bias", "is_encoder_decoder",
+                                          "add_cross_attention", "use_bidirectional_attention"};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
-        if (is_true(config, unknown[i])) {
-            return refuse(e, unknown[i], "true, which this program cannot compute", NULL);
+        const struct json *j = find(config, unknown[i]);
+        if (!is_false(j)) {
+            return refuse(e, unknown[i],
+                          json_kind(j) == JSON_IS_BOOL ? "true, which this program cannot compute"
+                                                       : "not false, and else it is unknown",
+                          NULL);
         }
     }
     enum err_code rc = check_quantized(config, e);
     return rc ? rc : check_act(a, config, e);
 }
 
+/* The class that the weights were trained as: a classifier has a decoder's type, too, and its
+ * weights but for the head. */
+static enum err_code check_class(const struct arch *a, const struct json *config, struct err *e) {
+    const struct json *list = find(config, "architectures");
+    char known[256] = "";
+    int n = 0;
+    if (!list) {
+        return ERR_OK;
+    }
+    const struct json *first =
+        json_kind(list) == JSON_IS_ARRAY && json_count(list) ? json_at(list, 0) : NULL;
+    if (!first || json_kind(first) != JSON_IS_STR) {
+        return err_set(e, ERR_FORMAT, "'architectures' is not a list of names");
+    }
+    struct str name = json_str(first);
+    for (const char *const *c = a->hf->classes; *c; c++) {
+        if (str_is(name, *c)) {
+            return ERR_OK;
+        }
+        n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "", *c);
+    }
+    char value[128];
+    snprintf(value, sizeof value, "'%.*s', whose results are not what this program computes",
+             (int)(name.n < 64 ? name.n : 64), name.p);
+    refuse(e, "architectures", value, NULL);
+    err_hint(e, "of these models it computes %s", known);
+    return ERR_UNSUPPORTED;
+}
+
+/* ---- layers with a window --------------------------------------------------------------- */
+
+enum err_code hf_layer_types(const struct json *config, uint32_t n_layer, int32_t *local,
+                             bool *found, struct err *e) {
+    const struct json *list = find(config, "layer_types");
+    *found = list != NULL;
+    if (list && (json_kind(list) != JSON_IS_ARRAY || json_count(list) != n_layer)) {
+        return err_set(e, ERR_FORMAT,
+                       "'layer_types' has %zu elements, but 'num_hidden_layers' is %u",
+                       json_count(list), n_layer);
+    }
+    for (uint32_t i = 0; list && i < n_layer; i++) {
+        struct str kind = json_str(json_at(list, i));
+        local[i] = str_is(kind, "sliding_attention");
+        if (!local[i] && !str_is(kind, "full_attention")) {
+            return err_set(e, ERR_UNSUPPORTED, "'layer_types' has '%.*s'",
+                           (int)(kind.n < 32 ? kind.n : 32), kind.p);
+        }
+    }
+    return ERR_OK;
+}
+
+void hf_put_locals(struct gguf_build *b, const struct arch *a, const int32_t *local,
+                   uint32_t n_layer) {
+    gguf_build_i32s(b, key_of(a, "attention.sliding_window_pattern").s, local, n_layer);
+}
+
+enum err_code hf_some_windows(struct gguf_build *b, const struct arch *a, const struct json *config,
+                              struct err *e) {
+    static const struct hf_key window = {
+        .from = "sliding_window", .key = "attention.sliding_window", .kind = HF_INT, .def = 4096};
+    int32_t local[CONFIG_LAYER_MAX], any = 0;
+    uint32_t n_layer = hf_known_int(b, a, "block_count");
+    bool used = !is_false(find(config, "use_sliding_window")), listed;
+    double first = hf_number(b, config, "max_window_layers", 28);
+    if (n_layer > CONFIG_LAYER_MAX || b->code) {
+        return b->code; /* config.c names the bound */
+    }
+    enum err_code rc = hf_layer_types(config, n_layer, local, &listed, e);
+    for (uint32_t i = 0; !rc && i < n_layer; i++) {
+        local[i] = listed ? local[i] : used && i >= first;
+        any |= local[i];
+    }
+    if (!rc && any && !used) {
+        return err_set(e, ERR_FORMAT,
+                       "'layer_types' has 'sliding_attention', but 'use_sliding_window' is false");
+    }
+    if (rc || !any || (rc = hf_put_key(b, a, config, &window, e))) {
+        return rc;
+    }
+    hf_put_locals(b, a, local, n_layer);
+    return b->code;
+}
+
 /* ---- the file --------------------------------------------------------------------------- */
 
 static enum err_code find_type(const struct arch **a, const struct json *config, struct err *e) {
-    const struct json *j = find(config, "model_type");
-    struct str type = j ? json_str(j) : str_of("", 0);
+    struct str type = type_of(config);
     if (!type.n) {
         return err_set(e, ERR_FORMAT, "'model_type' is missing");
     }
     return arch_of_type(a, type, e);
 }
 
-static void put_rotation(struct gguf_build *b, const struct arch *a, const struct json *config) {
+static enum err_code put_rotation(struct gguf_build *b, const struct arch *a,
+                                  const struct json *config, struct err *e) {
     const struct json *rope = hf_rope_of(config);
     const struct json *where = rope && find(rope, "rope_theta") ? rope : config;
-    if (is_number(find(where, "rope_theta"))) {
-        hf_put_real(b, a, "rope.freq_base", hf_number(where, "rope_theta", 0), "rope_theta");
+    if (find(where, "rope_theta")) {
+        hf_put_real(b, a, "rope.freq_base", hf_number(b, where, "rope_theta", 0), "rope_theta");
     }
-    double part = hf_number(config, "partial_rotary_factor",
-                            rope ? hf_number(rope, "partial_rotary_factor", 1) : 1);
+    double part = hf_number(b, config, "partial_rotary_factor",
+                            rope ? hf_number(b, rope, "partial_rotary_factor", 1) : 1);
     uint32_t heads = hf_known_int(b, a, "attention.head_count");
     uint32_t d_head = hf_known_int(b, a, "attention.key_length");
     if (d_head == 0 && heads) {
         d_head = hf_known_int(b, a, "embedding_length") / heads;
     }
-    if (part >= 0 && part <= 1) {
-        hf_put_int(b, a, "rope.dimension_count", (uint32_t)(part * d_head),
-                   "partial_rotary_factor");
+    if (!(part > 0 && part <= 1)) {
+        return err_set(e, ERR_FORMAT, "'partial_rotary_factor' is %g, not above 0 and up to 1",
+                       part);
     }
+    if (part != 1 && !a->hf->part_rotates) {
+        return refuse(e, "partial_rotary_factor", "not 1, which models of this kind do not have",
+                      NULL);
+    }
+    hf_put_int(b, a, "rope.dimension_count", (uint32_t)(part * d_head), "partial_rotary_factor");
+    return b->code;
 }
 
 static enum err_code read_config(struct gguf_build *b, const struct arch **a,
@@ -208,11 +311,12 @@ static enum err_code read_config(struct gguf_build *b, const struct arch **a,
     if (json_kind(config) != JSON_IS_OBJECT || (text && json_kind(text) != JSON_IS_OBJECT)) {
         return err_set(e, ERR_FORMAT, "the settings are not an object");
     }
-    if ((rc = check_quantized(config, e))) {
+    if ((rc = check_quantized(config, e)) || (rc = find_type(a, text ? text : config, e)) ||
+        (rc = check_class(*a, config, e))) {
         return rc;
     }
     config = text ? text : config;
-    if ((rc = find_type(a, config, e)) || (rc = check_known(*a, config, e))) {
+    if ((rc = check_known(*a, config, e))) {
         return rc;
     }
     const struct hf_family *hf = (*a)->hf;
@@ -220,13 +324,12 @@ static enum err_code read_config(struct gguf_build *b, const struct arch **a,
     if ((rc = put_keys(b, *a, config, hf->keys, e)) || (rc = put_keys(b, *a, config, common, e))) {
         return rc;
     }
-    if (!(*a)->encoder) { /* which has a table of positions */
-        put_rotation(b, *a, config);
-        if ((rc = hf_rope(b, *a, config, e))) {
-            return rc;
-        }
+    if (!(*a)->encoder && /* which has a table of positions */
+        ((rc = put_rotation(b, *a, config, e)) || (rc = hf_rope(b, *a, config, e)))) {
+        return rc;
     }
-    return hf->extra ? hf->extra(b, *a, config, e) : b->code;
+    rc = hf->extra ? hf->extra(b, *a, config, e) : ERR_OK;
+    return rc ? rc : b->code;
 }
 
 enum err_code hf_config(struct gguf_build *b, const struct arch **a, const struct json *config,

@@ -56,7 +56,7 @@ struct mapper {
     const struct arch *a;
     const struct hf_folder *f;
     uint32_t n_layer, n_exp;
-    bool tied;
+    bool pictures;       /* some tensors are of them */
     struct stack *stack; /* [n_stack] */
     size_t n_stack, cap_stack;
     struct err *e;
@@ -309,13 +309,21 @@ static enum err_code put_stacks(struct mapper *m) {
 
 /* ---- all of them ------------------------------------------------------------------------ */
 
+/* Of the part that sees pictures, beside a text model. */
+static bool is_of_pictures(struct str name) {
+    cut_prefix(&name, "model.");
+    return str_starts(name, "vision_tower.") || str_starts(name, "vision_model.") ||
+           str_starts(name, "multi_modal_projector.");
+}
+
 static enum err_code put_tensor(struct mapper *m, size_t shard, const struct safetensor *s) {
     struct gguf_tensor t;
     int64_t layer, number;
     char name[NAME_MAX];
     const struct hf_name *n = find_name(m, s->name, &layer, &number);
     bool usable = convert(m, shard, s, &t);
-    if (n && (n->change == HF_DROP || (m->tied && strcmp(n->to, "output.weight") == 0))) {
+    if (is_of_pictures(s->name) || (n && n->change == HF_DROP)) {
+        m->pictures |= !n;
         return ERR_OK;
     }
     if (!n) {
@@ -352,10 +360,31 @@ static enum err_code put_tensor(struct mapper *m, size_t shard, const struct saf
     return m->b->code;
 }
 
+/* Settings may say that the output matrix is the embedding table where the files have both. A copy
+ * is left out; one that differs counts, and the settings are wrong (as transformers has it). */
+static void drop_copy(struct gguf *g, const char *path) {
+    size_t table = SIZE_MAX, out = SIZE_MAX;
+    for (size_t i = 0; i < g->n_tensor; i++) {
+        table = str_is(g->tensor[i].name, "token_embd.weight") ? i : table;
+        out = str_is(g->tensor[i].name, "output.weight") ? i : out;
+    }
+    if (table == SIZE_MAX || out == SIZE_MAX) {
+        return;
+    }
+    const struct gguf_tensor *a = &g->tensor[table], *b = &g->tensor[out];
+    if (a->type == b->type && a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0) {
+        g->tensor[out] = g->tensor[--g->n_tensor];
+    } else {
+        log_line(LOG_WARN,
+                 "%s: config.json says 'tie_word_embeddings', but the files have an output matrix "
+                 "of their own, which is taken",
+                 path);
+    }
+}
+
 enum err_code hf_tensors(struct gguf_build *b, const struct arch *a, const struct hf_folder *f,
                          uint32_t n_layer, uint32_t n_exp, bool tied, struct err *e) {
-    struct mapper m = {
-        .b = b, .a = a, .f = f, .n_layer = n_layer, .n_exp = n_exp, .tied = tied, .e = e};
+    struct mapper m = {.b = b, .a = a, .f = f, .n_layer = n_layer, .n_exp = n_exp, .e = e};
     size_t total = 0;
     enum err_code rc = ERR_OK;
     for (size_t i = 0; i < f->n_shard; i++) {
@@ -373,6 +402,12 @@ enum err_code hf_tensors(struct gguf_build *b, const struct arch *a, const struc
         }
     }
     rc = rc ? rc : put_stacks(&m);
+    if (m.pictures) {
+        log_line(LOG_INFO, "%s: the model sees pictures, too; here it reads text alone", f->path);
+    }
+    if (!rc && tied) {
+        drop_copy(b->g, f->path);
+    }
     mem_free(m.stack);
     return rc;
 }

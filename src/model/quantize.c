@@ -37,6 +37,7 @@ struct walk {
 
     /* the chunk in hand */
     const struct gguf_tensor *t;
+    struct gguf_tensor column; /* a bias whose elements move, as a matrix with rows of one */
     enum dtype to;
     const uint8_t *src; /* of the matrix in hand */
     uint64_t first;     /* its row that the chunk begins with */
@@ -331,7 +332,7 @@ static bool has(struct str name, const char *part) {
     return name.n >= n && memcmp(name.p + name.n - n, part, n) == 0;
 }
 
-/* k->d_head of the tensor in hand. */
+/* k->d_head of the tensor in hand, and k->t where that is a bias. */
 static enum err_code order_rows(struct walk *k, struct err *e) {
     const struct gguf *g = k->job->in;
     struct str arch, name = k->t->name;
@@ -344,6 +345,13 @@ static enum err_code order_rows(struct walk *k, struct err *e) {
         return ERR_OK;
     }
     heads = key ? arch_number(g, ".attention.head_count_kv", heads) : heads;
+    if (k->t->n_dim == 1) {
+        k->column = *k->t;
+        k->column.n_dim = 2;
+        k->column.dim[1] = k->column.dim[0];
+        k->column.dim[0] = 1;
+        k->t = &k->column;
+    }
     if (k->t->n_dim != 2 || heads == 0 || k->t->dim[1] % (2 * heads) != 0) {
         return err_set(e, ERR_UNSUPPORTED, "the rows of '%.*s' cannot be put into a file's order",
                        (int)(name.n < 80 ? name.n : 80), name.p);

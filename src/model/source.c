@@ -34,13 +34,28 @@ static void put_name(struct gguf_build *b, const char *path) {
     gguf_build_str(b, "general.name", str_of(path + start, end - start));
 }
 
-static uint32_t embedding_rows(const struct gguf *g) {
+/* A tensor of a directory whose tables are not sorted yet; NULL if there is none. */
+static const struct gguf_tensor *find_tensor(const struct gguf *g, const char *name) {
     for (size_t i = 0; i < g->n_tensor; i++) {
-        if (str_is(g->tensor[i].name, "token_embd.weight")) {
-            return g->tensor[i].dim[1] < UINT32_MAX ? (uint32_t)g->tensor[i].dim[1] : UINT32_MAX;
+        if (str_is(g->tensor[i].name, name)) {
+            return &g->tensor[i];
         }
     }
-    return 0;
+    return NULL;
+}
+
+static uint32_t embedding_rows(const struct gguf *g) {
+    const struct gguf_tensor *t = find_tensor(g, "token_embd.weight");
+    return !t ? 0 : t->dim[1] < UINT32_MAX ? (uint32_t)t->dim[1] : UINT32_MAX;
+}
+
+/* What config.json says is true or false of the text model: 1, 0, or -1 for nothing. */
+static int flag_of(const struct json *config, const char *name) {
+    const struct json *text = json_find(config, "text_config");
+    const struct json *own =
+        text && json_kind(text) == JSON_IS_OBJECT ? json_find(text, name) : NULL;
+    own = own ? own : json_find(config, name);
+    return own && json_kind(own) == JSON_IS_BOOL ? json_bool(own) : -1;
 }
 
 /* The files with weights, for messages: the first three, and how many more. */
@@ -78,10 +93,16 @@ static enum err_code put_weights(struct opening *o, bool copy) {
     if ((rc = hf_pooling(b, a, o->f.path, o->e))) {
         return rc;
     }
-    const struct json *tied = json_find(o->config, "tie_word_embeddings");
-    b->g->own_output = json_kind(tied) == JSON_IS_BOOL && !json_bool(tied);
-    return hf_tensors(b, a, &o->f, hf_known_int(b, a, "block_count"),
-                      hf_known_int(b, a, "expert_count"), tied && json_bool(tied), o->e);
+    int tied = flag_of(o->config, "tie_word_embeddings");
+    b->g->own_output = tied == 0;
+    rc = hf_tensors(b, a, &o->f, hf_known_int(b, a, "block_count"),
+                    hf_known_int(b, a, "expert_count"), tied == 1, o->e);
+    if (!rc && !a->qkv_bias && flag_of(o->config, "attention_bias") == 0 &&
+        find_tensor(b->g, "blk.0.attn_q.bias")) {
+        rc = err_set(o->e, ERR_FORMAT,
+                     "'attention_bias' is false, but the layers have biases of attention");
+    }
+    return rc;
 }
 
 static enum err_code put_all(struct opening *o, bool copy) {

@@ -236,6 +236,10 @@ static void test_decoder(void **state) {
             assert_same_bits(&all, i, &small, i, g.dim);
         }
     }
+    for (int i = 0; i < g.n; i++) { /* alone: the last of `all` was by the last token */
+        embed(m, &g, i, 1, IGN_POOL_LAST, &small);
+        assert_same_bits(&all, i, &small, 0, g.dim);
+    }
     static const char *const none[] = {""};
     float v[DIM_MAX];
     ign_error e = {0};
@@ -245,6 +249,44 @@ static void test_decoder(void **state) {
     ign_model_close(other);
     ign_model_close(m);
     mem_free(g.file);
+}
+
+/* A line as long as a book: only its front is looked at, and gives what the whole would. */
+static void test_long_line(void **state) {
+    (void)state;
+    static const char *const paths[] = {GOLDEN "tiny-bert", GOLDEN "tiny-qwen3"};
+    enum { LONG = 4 << 20, SHORT = 6000 };
+    char *text = mem_alloc(LONG, 1);
+    assert_non_null(text);
+    for (int i = 0; i < LONG; i++) {
+        text[i] = i % 7 == 6 ? ' ' : (char)('a' + i % 5);
+    }
+    for (size_t k = 0; k < 2; k++) {
+        ign_model *m = open_model(paths[k], 2, 0);
+        int tokens[2], cut[2];
+        const char *const both[] = {text, text};
+        const size_t n_bytes[] = {SHORT, LONG};
+        ign_error e = {0};
+        ign_model_info info;
+        ign_model_get_info(m, &info);
+        float *out = mem_alloc(2 * (size_t)info.dimension, sizeof *out);
+        ign_embed_request q = {.text = both,
+                               .n_bytes = n_bytes,
+                               .n_text = 2,
+                               .vector = out,
+                               .tokens = tokens,
+                               .cut = cut};
+        double start = os_now();
+        assert_int_equal(ign_embed(m, &q, &e), IGN_OK);
+        assert_true(os_now() - start < 30); /* whole it would be 4 million tokens, or so */
+        assert_memory_equal(out, out + info.dimension, (size_t)info.dimension * sizeof *out);
+        assert_int_equal(tokens[0], tokens[1]);
+        assert_int_equal(tokens[0], info.context);
+        assert_true(cut[0] > 0 && cut[1] >= 128 && cut[1] < 100000);
+        mem_free(out);
+        ign_model_close(m);
+    }
+    mem_free(text);
 }
 
 static ign_status embed_once(const char *path, ign_error *e) {
@@ -287,9 +329,13 @@ static void test_every_allocation_fails(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encoder_golden),    cmocka_unit_test(test_encoder_ids),
-        cmocka_unit_test(test_encoder_same_bits), cmocka_unit_test(test_encoder_refuses),
-        cmocka_unit_test(test_decoder),           cmocka_unit_test(test_every_allocation_fails),
+        cmocka_unit_test(test_encoder_golden),
+        cmocka_unit_test(test_encoder_ids),
+        cmocka_unit_test(test_encoder_same_bits),
+        cmocka_unit_test(test_encoder_refuses),
+        cmocka_unit_test(test_decoder),
+        cmocka_unit_test(test_long_line),
+        cmocka_unit_test(test_every_allocation_fails),
     };
     rig_device = "plain";
     int bad = cmocka_run_group_tests_name("plain", tests, NULL, NULL);

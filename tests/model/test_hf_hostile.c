@@ -73,9 +73,10 @@ static void b11_config(void **state) {
         CONFIG("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 8", BAD,
                "'num_key_value_heads'"),
         CONFIG("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 1", BAD, "shape"),
-        CONFIG(layers, "\"num_hidden_layers\": 0", BAD, "layer that config.json does not"),
-        CONFIG(layers, "\"num_hidden_layers\": 1", BAD, "layer that config.json does not"),
-        CONFIG(layers, "\"num_hidden_layers\": 3", BAD, "'model.layers.2."),
+        CONFIG(layers, "\"num_hidden_layers\": 0", BAD, "'num_hidden_layers' is 0"),
+        CONFIG(layers, "\"num_hidden_layers\": 1", BAD, "'layer_types' has 2 elements"),
+        CONFIG(layers, "\"layer_types\": null, \"num_hidden_layers\": 1, \"old\"", BAD,
+               "duplicate"),
         CONFIG(layers, "\"num_hidden_layers\": 4000000000", BAD, "'num_hidden_layers'"),
         CONFIG("\"intermediate_size\": 96", "\"intermediate_size\": 64", BAD, "shape"),
         CONFIG("\"vocab_size\": 256", "\"vocab_size\": 255", BAD, "'vocab_size'"),
@@ -114,6 +115,121 @@ static void b11_config(void **state) {
         {"model.safetensors", "experts.3.w1", "experts.9.w1", BAD, "expert that"},
     };
     run("tiny-mixtral", experts, sizeof experts / sizeof *experts);
+}
+
+/* Settings that change what a model computes: done as transformers does, or refused by name. */
+static void settings_of_other_models(void **state) {
+    (void)state;
+    static const char own[] = "\"Qwen2ForCausalLM\"", classes[] = "\"architectures\": [";
+    static const char layers[] = "\"layer_types\": [\n    \"full";
+#define MORE(more, code, said)                                                                     \
+    CONFIG("\"vocab_size\": 256", more ", \"vocab_size\": 256", code, said)
+    const struct change c[] = {
+        CONFIG(own, "\"Qwen2ForSequenceClassification\"", UNKNOWN,
+               "'Qwen2ForSequenceClassification'"),
+        CONFIG(own, "\"Qwen2ForTokenClassification\"", UNKNOWN, "'architectures'"),
+        CONFIG(own, "\"Qwen2Model\"", UNKNOWN, "Qwen2ForCausalLM"),
+        CONFIG(own, "\"\"", UNKNOWN, "'architectures'"),
+        CONFIG(own, "7", BAD, "'architectures'"),
+        CONFIG(own, "", BAD, "'architectures'"),
+        CONFIG(classes, "\"architectures\": {}, \"a\": [", BAD, "'architectures'"),
+        CONFIG(classes, "\"architectures\": null, \"a\": [", ERR_OK, ""),
+        MORE("\"use_bidirectional_attention\": true", UNKNOWN, "'use_bidirectional_attention'"),
+        MORE("\"use_bidirectional_attention\": \"all\"", UNKNOWN, "'use_bidirectional_attention'"),
+        MORE("\"use_bidirectional_attention\": false", ERR_OK, ""),
+        MORE("\"is_encoder_decoder\": true", UNKNOWN, "'is_encoder_decoder'"),
+        MORE("\"add_cross_attention\": true", UNKNOWN, "'add_cross_attention'"),
+        MORE("\"partial_rotary_factor\": 0.5", UNKNOWN, "'partial_rotary_factor'"),
+        MORE("\"partial_rotary_factor\": -1", BAD, "'partial_rotary_factor'"),
+        MORE("\"partial_rotary_factor\": \"1\"", BAD, "'partial_rotary_factor'"),
+        MORE("\"rope_scaling\": [1]", BAD, "'rope_scaling'"),
+        MORE("\"rope_scaling\": {\"type\": \"mrope\"}", UNKNOWN, "'mrope'"),
+        MORE("\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.0}", ERR_OK, ""),
+        MORE("\"rope_scaling\": {\"full_attention\": {}, \"sliding_attention\": {}}", UNKNOWN,
+             "'sliding_attention'"),
+        MORE("\"rope_scaling\": {\"type\": \"linear\", \"factor\": \"2\"}", BAD, "'factor'"),
+        CONFIG("\"rope_theta\": 10000.0", "\"rope_theta\": \"10000\"", BAD, "'rope_theta'"),
+        MORE("\"text_config\": []", BAD, "not an object"),
+        MORE("\"text_config\": {}", BAD, "'model_type'"),
+        MORE("\"quantization_config\": {\"quant_method\": \"awq\"}", UNKNOWN, "'awq'"),
+        MORE("\"quantization_config\": {\"load_in_4bit\": true}", UNKNOWN, "'quantization_config'"),
+        MORE("\"head_dim\": 32", BAD, "shape"),
+        MORE("\"head_dim\": null", ERR_OK, ""),
+        MORE("\"torch_dtype\": \"float16\"", ERR_OK, ""), /* the files' own types count */
+        CONFIG(layers, "\"layer_types\": [\n    \"chunked", UNKNOWN, "'chunked_attention'"),
+        CONFIG(layers, "\"layer_types\": [\n    \"sliding", BAD, "'use_sliding_window'"),
+        CONFIG("\"layer_types\": [", "\"layer_types\": 2, \"a\": [", BAD, "'layer_types'"),
+        CONFIG("\"sliding_window\": null", "\"sliding_window\": 131072", ERR_OK, ""),
+    };
+    run("tiny-qwen2", c, sizeof c / sizeof *c);
+#undef MORE
+}
+
+static void settings_of_one_family(void **state) {
+    (void)state;
+    static const char window[] = "\"sliding_window\": 12",
+                      scalar[] = "\"query_pre_attn_scalar\": 16";
+    static const char cap[] = "\"attn_logit_softcapping\": 3.0", list[] = "\"layer_types\": [";
+    static const char part[] = "\"partial_rotary_factor\": 0.75";
+    static const char kind[] = "\"rope_type\": \"longrope\"";
+    const struct change windows[] = {
+        CONFIG(window, "\"sliding_window\": \"12\"", BAD, "'sliding_window'"),
+        CONFIG(window, "\"sliding_window\": -12", BAD, "'sliding_window'"),
+        CONFIG("\"max_window_layers\": 1", "\"max_window_layers\": []", BAD, "'max_window_layers'"),
+    };
+    const struct change gemma2[] = {
+        CONFIG(cap, "\"attn_logit_softcapping\": null", UNKNOWN, "'attn_logit_softcapping'"),
+        CONFIG(cap, "\"attn_logit_softcapping\": -3", BAD, "'attn_logit_softcapping'"),
+        CONFIG("\"final_logit_softcapping\": 6.0", "\"final_logit_softcapping\": null", UNKNOWN,
+               "'final_logit_softcapping'"),
+        CONFIG(scalar, "\"query_pre_attn_scalar\": 24", UNKNOWN, "'query_pre_attn_scalar'"),
+        CONFIG(scalar, "\"query_pre_attn_scalar\": \"16\"", BAD, "'query_pre_attn_scalar'"),
+        CONFIG(window, "\"sliding_window\": null", UNKNOWN, "'sliding_window'"),
+        CONFIG("Gemma2ForCausalLM", "Gemma2ForTokenClassification", UNKNOWN, "'architectures'"),
+    };
+    const struct change gemma3[] = {
+        CONFIG("\"rope_theta\": 100.0,\n      \"rope_type\": \"default\"",
+               "\"rope_theta\": 100.0, \"factor\": 2, \"rope_type\": \"linear\"", UNKNOWN,
+               "'sliding_attention'"),
+        CONFIG("\"rope_theta\": 100.0", "\"rope_theta\": []", BAD, "'rope_theta'"),
+        CONFIG(list, "\"layer_types\": null, \"sliding_window_pattern\": -1, \"a\": [", BAD,
+               "'sliding_window_pattern'"),
+        CONFIG(list, "\"layer_types\": null, \"sliding_window_pattern\": 0, \"a\": [", BAD,
+               "'sliding_window_pattern'"),
+    };
+    const struct change bias[] = {
+        CONFIG("\"attention_bias\": true", "\"attention_bias\": false", BAD, "'attention_bias'"),
+        CONFIG("LlamaForCausalLM", "LlamaForSequenceClassification", UNKNOWN, "'architectures'"),
+    };
+    const struct change phi[] = {
+        CONFIG(kind, "\"rope_type\": \"yarn\"", ERR_OK, ""), /* what early files called it */
+        CONFIG(kind, "\"rope_type\": \"su\"", ERR_OK, ""),
+        CONFIG(part, "\"partial_rotary_factor\": 1", BAD, "'long_factor'"),
+        CONFIG(part, "\"partial_rotary_factor\": 1.5", BAD, "'partial_rotary_factor'"),
+    };
+    const struct change nested[] = {
+        CONFIG("\"model_type\": \"mistral\"", "\"model_type\": \"qwen2_vl_text\"", UNKNOWN,
+               "'qwen2_vl_text'"),
+        CONFIG("\"Mistral3ForConditionalGeneration\"", "\"PaliGemmaForConditionalGeneration\"",
+               UNKNOWN, "'architectures'"),
+        CONFIG("\"attention_dropout\": 0.0",
+               "\"quantization_config\": {\"quant_method\": \"fp8\"}, \"a\": 0.0", UNKNOWN,
+               "'fp8'"),
+        CONFIG("\"sliding_window\": null", "\"sliding_window\": 12.5", BAD, "'sliding_window'"),
+    };
+    const struct change bert[] = {
+        CONFIG("\"BertModel\"", "\"BertForMaskedLM\"", ERR_OK, ""),
+        CONFIG("\"BertModel\"", "\"BertForSequenceClassification\"", UNKNOWN, "'architectures'"),
+        CONFIG("\"type_vocab_size\": 2", "\"type_vocab_size\": -1", BAD, "'type_vocab_size'"),
+        CONFIG("\"is_decoder\": false", "\"is_decoder\": true", UNKNOWN, "'is_decoder'"),
+    };
+    run("tiny-qwen2-window", windows, sizeof windows / sizeof *windows);
+    run("tiny-gemma2", gemma2, sizeof gemma2 / sizeof *gemma2);
+    run("tiny-gemma3", gemma3, sizeof gemma3 / sizeof *gemma3);
+    run("tiny-linear", bias, sizeof bias / sizeof *bias);
+    run("tiny-phi4", phi, sizeof phi / sizeof *phi);
+    run("tiny-mistral3", nested, sizeof nested / sizeof *nested);
+    run("tiny-bert", bert, sizeof bert / sizeof *bert);
 }
 
 static void b04_depth(void **state) {
@@ -343,11 +459,17 @@ static void b14_generation(void **state) {
 int main(int argc, char **argv) {
     rig_golden = argc > 1 ? argv[1] : "tests/model/golden";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(b04_depth),           cmocka_unit_test(tensors_that_lie),
-        cmocka_unit_test(missing_tensors),     cmocka_unit_test(b09_b10_index),
-        cmocka_unit_test(b11_config),          cmocka_unit_test(b12_tokenizer),
-        cmocka_unit_test(b12_tokenizer_sizes), cmocka_unit_test(b13_pickles),
+        cmocka_unit_test(b04_depth),
+        cmocka_unit_test(tensors_that_lie),
+        cmocka_unit_test(missing_tensors),
+        cmocka_unit_test(b09_b10_index),
+        cmocka_unit_test(b11_config),
+        cmocka_unit_test(b12_tokenizer),
+        cmocka_unit_test(b12_tokenizer_sizes),
+        cmocka_unit_test(b13_pickles),
         cmocka_unit_test(b14_generation),
+        cmocka_unit_test(settings_of_other_models),
+        cmocka_unit_test(settings_of_one_family),
     };
     return cmocka_run_group_tests_name("hf_hostile", tests, rig_setup, rig_teardown);
 }
