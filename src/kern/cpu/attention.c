@@ -370,19 +370,26 @@ static int up16(int n) {
 static void tile_ahead(const struct attend_job *j, const struct att_item *it, int p,
                        struct micro_ahead *a) {
     const int page_tok = j->d->host.kv.page_tok;
-    a->bytes = kern_kv_head_bytes(&j->d->host.kv) / 2;
-    a->n = a->next = 0;
-    a->at = 0;
-    for (int end = p + ATT_TILE; p < end && p < it->end && a->n + 4 <= MICRO_AHEAD; p += page_tok) {
+    size_t bytes = kern_kv_head_bytes(&j->d->host.kv) / 2;
+    int n = 0;
+    for (int end = p + ATT_TILE; p < end && p < it->end && n + 4 <= MICRO_AHEAD; p += page_tok) {
         for (int value = 0; value < 2; value++) {
             struct host_kv kv = host_kv_at(&j->d->host, j->a->layer, value, it->kv_head,
                                            host_page(&j->d->host, j->d->host.step->seq[it->t0], p));
             const char *start = kv.scale ? (const char *)kv.scale : kv.v;
-            a->stream[a->n++] = start;
-            a->stream[a->n++] = start + a->bytes;
+            a->stream[n++] = start;
+            a->stream[n++] = start + bytes;
         }
     }
-    a->bytes = a->n > 0 ? a->bytes : 0;
+    a->log_n = 2;
+    while (1 << a->log_n < n) {
+        a->log_n++;
+    }
+    for (int i = n; n > 0 && i < 1 << a->log_n; i++) { /* twice does no harm */
+        a->stream[i] = a->stream[i - n];
+    }
+    a->next = 0;
+    a->end = n > 0 ? (uint32_t)(bytes / 64) << a->log_n : 0;
 }
 
 /* Positions p0..p0+n as integers, a page's at a time. What lies past n counts for nothing. */

@@ -158,18 +158,17 @@ struct micro_tile {
  * follows each within a page of memory. */
 #define MICRO_AHEAD 16
 struct micro_ahead {
-    const char *stream[MICRO_AHEAD];
-    int n, next; /* next: whose turn it is */
-    size_t at, bytes;
+    const char *stream[MICRO_AHEAD]; /* 1 << log_n of them */
+    uint32_t next, end;              /* lines, counted through all streams in turn */
+    int log_n;
 };
 
 /* Into the second cache: more lines can be under way there. */
 static inline void micro_ahead_line(struct micro_ahead *a) {
-    if (a && a->at < a->bytes) {
-        __builtin_prefetch(a->stream[a->next] + a->at, 0, 2);
-        bool last = ++a->next == a->n;
-        a->next = last ? 0 : a->next;
-        a->at += last ? 64 : 0;
+    if (a && a->next < a->end) {
+        uint32_t i = a->next++;
+        const char *stream = a->stream[i & ((1u << a->log_n) - 1)];
+        __builtin_prefetch(stream + (size_t)(i >> a->log_n) * 64, 0, 2);
     }
 }
 

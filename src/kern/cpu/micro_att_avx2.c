@@ -361,6 +361,7 @@ static void keys_f16(const struct micro_rows *k, int dim, int n_pos, int at,
 static void keys_i8(const struct micro_rows *k, int dim, int n_pos, int at,
                     const struct micro_tile *to) {
     const size_t step = (size_t)k->step;
+    struct micro_ahead *ahead = to->ahead;
     for (int p = 0; p < n_pos; p += 16) {
         for (int d = 0; d < dim; d += 2) {
             const int8_t *from = (const int8_t *)k->v + (size_t)d * step + p;
@@ -369,7 +370,7 @@ static void keys_i8(const struct micro_rows *k, int dim, int n_pos, int at,
             int16_t *put = to->v + d * TILE + 2 * (at + p);
             store(put, _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)));
             store(put + 16, _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b)));
-            micro_ahead_line(to->ahead);
+            micro_ahead_line(ahead);
         }
         for (int g = 0; g * GROUP < dim; g++) {
             for (int h = 0; h < 16; h += 8) {
@@ -421,6 +422,7 @@ INLINE __m256i largest_values(int type, const void *v, size_t step, int dim) {
 INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_pos, int at,
                           const struct micro_tile *to) {
     const size_t step = (size_t)v->step, size = type == MICRO_KV_F32 ? 4 : 2;
+    struct micro_ahead *ahead = to->ahead;
     for (int p = 0; p < n_pos;) {
         float factor[8];
         size_t from = (size_t)p * step;
@@ -429,12 +431,14 @@ INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_p
         _mm256_storeu_ps(factor, factor_of(most, 12));
         for (int i = 0; i < 8; i += 2, p += 2, from += 2 * step) {
             __m256 a = _mm256_set1_ps(factor[i]), b = _mm256_set1_ps(factor[i + 1]);
+            int16_t *put = to->v + (at + p) * dim;
+#pragma GCC unroll 4
             for (int j = 0; j < dim; j += 8) {
                 __m256i x = nearest(floats(type, v->v, from + (size_t)j), a);
                 __m256i y = nearest(floats(type, v->v, from + step + (size_t)j), b);
-                store(to->v + (at + p) * dim + 2 * j, pairs(x, y));
+                store(put + 2 * j, pairs(x, y));
                 if (j % 32 == 0) {
-                    micro_ahead_line(to->ahead);
+                    micro_ahead_line(ahead);
                 }
             }
         }
@@ -446,35 +450,82 @@ static void values_f32(const struct micro_rows *v, int dim, int n_pos, int at,
     values_floats(MICRO_KV_F32, v, dim, n_pos, at, to);
 }
 
+/* The usual heads have code of their own, where loops over dimensions are unrolled. */
 static void values_f16(const struct micro_rows *v, int dim, int n_pos, int at,
                        const struct micro_tile *to) {
-    values_floats(MICRO_KV_F16, v, dim, n_pos, at, to);
+    switch (dim) {
+    case 64: values_floats(MICRO_KV_F16, v, 64, n_pos, at, to); break;
+    case 128: values_floats(MICRO_KV_F16, v, 128, n_pos, at, to); break;
+    default: values_floats(MICRO_KV_F16, v, dim, n_pos, at, to);
+    }
+}
+
+/* micro_att_value_parts of 1, 2, 4 or 8 groups. */
+INLINE void value_parts(int groups, const bf16_t *scale, float *to, int16_t *part) {
+    const __m256i all = _mm256_set1_epi32(0x7fff);
+    for (int i = 0; i < 2 * groups; i++, scale += 8, part += 8, to += 8 / groups) {
+        __m256i size = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)scale));
+        size = _mm256_and_si256(size, all);
+        __m256i most = size;
+        most = groups > 1 ? _mm256_max_epi32(most, _mm256_shuffle_epi32(most, 0xb1)) : most;
+        most = groups > 2 ? _mm256_max_epi32(most, _mm256_shuffle_epi32(most, 0x4e)) : most;
+        most = groups > 4 ? _mm256_max_epi32(most, _mm256_permute2x128_si256(most, most, 1)) : most;
+        __m256 largest = _mm256_castsi256_ps(_mm256_slli_epi32(most, 16));
+        __m256i odd = _mm256_cmpgt_epi32(most, _mm256_set1_epi32(0x7f7f));
+        __m256 unit = _mm256_mul_ps(largest, _mm256_set1_ps(0x1p-5f));
+        unit = _mm256_blendv_ps(unit, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
+                                _mm256_castsi256_ps(odd));
+        float units[8];
+        _mm256_storeu_ps(units, unit);
+        for (int k = 0; k < 8 / groups; k++) {
+            to[k] = units[k * groups];
+        }
+        __m256 good = _mm256_and_ps(_mm256_cmp_ps(largest, _mm256_set1_ps(0x1p-100f), _CMP_GE_OQ),
+                                    _mm256_cmp_ps(largest, _mm256_set1_ps(0x1p125f), _CMP_LT_OQ));
+        __m256 own = _mm256_div_ps(_mm256_set1_ps(4096.0f), largest);
+        __m256 share = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(size, 16)), own);
+        __m256i n = _mm256_cvtps_epi32(_mm256_and_ps(share, good));
+        _mm_storeu_si128((__m128i *)part, _mm_packs_epi32(_mm256_castsi256_si128(n),
+                                                          _mm256_extracti128_si256(n, 1)));
+    }
+}
+
+INLINE void any_parts(int groups, const bf16_t *scale, float *to, int16_t *part) {
+    switch (groups) {
+    case 1: value_parts(1, scale, to, part); break;
+    case 2: value_parts(2, scale, to, part); break;
+    case 4: value_parts(4, scale, to, part); break;
+    case 8: value_parts(8, scale, to, part); break;
+    default: micro_att_value_parts(scale, groups, to, part);
+    }
 }
 
 static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
                       const struct micro_tile *to) {
     const size_t step = (size_t)v->step;
     const int groups = (dim + GROUP - 1) / GROUP;
+    struct micro_ahead *ahead = to->ahead;
     int16_t parts[16 * MICRO_ATT_DIM / GROUP];
     for (int p = 0; p < n_pos; p += 2) {
         const int8_t *from = (const int8_t *)v->v + (size_t)p * step;
+        int16_t *put = to->v + (at + p) * dim;
         if (p % 16 == 0) {
-            micro_att_value_parts(v->scale + p * groups, groups, to->scale + at + p, parts);
+            any_parts(groups, v->scale + p * groups, to->scale + at + p, parts);
         }
-        __m256i part = _mm256_setzero_si256();
-        for (int j = 0; j < dim; j += 16) {
-            if (j % GROUP == 0) {
-                const int16_t *own = parts + p % 16 * groups + j / GROUP;
-                part = _mm256_set1_epi32((int)((uint32_t)own[0] | (uint32_t)own[groups] << 16));
+        const int16_t *own = parts + p % 16 * groups;
+        for (int g = 0; g < dim; g += GROUP, own++) {
+            __m256i part = _mm256_set1_epi32((int)((uint32_t)own[0] | (uint32_t)own[groups] << 16));
+            int end = g + GROUP < dim ? g + GROUP : dim;
+#pragma GCC unroll 2
+            for (int j = g; j < end; j += 16) {
+                __m128i x = _mm_loadu_si128((const __m128i *)(from + j));
+                __m128i y = _mm_loadu_si128((const __m128i *)(from + step + j));
+                __m256i low = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, y));
+                __m256i high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(x, y));
+                store(put + 2 * j, _mm256_mulhrs_epi16(_mm256_slli_epi16(low, 8), part));
+                store(put + 2 * j + 16, _mm256_mulhrs_epi16(_mm256_slli_epi16(high, 8), part));
             }
-            __m128i x = _mm_loadu_si128((const __m128i *)(from + j));
-            __m128i y = _mm_loadu_si128((const __m128i *)(from + step + j));
-            __m256i low = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, y));
-            __m256i high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(x, y));
-            int16_t *put = to->v + (at + p) * dim + 2 * j;
-            store(put, _mm256_mulhrs_epi16(_mm256_slli_epi16(low, 8), part));
-            store(put + 16, _mm256_mulhrs_epi16(_mm256_slli_epi16(high, 8), part));
-            micro_ahead_line(to->ahead);
+            micro_ahead_line(ahead);
         }
     }
 }

@@ -324,6 +324,7 @@ INLINE void largest_keys(int type, int n_v, const struct micro_rows *k, int p, i
 INLINE void keys_run(int type, int n_v, const struct micro_rows *k, int dim, int p, int at,
                      const struct micro_tile *to) {
     const size_t step = (size_t)k->step;
+    struct micro_ahead *ahead = to->ahead;
     for (int g = 0; g < dim; g += GROUP) {
         int end = g + GROUP < dim ? g + GROUP : dim;
         __m512i most[2];
@@ -343,7 +344,7 @@ INLINE void keys_run(int type, int n_v, const struct micro_rows *k, int dim, int
                 __m512i b = nearest(floats(type, k->v, from + step), factor[v]);
                 _mm512_storeu_si512(to->v + d * TILE + 2 * (at + p + 16 * v), pairs(a, b));
             }
-            micro_ahead_line(to->ahead);
+            micro_ahead_line(ahead);
         }
     }
 }
@@ -366,17 +367,29 @@ static void keys_f16(const struct micro_rows *k, int dim, int n_pos, int at,
     }
 }
 
+/* Sixteen int8 of two rows, side by side in pairs, as the high bytes of int16. */
+INLINE __m512i high_pairs(const int8_t *a, const int8_t *b) {
+    const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i from = _mm512_add_epi32(_mm512_mullo_epi32(count, _mm512_set1_epi32(0x01000100)),
+                                          _mm512_set1_epi32(0x20000000));
+    __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)a));
+    x = _mm512_mask_broadcast_i32x4(x, 0xff00, _mm_loadu_si128((const __m128i *)b));
+    return _mm512_maskz_permutexvar_epi8(0xaaaaaaaaaaaaaaaa, from, x);
+}
+
 static void keys_i8(const struct micro_rows *k, int dim, int n_pos, int at,
                     const struct micro_tile *to) {
     const size_t step = (size_t)k->step;
+    struct micro_ahead *ahead = to->ahead;
     for (int p = 0; p < n_pos; p += 16) {
-        for (int d = 0; d < dim; d += 2) {
-            const int8_t *from = (const int8_t *)k->v + (size_t)d * step + p;
-            __m128i a = _mm_loadu_si128((const __m128i *)from);
-            __m128i b = _mm_loadu_si128((const __m128i *)(from + step));
-            __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
-            _mm512_storeu_si512(to->v + d * TILE + 2 * (at + p), _mm512_cvtepi8_epi16(both));
-            micro_ahead_line(to->ahead);
+        const int8_t *from = (const int8_t *)k->v + p;
+        int16_t *put = to->v + 2 * (at + p);
+        for (int d = 0; d < dim; d += 4, from += 4 * step, put += 4 * TILE) {
+            __m512i a = high_pairs(from, from + step);
+            __m512i b = high_pairs(from + 2 * step, from + 3 * step);
+            _mm512_storeu_si512(put, _mm512_srai_epi16(a, 8));
+            _mm512_storeu_si512(put + 2 * TILE, _mm512_srai_epi16(b, 8));
+            micro_ahead_line(ahead);
         }
         for (int g = 0; g * GROUP < dim; g++) {
             const bf16_t *scale = k->scale + (size_t)g * step + p;
@@ -435,6 +448,7 @@ INLINE __m512i largest_values(int type, const void *v, size_t step, int dim) {
 INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_pos, int at,
                           const struct micro_tile *to) {
     const size_t step = (size_t)v->step, size = type == MICRO_KV_F32 ? 4 : 2;
+    struct micro_ahead *ahead = to->ahead;
     for (int p = 0; p < n_pos;) {
         float factor[16];
         size_t from = (size_t)p * step;
@@ -443,11 +457,13 @@ INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_p
         _mm512_storeu_ps(factor, factor_of(most, 12));
         for (int i = 0; i < 16; i += 2, p += 2, from += 2 * step) {
             __m512 a = _mm512_set1_ps(factor[i]), b = _mm512_set1_ps(factor[i + 1]);
+            int16_t *put = to->v + (at + p) * dim;
+#pragma GCC unroll 4
             for (int j = 0; j < dim; j += 16) {
                 __m512i x = nearest(floats(type, v->v, from + (size_t)j), a);
                 __m512i y = nearest(floats(type, v->v, from + step + (size_t)j), b);
-                _mm512_storeu_si512(to->v + (at + p) * dim + 2 * j, pairs(x, y));
-                micro_ahead_line(to->ahead);
+                _mm512_storeu_si512(put + 2 * j, pairs(x, y));
+                micro_ahead_line(ahead);
             }
         }
     }
@@ -463,28 +479,63 @@ static void values_f16(const struct micro_rows *v, int dim, int n_pos, int at,
     values_floats(MICRO_KV_F16, v, dim, n_pos, at, to);
 }
 
+/* micro_att_value_parts of 1, 2, 4 or 8 groups. */
+INLINE void value_parts(int groups, const bf16_t *scale, float *to, int16_t *part) {
+    const int n = 16 / groups; /* values in a register */
+    const __mmask16 first = (__mmask16)(0xffff / ((1 << groups) - 1));
+    for (int i = 0; i < groups; i++, scale += 16, part += 16, to += n) {
+        __m512i size = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)scale));
+        size = _mm512_and_si512(size, _mm512_set1_epi32(0x7fff));
+        __m512i most = size;
+        most = groups > 1 ? _mm512_max_epu32(most, _mm512_shuffle_epi32(most, 0xb1)) : most;
+        most = groups > 2 ? _mm512_max_epu32(most, _mm512_shuffle_epi32(most, 0x4e)) : most;
+        most = groups > 4 ? _mm512_max_epu32(most, _mm512_shuffle_i32x4(most, most, 0xb1)) : most;
+        __m512 largest = _mm512_castsi512_ps(_mm512_slli_epi32(most, 16));
+        __mmask16 odd = _mm512_cmpge_epu32_mask(most, _mm512_set1_epi32(0x7f80));
+        __m512 unit = _mm512_mul_ps(largest, _mm512_set1_ps(0x1p-5f));
+        unit = _mm512_mask_mov_ps(unit, odd, _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)));
+        _mm512_mask_storeu_ps(to, (__mmask16)((1 << n) - 1), _mm512_maskz_compress_ps(first, unit));
+        __mmask16 good = _mm512_cmp_ps_mask(largest, _mm512_set1_ps(0x1p-100f), _CMP_GE_OQ);
+        good &= _mm512_cmp_ps_mask(largest, _mm512_set1_ps(0x1p125f), _CMP_LT_OQ);
+        __m512 own = _mm512_maskz_div_ps(good, _mm512_set1_ps(4096.0f), largest);
+        __m512 share =
+            _mm512_maskz_mul_ps(good, _mm512_castsi512_ps(_mm512_slli_epi32(size, 16)), own);
+        _mm256_storeu_si256((__m256i *)part, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(share)));
+    }
+}
+
+INLINE void any_parts(int groups, const bf16_t *scale, float *to, int16_t *part) {
+    switch (groups) {
+    case 1: value_parts(1, scale, to, part); break;
+    case 2: value_parts(2, scale, to, part); break;
+    case 4: value_parts(4, scale, to, part); break;
+    case 8: value_parts(8, scale, to, part); break;
+    default: micro_att_value_parts(scale, groups, to, part);
+    }
+}
+
 static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
                       const struct micro_tile *to) {
     const size_t step = (size_t)v->step;
     const int groups = (dim + GROUP - 1) / GROUP;
+    struct micro_ahead *ahead = to->ahead;
     int16_t parts[16 * MICRO_ATT_DIM / GROUP];
     for (int p = 0; p < n_pos; p += 2) {
         const int8_t *from = (const int8_t *)v->v + (size_t)p * step;
+        int16_t *put = to->v + (at + p) * dim;
         if (p % 16 == 0) {
-            micro_att_value_parts(v->scale + p * groups, groups, to->scale + at + p, parts);
+            any_parts(groups, v->scale + p * groups, to->scale + at + p, parts);
         }
-        __m512i part = _mm512_setzero_si512();
-        for (int j = 0; j < dim; j += 16) {
-            if (j % GROUP == 0) {
-                const int16_t *own = parts + p % 16 * groups + j / GROUP;
-                part = _mm512_set1_epi32((int)((uint32_t)own[0] | (uint32_t)own[groups] << 16));
+        const int16_t *own = parts + p % 16 * groups;
+        for (int g = 0; g < dim; g += GROUP, own++) {
+            __m512i part = _mm512_set1_epi32((int)((uint32_t)own[0] | (uint32_t)own[groups] << 16));
+            int end = g + GROUP < dim ? g + GROUP : dim;
+#pragma GCC unroll 2
+            for (int j = g; j < end; j += 16) {
+                __m512i u = high_pairs(from + j, from + step + j);
+                _mm512_storeu_si512(put + 2 * j, _mm512_mulhrs_epi16(u, part));
             }
-            __m128i x = _mm_loadu_si128((const __m128i *)(from + j));
-            __m128i y = _mm_loadu_si128((const __m128i *)(from + step + j));
-            __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y));
-            __m512i u = _mm512_slli_epi16(_mm512_cvtepi8_epi16(both), 8);
-            _mm512_storeu_si512(to->v + (at + p) * dim + 2 * j, _mm512_mulhrs_epi16(u, part));
-            micro_ahead_line(to->ahead);
+            micro_ahead_line(ahead);
         }
     }
 }
