@@ -360,6 +360,13 @@ static enum err_code order_rows(struct walk *k, struct err *e) {
     return ERR_OK;
 }
 
+/* Blocks that stay as they are. Floats are looked at even so: one that is not finite would be found
+ * only when the model speaks. */
+static bool is_copied(const struct walk *k, const struct quantize_tensor *q) {
+    bool floats = quant_can_encode(q->to) && dtype_info(q->to)->block == 1;
+    return q->from == q->to && !floats && !k->d_head;
+}
+
 static enum err_code write_tensors(struct walk *k, struct err *e) {
     const struct gguf *g = k->job->in;
     for (size_t i = 0; i < g->n_tensor; i++) {
@@ -370,7 +377,7 @@ static enum err_code write_tensors(struct walk *k, struct err *e) {
         if ((rc = order_rows(k, e))) {
             return rc;
         }
-        rc = q->from == q->to && !k->d_head ? copy_tensor(k, e) : encode_tensor(k, q, e);
+        rc = is_copied(k, q) ? copy_tensor(k, e) : encode_tensor(k, q, e);
         if (rc || (rc = gguf_write_end(k->w, e))) {
             return rc;
         }

@@ -472,14 +472,19 @@ class Refusals(Case):
         self.assertEqual(read("q-itself.gguf"), model)
 
     def test_not_finite(self):
-        data = bytearray(read(os.path.basename(wide())))
+        """Whatever becomes of the tensor, and where it stays as it is, too."""
+        model = read(os.path.basename(wide()))
         tensors = self.ok("inspect", wide(), "--json", "--tensors").json()["tensors"]
-        t = next(t for t in tensors if t["name"] == "blk.0.ffn_up.weight")
-        for bad in (b"\0\0\xc0\x7f", b"\0\0\x80\xff"):
-            data[t["offset"] + 400:t["offset"] + 404] = bad
-            r = self.fails(1, "quantize", write("q-bad.gguf", bytes(data)), path("q-nan.gguf"),
-                           "--type", "q8_0")
-            self.assertIn(b"blk.0.ffn_up.weight", r.err)
+        for name, kind in (("blk.0.ffn_up.weight", "q8_0"), ("blk.0.ffn_up.weight", "f32"),
+                           ("blk.0.attn_norm.weight", "q4_0")):
+            t = next(t for t in tensors if t["name"] == name)
+            self.assertEqual(t["type"], "F32")
+            for bad in (b"\0\0\xc0\x7f", b"\0\0\x80\xff"):
+                data = bytearray(model)
+                data[t["offset"] + 400:t["offset"] + 404] = bad
+                r = self.fails(1, "quantize", write("q-bad.gguf", bytes(data)), path("q-nan.gguf"),
+                               "--type", kind)
+                self.assertIn(name.encode(), r.err)
         self.assertFalse(os.path.exists(path("q-nan.gguf")))
         self.assertEqual(left(), [])
 
