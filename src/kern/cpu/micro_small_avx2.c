@@ -360,7 +360,7 @@ static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
 }
 
 void micro_small_init_avx2(struct micro *m) {
-    m->gemm_min = 8;
+    m->gemm_min = 16;
     m->arrange = arrange_avx2;
     small_init(m, 2);
     m->fmt[DT_IQ4_NL].small_min = 1;
