@@ -265,12 +265,13 @@ static void print_benchmark(const struct status *s) {
 static void print_environment(const struct status *s) {
     size_t n;
     const struct knob *table = knobs_table(&n);
-    char name[96];
+    char name[96], shown[KNOB_SHOWN];
     bool any = false;
     heading(s->c, "Environment");
     for (size_t i = 0; i < n; i++) {
         if (!(table[i].flags & KNOB_NO_ENV) && knobs_origin(s->c->k, table[i].name) == KNOB_ENV) {
-            const char *text = knobs_text(s->c->k, table[i].name);
+            const char *text =
+                knob_shown(&table[i], knobs_text(s->c->k, table[i].name), shown, sizeof shown);
             cli_printf(s->c, "%s=", knobs_origin_text(s->c->k, table[i].name, name, sizeof name));
             cli_put_text(s->c, text, strlen(text));
             cli_puts(s->c, "\n");

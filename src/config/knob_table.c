@@ -73,12 +73,12 @@ static const struct knob table[] = {
     {.name = "catalogue", .type = KNOB_STR, .group = KNOB_PULL, .unit = "FILE",
      .help = "the models that there are to pull; catalogue.json of the user, of the machine or of "
              "the program when not given"},
-    {.name = "hub", .type = KNOB_STR, .group = KNOB_PULL, .unit = "ADDRESS",
+    {.name = "hub", .type = KNOB_STR, .group = KNOB_PULL, .flags = KNOB_ADDRESS, .unit = "ADDRESS",
      .help = "base address of the hub or mirror that has the repositories of the catalogue; "
              "{repository}, {revision} and {file} in it stand for themselves"},
     {.name = "token-file", .type = KNOB_STR, .group = KNOB_PULL, .unit = "FILE",
      .help = "a file with the token that a hub wants for gated models; sent to that hub only"},
-    {.name = "proxy", .type = KNOB_STR, .group = KNOB_PULL, .unit = "ADDRESS",
+    {.name = "proxy", .type = KNOB_STR, .group = KNOB_PULL, .flags = KNOB_ADDRESS, .unit = "ADDRESS",
      .help = "go through this proxy; as https_proxy and no_proxy say when not given"},
     {.name = "ca-file", .type = KNOB_STR, .group = KNOB_PULL, .unit = "FILE",
      .help = "believe these certificates (PEM) in place of the system's"},

@@ -401,7 +401,33 @@ bool knobs_given(const struct knobs *k, const char *name) {
     return knobs_get(k, name)->origin != KNOB_DEFAULT;
 }
 
+/* Where the name and the password of an address end: behind its '@'; NULL where it has none. A
+ * password with a '/' that should not be there makes a port of letters. */
+static const char *user_end(const char *host) {
+    size_t n = strcspn(host, "/?#"), port = strcspn(host, ":/?#");
+    const char *end = NULL, *last = strrchr(host, '@');
+    for (size_t i = 0; i < n; i++) {
+        end = host[i] == '@' ? host + i + 1 : end;
+    }
+    bool odd = host[port] == ':' && strspn(host + port + 1, "0123456789") + port + 1 < n;
+    return end || !odd || !last ? end : last + 1;
+}
+
+const char *knob_shown(const struct knob *knob, const char *text, char *out, size_t n) {
+    if (!text || !(knob->flags & KNOB_ADDRESS)) {
+        return text;
+    }
+    const char *scheme = strstr(text, "://"), *host = scheme ? scheme + 3 : text;
+    const char *end = user_end(host);
+    const char *rest = end ? end : host;
+    size_t query = strcspn(rest, "?");
+    snprintf(out, n, "%.*s%s%.*s%s", (int)(host - text), text, end ? "***@" : "", (int)query, rest,
+             rest[query] ? "?***" : "");
+    return out;
+}
+
 static void put_value(const struct value *v, struct json_writer *w) {
+    char shown[KNOB_SHOWN];
     switch (v->knob->type) {
     case KNOB_BOOL: json_put_bool(w, v->b); break;
     case KNOB_INT: json_put_int(w, v->i); break;
@@ -409,7 +435,7 @@ static void put_value(const struct value *v, struct json_writer *w) {
     case KNOB_SIZE: json_put_uint(w, v->u); break;
     case KNOB_REAL: json_put_real(w, v->r); break;
     case KNOB_STR:
-    case KNOB_CHOICE: json_put_z(w, v->text); break;
+    case KNOB_CHOICE: json_put_z(w, knob_shown(v->knob, v->text, shown, sizeof shown)); break;
     case KNOB_LIST:
         json_open(w, '[');
         for (size_t i = 0; i < v->n_item; i++) {

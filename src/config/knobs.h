@@ -4,7 +4,8 @@
  * the text of --help. Owns the program's only getenv. Refuses to act on values, to print, and to
  * read files (settings.h). A knob "top-p" is the flag --top-p, the variable IGN_TOP_P and the key
  * top-p in a file; a flag wins over a variable, a variable over a file, a file over the default.
- * No knob holds a secret, as anybody may read a command line: it names the file that has it.
+ * No knob is for a secret, as anybody may read a command line: it names the file that has it. What
+ * an address has of one all the same is shown nowhere (knob_shown).
  * Invariant: what a getter returns has been checked against the knob's type and bounds.
  */
 #ifndef IGN_CONFIG_KNOBS_H
@@ -59,7 +60,8 @@ enum knob_flags {
     KNOB_NO_ENV = 1,   /* a matter of one call, not a setting: flag only */
     KNOB_MAY_PASS = 2, /* a given value may pass `max`; the caller checks it against the model */
     KNOB_NO_FILE = 4,  /* flag and variable, but no key of a file */
-    KNOB_TEXT = 8      /* what somebody says to a model: never written down unless asked for */
+    KNOB_TEXT = 8,     /* what somebody says to a model: never written down unless asked for */
+    KNOB_ADDRESS = 16  /* of a server: a name, a password or a key in it is never shown */
 };
 
 struct knob {
@@ -134,6 +136,10 @@ const char *knobs_text(const struct knobs *k, const char *name);
 /* By flag, environment or file. */
 bool knobs_given(const struct knobs *k, const char *name);
 
+/* A value as it may be shown: an address without what stands before its '@' or behind its '?'. What
+ * is returned is `text`, or lies in out [n]. */
+const char *knob_shown(const struct knob *knob, const char *text, char *out, size_t n);
+enum { KNOB_SHOWN = 600 };
 /* An object of all that was given, by name: numbers and switches as such, the rest as strings.
  * Knobs with KNOB_TEXT only with `texts`. */
 void knobs_put_given(const struct knobs *k, bool texts, struct json_writer *w);

@@ -27,13 +27,14 @@ static void put_list(struct buf *out, const struct knobs *k, const char *name) {
 
 static void put_value(struct buf *out, const struct knobs *k, const struct knob *knob) {
     const char *name = knob->name;
+    char shown[KNOB_SHOWN];
     switch (knob->type) {
     case KNOB_BOOL: buf_puts(out, knobs_bool(k, name) ? "true" : "false"); break;
     case KNOB_INT: buf_printf(out, "%lld", (long long)knobs_int(k, name)); break;
     case KNOB_UINT64: buf_printf(out, "%llu", (unsigned long long)knobs_uint64(k, name)); break;
     case KNOB_REAL: buf_printf(out, "%.15g", knobs_real(k, name)); break;
     case KNOB_LIST: put_list(out, k, name); break;
-    default: toml_put_string(out, knobs_text(k, name));
+    default: toml_put_string(out, knob_shown(knob, knobs_text(k, name), shown, sizeof shown));
     }
 }
 
@@ -68,6 +69,7 @@ static void put_line(struct buf *out, const struct knobs *k, const struct knob *
 
 static void put_json_value(struct json_writer *w, const struct knobs *k, const struct knob *knob) {
     const char *name = knob->name;
+    char shown[KNOB_SHOWN];
     if (!has_value(k, knob)) {
         json_put_null(w);
         return;
@@ -86,7 +88,9 @@ static void put_json_value(struct json_writer *w, const struct knobs *k, const s
         json_close(w, ']');
         break;
     case KNOB_STR:
-    case KNOB_CHOICE: json_put_z(w, knobs_text(k, name)); break;
+    case KNOB_CHOICE:
+        json_put_z(w, knob_shown(knob, knobs_text(k, name), shown, sizeof shown));
+        break;
     }
 }
 

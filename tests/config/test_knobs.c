@@ -357,6 +357,29 @@ static void test_no_secret(void **state) {
     }
 }
 
+/* What an address has of a secret is not shown, however it is written; the rest is. */
+static void test_address_shown(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"http://user:pass@host:3128", "http://***@host:3128"},
+        {"user:pass@host:3128", "***@host:3128"},
+        {"http://user:p/ss@host:3128", "http://***@host:3128"},
+        {"http://us@er:p@ss@host/x", "http://***@host/x"},
+        {"https://hub/{repository}@{revision}/{file}",
+         "https://hub/{repository}@{revision}/{file}"},
+        {"https://hub:8443/a@b", "https://hub:8443/a@b"},
+        {"https://[::1]:8443/a", "https://[::1]:8443/a"},
+        {"https://user@hub/a?key=secret", "https://***@hub/a?***"},
+        {"", ""},
+    };
+    char out[KNOB_SHOWN];
+    for (size_t i = 0; i < N(cases); i++) {
+        assert_string_equal(knob_shown(find("proxy"), cases[i][0], out, sizeof out), cases[i][1]);
+    }
+    assert_null(knob_shown(find("hub"), NULL, out, sizeof out));
+    assert_string_equal(knob_shown(find("store"), "a:b@c", out, sizeof out), "a:b@c");
+}
+
 /* Every default is valid, every name fits, and help has each flag and no long line. */
 static void test_table_and_help(void **state) {
     (void)state;
@@ -431,6 +454,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_environment, no_leak),
         cmocka_unit_test_teardown(test_ranges, no_leak),
         cmocka_unit_test_teardown(test_no_secret, no_leak),
+        cmocka_unit_test_teardown(test_address_shown, no_leak),
         cmocka_unit_test_teardown(test_table_and_help, no_leak),
         cmocka_unit_test_teardown(test_nearest, no_leak),
     };
