@@ -78,7 +78,8 @@ static const struct error_row rows[ERR_N] = {
     [ERR_DEVICE] = {EXIT_FAILED,
                     "What computes has failed, or has computed something that is not a number: a "
                     "model file with broken weights, a driver that fails.",
-                    "take another --device",
+                    "see what 'ign initialize' says of the model, get its file again, or take "
+                    "another --device",
                     {{"ign generate --model nan.gguf --prompt x", "weights that are not numbers"}}},
     [ERR_LIMIT] = {EXIT_FAILED,
                    "Input is larger than anything sensible: a prompt of more than 64 MiB, a "
