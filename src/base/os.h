@@ -106,6 +106,8 @@ struct os_file_info {
 enum err_code os_file_info(const char *path, struct os_file_info *info, struct err *e);
 /* Bytes that this user may still write to the file system that holds `path`. */
 enum err_code os_disk_free(const char *path, uint64_t *bytes, struct err *e);
+/* A path without links and without "." and "..", *out (mem_free), of what is there. */
+enum err_code os_real_path(const char *path, char **out, struct err *e);
 /* Removes a file; one that is not there is no error. */
 enum err_code os_remove_file(const char *path, struct err *e);
 /* Makes `to` a second name of the file `from` (links are followed). ERR_IO where something is there
@@ -120,9 +122,10 @@ enum err_code os_remove_folder(const char *path, struct err *e);
 /* Names in a folder, sorted, in one block of zero-terminated strings, *n of them (mem_free). */
 enum err_code os_list(const char *path, char ***names, size_t *n, struct err *e);
 
-/* A lock that other processes see, on a file that is made if need be (mode 0600) and stays. The
- * system gives it back when the process ends, however it ends. Waits up to `seconds` (0: not at
- * all) for one who has it, then ERR_CANCELLED. Two locks of one process exclude each other too. */
+/* A lock that other processes see, on a file that is made if need be (mode 0600) and stays; a link
+ * there is not followed: ERR_IO. The system gives it back when the process ends, however it ends.
+ * Waits up to `seconds` (0: not at all) for one who has it, then ERR_CANCELLED. Two locks of one
+ * process exclude each other too. */
 struct os_lock;
 enum err_code os_lock_take(struct os_lock **l, const char *path, double seconds, struct err *e);
 void os_lock_drop(struct os_lock *l); /* NULL is fine */
@@ -150,6 +153,9 @@ void os_pages_protect(void *p, size_t n, bool accessible);
 size_t os_page_size(void);
 uint64_t os_memory_total(void);
 uint64_t os_memory_available(void);
+/* The run of this machine, from its start to its end; false where the system does not say. */
+enum { OS_BOOT_ID = 37 };
+bool os_boot_id(char id[OS_BOOT_ID]);
 /* Resident memory of this process, bytes: at its peak, and now. */
 uint64_t os_memory_peak(void);
 /* Lets the peak begin anew from what is resident now; false where the system cannot. */

@@ -34,6 +34,16 @@
 
 /* ---- files ----------------------------------------------------------------------------- */
 
+enum err_code os_real_path(const char *path, char **out, struct err *e) {
+    char real[PATH_MAX];
+    *out = NULL;
+    if (!realpath(path, real)) {
+        return os_fail(e, "find", path);
+    }
+    *out = mem_strdup(real, strlen(real));
+    return *out ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a path");
+}
+
 enum err_code os_open_end(const char *path, int *fd, struct err *e) {
     *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0600);
     return *fd < 0 ? os_fail(e, "write", path) : ERR_OK;
@@ -132,9 +142,12 @@ enum err_code os_lock_take(struct os_lock **out, const char *path, double second
     if (!l) {
         return err_set(e, ERR_NOMEM, "out of memory for a lock");
     }
-    l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
+    l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0600);
     if (l->fd < 0) {
         code = os_fail(e, "lock", path);
+        if (os_is_link(path)) {
+            err_hint(e, "a link stands where the lock belongs: remove it");
+        }
         goto fail;
     }
     double until = os_now() + seconds;
@@ -164,6 +177,13 @@ void os_lock_drop(struct os_lock *l) {
 }
 
 /* ---- this process ---------------------------------------------------------------------- */
+
+bool os_boot_id(char id[OS_BOOT_ID]) {
+    size_t got = 0;
+    enum err_code rc = os_read_head("/proc/sys/kernel/random/boot_id", id, OS_BOOT_ID, &got, NULL);
+    id[rc ? 0 : OS_BOOT_ID - 1] = '\0';
+    return !rc && got >= OS_BOOT_ID - 1;
+}
 
 uint64_t os_process_id(void) {
     return (uint64_t)getpid();

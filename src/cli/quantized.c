@@ -105,13 +105,30 @@ static enum err_code open_derived(struct making *m, const char *path, struct err
         file[i] = gguf_part_path(m->g, i);
         rc = file[i] ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for paths");
     }
-    rc = rc ? rc
-            : derived_open(&m->derived, &m->depot, path, (const char *const *)file, n,
-                           m->kind->name, QUANT_VERSION, e);
+    struct derived_as as = {
+        .type = m->kind->name, .kind = m->kind->file_type, .version = QUANT_VERSION};
+    rc = rc ? rc : derived_open(&m->derived, &m->depot, path, (const char *const *)file, n, &as, e);
     for (size_t i = 0; i < n && file; i++) {
         mem_free(file[i]);
     }
     mem_free(file);
+    return rc;
+}
+
+/* Waits for whoever is making a file in this store, this one perhaps. */
+static enum err_code begin(struct making *m, struct err *e) {
+    bool busy = true, said = false;
+    enum err_code rc = ERR_OK;
+    while (!rc && busy && !(rc = derived_begin(&m->derived, &busy, e)) && busy) {
+        if (!said) {
+            cli_note(m->c, "ign: another program quantizes a model in this store; waiting for it");
+        }
+        said = true;
+        if (os_stopped(m->depot.stop)) {
+            return err_set(e, ERR_CANCELLED, "interrupted");
+        }
+        os_sleep(0.1);
+    }
     return rc;
 }
 
@@ -125,7 +142,7 @@ static enum err_code make(struct making *m, struct err *e) {
                                .cancel = interrupt_count(c->intr),
                                .progress = on_weights,
                                .arg = m};
-    enum err_code rc = derived_begin(&m->derived, e);
+    enum err_code rc = begin(m, e);
     if (rc || m->derived.there) {
         return rc;
     }

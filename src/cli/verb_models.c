@@ -1,7 +1,7 @@
 /* verb_models.c: the store, as a person sees it: what is there, what comes, what goes.
  *
- * Owns the table of actions, those that stay on this machine, and their reports. Refuses the
- * network: models_pull.c has the one action that opens a connection.
+ * Owns the table of actions, those that bring and carry on this machine, and their reports. Refuses
+ * the network: models_pull.c has the one action that opens a connection.
  */
 #include <string.h>
 
@@ -32,201 +32,6 @@ int models_fail(struct models_job *j, const struct err *e) {
     return cli_fail(j->c, e);
 }
 
-static void put_line(struct cli *c, const char *text) {
-    cli_put_text(c, text, strlen(text));
-}
-
-/* ---- list, verify ---------------------------------------------------------------------------- */
-
-static const char *const state_name[] = {
-    [DEPOT_RECORDED] = "recorded",
-    [DEPOT_UNRECORDED] = "no record",
-    [DEPOT_VERIFIED] = "verified",
-    [DEPOT_BROKEN] = "broken, in quarantine",
-    [DEPOT_BROKEN_HERE] = "broken, still there",
-};
-
-static void put_models(struct cli *c, const struct buf *models, struct json_writer *w) {
-    const struct depot_model *m = (const struct depot_model *)(const void *)models->p;
-    json_key(w, "models");
-    json_open(w, '[');
-    for (size_t i = 0; i < models->len / sizeof *m; i++) {
-        json_open(w, '{');
-        json_member_z(w, "name", m[i].name);
-        json_member_uint(w, "bytes", m[i].bytes);
-        json_member_uint(w, "files", m[i].n_file);
-        json_key(w, "folder");
-        json_put_bool(w, m[i].folder);
-        json_member_or_null(w, "sha256", m[i].sha256);
-        json_member_z(w, "state", state_name[m[i].state]);
-        json_member_or_null(w, "why", m[i].why);
-        json_close(w, '}');
-    }
-    json_close(w, ']');
-    (void)c;
-}
-
-static void print_models(struct cli *c, const struct buf *models) {
-    const struct depot_model *m = (const struct depot_model *)(const void *)models->p;
-    char size[32];
-    for (size_t i = 0; i < models->len / sizeof *m; i++) {
-        cli_printf(c, "%10s  %-22s ", cli_bytes(m[i].bytes, size, sizeof size),
-                   state_name[m[i].state]);
-        put_line(c, m[i].name);
-        if (m[i].why[0]) {
-            cli_puts(c, "  (");
-            put_line(c, m[i].why);
-            cli_puts(c, ")");
-        }
-        cli_puts(c, "\n");
-    }
-}
-
-static void put_elsewhere(const struct buf *found, struct json_writer *w) {
-    size_t n;
-    const struct elsewhere_model *m = elsewhere_at(found, &n);
-    json_key(w, "elsewhere");
-    json_open(w, '[');
-    for (size_t i = 0; i < n; i++) {
-        json_open(w, '{');
-        json_member_z(w, "program", m[i].kind == ELSEWHERE_OLLAMA ? "ollama" : "hugging face");
-        json_member_z(w, "name", m[i].name);
-        json_member_z(w, "path", m[i].path);
-        json_close(w, '}');
-    }
-    json_close(w, ']');
-}
-
-static void print_elsewhere(struct cli *c, const struct buf *found) {
-    size_t n;
-    const struct elsewhere_model *m = elsewhere_at(found, &n);
-    for (size_t i = 0; i < n; i++) {
-        cli_printf(c, "%10s  %-22s ", "",
-                   m[i].kind == ELSEWHERE_OLLAMA ? "in Ollama's store" : "in Hugging Face's");
-        put_line(c, m[i].name);
-        cli_puts(c, "\n");
-    }
-}
-
-/* Formats a path from an environment variable and looks there; nothing where it is not set. */
-static enum err_code look_below(const char *variable, const char *tail, bool ollama,
-                                struct buf *found, struct err *e) {
-    const char *top = knobs_env(variable);
-    struct buf path;
-    if (!top) {
-        return ERR_OK;
-    }
-    buf_init(&path, 65536);
-    buf_printf(&path, "%s%s", top, tail);
-    enum err_code rc = buf_check(&path, e);
-    if (!rc) {
-        rc = ollama ? elsewhere_ollama(path.p, found, e) : elsewhere_hugging_face(path.p, found, e);
-    }
-    buf_fini(&path);
-    return rc;
-}
-
-/* Where those programs keep their models, by their own rules: the first place that is set. */
-static enum err_code look_elsewhere(struct buf *found, struct err *e) {
-    enum err_code rc = knobs_env("OLLAMA_MODELS")
-                           ? look_below("OLLAMA_MODELS", "", true, found, e)
-                           : look_below("HOME", "/.ollama/models", true, found, e);
-    if (!rc) {
-        rc = elsewhere_ollama("/usr/share/ollama/.ollama/models", found, e);
-    }
-    if (!rc) {
-        rc = knobs_env("HF_HUB_CACHE") ? look_below("HF_HUB_CACHE", "", false, found, e)
-             : knobs_env("HF_HOME")
-                 ? look_below("HF_HOME", "/hub", false, found, e)
-                 : look_below("HOME", "/.cache/huggingface/hub", false, found, e);
-    }
-    return rc;
-}
-
-/* What a pull has begun. */
-static void put_begun(const struct buf *begun, struct json_writer *w) {
-    const struct pull_begun *b = (const struct pull_begun *)(const void *)begun->p;
-    json_key(w, "pulling");
-    json_open(w, '[');
-    for (size_t i = 0; i < begun->len / sizeof *b; i++) {
-        json_open(w, '{');
-        json_member_z(w, "name", b[i].name);
-        json_member_uint(w, "bytes", b[i].bytes);
-        json_close(w, '}');
-    }
-    json_close(w, ']');
-}
-
-static void print_begun(struct cli *c, const struct buf *begun) {
-    const struct pull_begun *b = (const struct pull_begun *)(const void *)begun->p;
-    char size[32];
-    for (size_t i = 0; i < begun->len / sizeof *b; i++) {
-        cli_printf(c, "%10s  %-22s ", cli_bytes(b[i].bytes, size, sizeof size), "pulled in part");
-        put_line(c, b[i].name);
-        cli_puts(c, "\n");
-    }
-}
-
-static int list(struct models_job *j) {
-    struct cli *c = j->c;
-    struct buf models, found, begun;
-    struct err e = {0};
-    depot_models_init(&models);
-    elsewhere_init(&found);
-    pull_list_init(&begun);
-    enum err_code rc = depot_list(&j->depot, &models, &e);
-    rc = rc ? rc : pull_list(&j->depot, &begun, &e);
-    rc = rc ? rc : look_elsewhere(&found, &e);
-    int code = rc ? models_fail(j, &e) : EXIT_DONE;
-    if (!rc && c->json) {
-        struct json_writer w;
-        cli_json_begin(c, &w);
-        json_member_z(&w, "store", j->depot.dir);
-        put_models(c, &models, &w);
-        put_begun(&begun, &w);
-        put_elsewhere(&found, &w);
-        cli_json_end(c, &w);
-    } else if (!rc) {
-        print_models(c, &models);
-        print_begun(c, &begun);
-        print_elsewhere(c, &found);
-        if (models.len == 0) {
-            cli_note(c, "the store %s is empty", j->depot.dir);
-        }
-    }
-    pull_list_fini(&begun);
-    elsewhere_fini(&found);
-    depot_models_fini(&models);
-    return code;
-}
-
-static int verify(struct models_job *j, const char *name) {
-    struct cli *c = j->c;
-    struct buf models;
-    struct err e = {0};
-    bool broken = false;
-    depot_models_init(&models);
-    enum err_code rc = depot_verify(&j->depot, name[0] ? name : NULL, &models, &e);
-    progress_end(&j->bar);
-    const struct depot_model *m = (const struct depot_model *)(const void *)models.p;
-    for (size_t i = 0; i < models.len / sizeof *m; i++) {
-        broken = broken || m[i].state == DEPOT_BROKEN || m[i].state == DEPOT_BROKEN_HERE;
-    }
-    int code = rc ? models_fail(j, &e) : broken ? EXIT_FAILED : EXIT_DONE;
-    if (!rc && c->json) {
-        struct json_writer w;
-        cli_json_begin(c, &w);
-        json_key(&w, "ok");
-        json_put_bool(&w, !broken);
-        put_models(c, &models, &w);
-        cli_json_end(c, &w);
-    } else if (!rc) {
-        print_models(c, &models);
-    }
-    depot_models_fini(&models);
-    return code;
-}
-
 /* ---- import, remove -------------------------------------------------------------------------- */
 
 /* The model of another program that is called so, or NULL. */
@@ -252,7 +57,7 @@ static int import(struct models_job *j, const char *path) {
     const char *as = knobs_str(c->k, "name"), *sha256 = knobs_str(c->k, "sha256");
     elsewhere_init(&found);
     enum err_code rc = ERR_OK;
-    if (!os_file_exists(path) && !(rc = look_elsewhere(&found, &e))) {
+    if (!os_file_exists(path) && !(rc = models_elsewhere(&found, &e))) {
         const struct elsewhere_model *m = find_elsewhere(&found, path);
         if (m) {
             path = m->path;
@@ -270,7 +75,7 @@ static int import(struct models_job *j, const char *path) {
         json_member_z(&w, "came", how[came]);
         cli_json_end(c, &w);
     } else if (!rc) {
-        put_line(c, name);
+        models_put(c, name);
         cli_printf(c, ": %s\n", how[came]);
     }
     mem_free(name);
@@ -347,7 +152,7 @@ static int bundle(struct models_job *j) {
         json_put_bool(&w, key != NULL);
         cli_json_end(c, &w);
     } else {
-        put_line(c, to);
+        models_put(c, to);
         cli_printf(c, ": %s, %s\n", cli_bytes(bytes, size, sizeof size),
                    key ? "signed" : "not signed");
     }
@@ -448,23 +253,25 @@ static const struct action_words {
     const char *usage;
 } actions[] = {
     {"list", 0, 0, "ign models list"},
-    {"catalog", 0, 0, "ign models catalog"},
+    {"catalog", 0, 1, "ign models catalog [NAME]"},
     {"pull", 1, 1, "ign models pull NAME, or the address of a GGUF file"},
     {"import", 1, 1, "ign models import PATH, or a name from 'ign models list'"},
     {"verify", 0, 1, "ign models verify [NAME]"},
     {"remove", 1, 1, "ign models remove NAME"},
+    {"sweep", 0, 0, "ign models sweep"},
     {"bundle", 1, 256, "ign models bundle NAME... --output FILE"},
     {"unbundle", 1, 1, "ign models unbundle FILE"},
     {"keygen", 1, 1, "ign models keygen FILE"},
 };
 
 static int act(struct models_job *j, const char *what, const char *word) {
-    return strcmp(what, "list") == 0       ? list(j)
-           : strcmp(what, "catalog") == 0  ? models_catalog(j)
+    return strcmp(what, "list") == 0       ? models_list(j)
+           : strcmp(what, "catalog") == 0  ? models_catalog(j, word)
            : strcmp(what, "pull") == 0     ? models_pull(j, word)
            : strcmp(what, "import") == 0   ? import(j, word)
-           : strcmp(what, "verify") == 0   ? verify(j, word)
+           : strcmp(what, "verify") == 0   ? models_verify(j, word)
            : strcmp(what, "remove") == 0   ? remove_model(j, word)
+           : strcmp(what, "sweep") == 0    ? models_sweep(j)
            : strcmp(what, "bundle") == 0   ? bundle(j)
            : strcmp(what, "unbundle") == 0 ? unbundle(j, word)
                                            : keygen(j, word);
@@ -551,8 +358,8 @@ static const struct knob own[] = {
 const struct verb verb_models = {
     .args = {.name = "models",
              .operands =
-                 "list|catalog|pull NAME|import PATH|verify [NAME]|remove NAME|bundle NAME...|"
-                 "unbundle PATH|keygen FILE",
+                 "list|catalog [NAME]|pull NAME|import PATH|verify [NAME]|remove NAME|sweep|"
+                 "bundle NAME...|unbundle PATH|keygen FILE",
              .min_operand = 1,
              .max_operand = 257,
              .about = "the models of the store: see, bring, check, remove, carry",

@@ -15,7 +15,8 @@
 
 enum {
     HOPS_MOST = 10,
-    HOP_BYTES = 1 << 20, /* of the page that a redirect comes with */
+    HOP_BYTES = 1 << 20,    /* of the page that a redirect comes with */
+    HEAD_BYTES = 256 << 10, /* of an answer's headers: less than libcurl's own bound */
     CONNECT_MS = 20000,
     SLOWEST = 64 /* bytes per second */
 };
@@ -126,7 +127,12 @@ bool http_is_url(const char *text) {
 }
 
 const char *http_shown(const char *url, char *out, size_t n) {
-    snprintf(out, n, "%.*s", (int)strcspn(url, "?#"), url);
+    const char *scheme = strstr(url, "://"), *host = scheme ? scheme + 3 : url, *rest = host;
+    for (const char *p = host; p < host + strcspn(host, "/?#"); p++) {
+        rest = *p == '@' ? p + 1 : rest;
+    }
+    snprintf(out, n, "%.*s%s%.*s", (int)(host - url), url, rest > host ? "***@" : "",
+             (int)strcspn(rest, "?#"), rest);
     return out;
 }
 
@@ -300,6 +306,8 @@ static void read_field(const struct http *h, struct http_head *head, const char 
         read_sha256(head, value);
     } else if (same_name(name, n, "last-modified")) {
         snprintf(head->modified, sizeof head->modified, "%s", value);
+    } else if (same_name(name, n, "content-encoding")) {
+        head->packed = *value && !same_name(value, strlen(value), "identity");
     } else if (same_name(name, n, "retry-after")) {
         uint64_t seconds;
         int64_t when = (int64_t)h->curl.getdate(value, NULL);
@@ -309,9 +317,22 @@ static void read_field(const struct http *h, struct http_head *head, const char 
     }
 }
 
+static void refuse(struct http_get *g, const char *what, const char *url) {
+    char shown[HTTP_TEXT];
+    g->end = HTTP_REFUSED;
+    err_set(&g->why, ERR_IO, "%s", what);
+    err_where(&g->why, "%s", http_shown(url, shown, sizeof shown));
+    err_hint(&g->why, "see to the address, or ask whoever runs the server");
+}
+
 static size_t on_header(char *p, size_t size, size_t n, void *arg) {
     struct http_get *g = arg;
     char line[1024];
+    g->heads += size * n;
+    if (g->heads > HEAD_BYTES) {
+        refuse(g, "the server's answer begins with headers that do not end", g->at);
+        return 0;
+    }
     size_t len = size * n < sizeof line - 1 ? size * n : sizeof line - 1;
     memcpy(line, p, len);
     line[len] = '\0';
@@ -343,14 +364,6 @@ static bool answer_begins(struct http_get *g) {
     return true;
 }
 
-static void refuse(struct http_get *g, const char *what, const char *url) {
-    char shown[HTTP_TEXT];
-    g->end = HTTP_REFUSED;
-    err_set(&g->why, ERR_IO, "%s", what);
-    err_where(&g->why, "%s", http_shown(url, shown, sizeof shown));
-    err_hint(&g->why, "see to the address, or ask whoever runs the server");
-}
-
 static size_t on_body(char *p, size_t size, size_t n, void *arg) {
     struct http_get *g = arg;
     g->http->credit -= (double)(size * n);
@@ -363,6 +376,10 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg) {
         return 0;
     }
     bool wanted = g->head.status >= 200 && g->head.status < 300;
+    if (wanted && g->head.packed) {
+        refuse(g, "the server, or a proxy, packs the file (Content-Encoding), unasked", g->at);
+        return 0;
+    }
     if (!answer_begins(g) || !wanted || !g->take(g->arg, p, size * n)) {
         g->end = HTTP_ENOUGH;
         return 0;
@@ -376,8 +393,9 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg) {
 static bool headers_make(struct http *h, struct http_get *g) {
     struct curl_slist *list = NULL, *more;
     char line[HTTP_TEXT + 32], origin[HTTP_URL];
-    const char *lines[2];
+    const char *lines[3];
     size_t n = 0;
+    lines[n++] = "Accept-Encoding: identity";
     if (g->if_range && g->n) {
         snprintf(line, sizeof line, "If-Range: %s", g->if_range);
         lines[n++] = line;
@@ -401,7 +419,7 @@ static bool headers_make(struct http *h, struct http_get *g) {
 static bool request_aim(struct http *h, struct http_get *g) {
     head_clear(&g->head);
     g->begun = false;
-    g->passed = 0;
+    g->passed = g->heads = 0;
     g->error[0] = '\0';
     return headers_make(h, g) && h->curl.setopt(g->easy, CURLOPT_URL, g->at) == CURLE_OK &&
            h->curl.multi_add(h->multi, g->easy) == CURLM_OK;
@@ -425,6 +443,10 @@ static void request_settings(struct http *h, struct http_get *g) {
     h->curl.setopt(easy, CURLOPT_WRITEDATA, g);
     h->curl.setopt(easy, CURLOPT_PRIVATE, g);
     h->curl.setopt(easy, CURLOPT_ERRORBUFFER, g->error);
+    if (o->rate) { /* libcurl reads up to a hundred of these before it lets us wait */
+        long bytes = o->rate < 1024 * 1024 ? 1024 : o->rate < (1 << 24) ? (long)(o->rate >> 10) : 0;
+        h->curl.setopt(easy, CURLOPT_BUFFERSIZE, bytes ? bytes : (long)CURL_MAX_WRITE_SIZE);
+    }
     if (o->proxy) {
         h->curl.setopt(easy, CURLOPT_PROXY, o->proxy);
     }
@@ -510,6 +532,8 @@ static void hint_final(struct http_get *g, CURLcode code) {
                  "it");
     } else if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) {
         err_hint(&g->why, "name the certificates of your site's own authority with --ca-file FILE");
+    } else {
+        err_hint(&g->why, "see to the address, or ask whoever runs the server");
     }
 }
 
@@ -529,10 +553,13 @@ static void finish(struct http *h, struct http_get *g, CURLcode code) {
     g->end = is_final(code) ? HTTP_REFUSED : HTTP_BROKEN;
     err_set(&g->why, code == CURLE_OUT_OF_MEMORY ? ERR_NOMEM : ERR_IO, "%s",
             code == CURLE_OPERATION_TIMEDOUT ? "the server does not answer, or almost stands still"
-            : g->error[0]                    ? g->error
-                                             : h->curl.strerror(code));
+            : g->error[0] && !strchr(g->error, '@') /* a proxy's password may be in it */
+                ? g->error
+                : h->curl.strerror(code));
     err_where(&g->why, "%s", http_shown(g->at, shown, sizeof shown));
-    hint_final(g, code);
+    if (g->end == HTTP_REFUSED) {
+        hint_final(g, code);
+    }
 }
 
 /* Waits until more bytes may come: nothing is read meanwhile, and the servers notice. */

@@ -38,7 +38,8 @@ void http_close(struct http *h); /* NULL is fine */
 bool http_is_url(const char *text);
 /* ERR_USAGE with the reason, for one that a user gave. */
 enum err_code http_check_url(struct http *h, const char *url, struct err *e);
-/* The address without what follows '?' or '#', where secrets may be, in out [n]. */
+/* The address without what follows '?' or '#' and what stands before '@', where secrets may be, in
+ * out [n]. */
 const char *http_shown(const char *url, char *out, size_t n);
 
 #define HTTP_UNKNOWN UINT64_MAX
@@ -53,6 +54,7 @@ struct http_head {
     char modified[HTTP_TEXT]; /* Last-Modified; "" */
     char sha256[65];          /* of the whole file, as this server or one that led to it says; "" */
     double retry_after;       /* seconds; below 0: not said */
+    bool packed;              /* Content-Encoding: gzip or the like, which nobody asked for */
 };
 
 enum http_end {
@@ -83,7 +85,8 @@ struct http_get {
     void *easy;
     void *headers;
     int hops;
-    size_t passed; /* bytes of a redirect's page, which nobody reads */
+    size_t passed; /* bytes of a redirect's page, which nobody reads, */
+    size_t heads;  /* and of headers */
     bool begun;
     char error[256]; /* CURL_ERROR_SIZE */
 };

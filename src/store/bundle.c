@@ -242,14 +242,38 @@ static enum err_code sink_signature(const struct sink *s, const struct buf *text
     return sink_text(s, SIGNATURE, signature, SIGNATURE_HEX, e);
 }
 
+/* Whether the disk that `dir` is on takes all of it, headers included. */
+static enum err_code sink_room(const struct manifest *m, const struct buf *text, const char *dir,
+                               struct err *e) {
+    uint64_t bytes = manifest_bytes(m), more = text->len;
+    for (size_t i = 0; i < m->n_model; i++) {
+        size_t n;
+        files_at(&m->model[i].files, &n);
+        more += n * 2 * TAR_BLOCK;
+    }
+    return room_check_for(dir, bytes > UINT64_MAX - more ? bytes : bytes + more,
+                          "make room there, take another medium, or fewer models at once", e);
+}
+
 /* In one file: whole or not at all. */
 static enum err_code write_file(const struct depot *d, const struct manifest *m,
                                 const struct buf *text, const char *to, const char *secret,
                                 struct err *e) {
     static const uint8_t zeros[2 * TAR_BLOCK];
     struct sink s = {.d = d};
-    enum err_code rc = os_out_open(&s.out, to, e);
-    if (rc) {
+    if (os_file_exists(to) || os_is_link(to)) {
+        err_set(e, ERR_USAGE, "something of that name is there");
+        err_where(e, "%s", to);
+        err_hint(e, "name another file, or remove that one");
+        return ERR_USAGE;
+    }
+    const char *slash = strrchr(to, '/');
+    char *dir;
+    enum err_code rc = slash ? store_path(&dir, e, "%.*s", slash > to ? (int)(slash - to) : 1, to)
+                             : store_path(&dir, e, ".");
+    rc = rc ? rc : sink_room(m, text, dir, e);
+    mem_free(dir);
+    if (rc || (rc = os_out_open(&s.out, to, e))) {
         return rc;
     }
     if ((rc = sink_text(&s, MANIFEST, text->p, text->len, e)) ||
@@ -286,7 +310,7 @@ static enum err_code write_folder(const struct depot *d, const struct manifest *
                                   struct err *e) {
     struct sink s = {.d = d, .root = to};
     enum err_code rc = os_mkdirs(to, e);
-    if (rc || (rc = folder_check(m, to, e))) {
+    if (rc || (rc = folder_check(m, to, e)) || (rc = sink_room(m, text, to, e))) {
         return rc;
     }
     if (!(rc = sink_models(&s, m, e)) && !(rc = sink_signature(&s, text, secret, e))) {
@@ -559,8 +583,11 @@ static enum err_code archive_check(const struct pack *k, const struct manifest *
 }
 
 /* The next file of a bundle into `staging`, or past it where that is NULL. */
-static enum err_code file_take(const struct depot *d, struct pack *k, const struct store_file *f,
-                               const char *staging, struct err *e) {
+static enum err_code file_take(const struct depot *d, struct pack *k,
+                               const struct store_files *files, size_t i, const char *staging,
+                               struct err *e) {
+    size_t n_file;
+    const struct store_file *f = files_at(files, &n_file) + i;
     struct piece x;
     char *to = NULL, hex[65];
     bool linked = false;
@@ -579,7 +606,8 @@ static enum err_code file_take(const struct depot *d, struct pack *k, const stru
                      (unsigned long long)f->bytes);
         err_hint(e, "copy it again; it must come from 'ign models bundle'");
     } else if (staging && !(rc = store_path(&to, e, "%s/%s", staging, f->path)) &&
-               !(rc = folder_make(to, e)) && !(rc = twin_link(d, f, to, &linked, e)) && !linked) {
+               !(rc = sibling_link(staging, files, i, &linked, e)) &&
+               (linked || !(rc = twin_link(d, f, to, &linked, e))) && !linked) {
         rc = bytes_store(d, to, x.p, x.n, x.lost, f->sha256, hex, e);
     }
     mem_free(to);
@@ -590,7 +618,7 @@ static enum err_code file_take(const struct depot *d, struct pack *k, const stru
 static enum err_code model_take(const struct depot *d, struct pack *k, const struct packed *p,
                                 struct buf *out, struct err *e) {
     size_t n;
-    const struct store_file *f = files_at(&p->files, &n);
+    files_at(&p->files, &n);
     char *staging = NULL;
     bool known;
     enum err_code rc = depot_compare(d, p->name, &p->files, &known, e);
@@ -598,7 +626,7 @@ static enum err_code model_take(const struct depot *d, struct pack *k, const str
         rc = staging_make(d->dir, &staging, e);
     }
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = file_take(d, k, &f[i], staging, e);
+        rc = file_take(d, k, &p->files, i, staging, e);
     }
     if (!rc && !known && !depot_is_model(staging, p->name)) {
         rc = refuse("something that is no model", e);

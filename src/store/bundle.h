@@ -15,8 +15,8 @@
 /* Writes the models names[0..n) to `to`: a folder where `to` is one or ends in '/', else a file.
  * `secret` (SIGNATURE_KEY_HEX) signs it; NULL: not signed. *bytes is what the models take. Each
  * byte is checked against its record on the way: ERR_FORMAT. ERR_NOTFOUND for a name that is not
- * there, or has no record ('ign models import' makes one); ERR_IO, ERR_CANCELLED: nothing is left
- * of it. */
+ * there, or has no record ('ign models import' makes one); ERR_USAGE where something has the name
+ * of `to`, or of what would come into that folder; ERR_IO, ERR_CANCELLED: nothing is left of it. */
 enum err_code bundle_write(const struct depot *d, const char *const *names, size_t n,
                            const char *to, const char *secret, uint64_t *bytes, struct err *e);
 

@@ -490,6 +490,19 @@ const struct catalogue_model *catalogue_find(const struct catalogue *c, const ch
     return NULL;
 }
 
+enum err_code catalogue_unknown(const struct catalogue *c, const char *name, struct err *e) {
+    size_t n;
+    const struct catalogue_model *m = catalogue_at(c, &n);
+    char names[160] = "";
+    for (size_t i = 0, at = 0; i < n && at < sizeof names; i++) {
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", m[i].name);
+    }
+    err_set(e, ERR_NOTFOUND, "the catalogue has no model '%s'", name);
+    err_where(e, "it has %s", n ? names : "none at all");
+    err_hint(e, "'ign models catalog' shows them; or give the address of a GGUF file");
+    return ERR_NOTFOUND;
+}
+
 uint64_t catalogue_bytes(const struct catalogue_model *m) {
     uint64_t sum = 0; /* of at most 1000 times 2^50 */
     for (size_t i = 0; i < m->n_file; i++) {

@@ -73,6 +73,8 @@ enum err_code catalogue_read(struct catalogue *c, const char *const *paths, size
 
 /* By name, alias, or what the store calls it; NULL. */
 const struct catalogue_model *catalogue_find(const struct catalogue *c, const char *name);
+/* ERR_NOTFOUND with the names that there are. */
+enum err_code catalogue_unknown(const struct catalogue *c, const char *name, struct err *e);
 uint64_t
 catalogue_bytes(const struct catalogue_model *m); /* of all files; 0 where one is unknown */
 

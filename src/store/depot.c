@@ -16,6 +16,7 @@
 #include "store/store_part.h"
 
 #define LOCK_SECONDS 10.0 /* for another writer to end */
+#define LOCK_STEP    0.2  /* between two looks at Ctrl-C */
 #define QUARANTINE   "quarantine"
 
 /* ---- the lock -------------------------------------------------------------------------------- */
@@ -46,14 +47,18 @@ static void sweep(const struct depot *d, const char *left) {
     tree_remove(d->dir, left, NULL);
 }
 
-enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct err *e) {
+static enum err_code begin(const struct depot *d, bool late, struct os_lock **lock, struct err *e) {
     char *path = NULL, **names = NULL;
     size_t n = 0;
     *lock = NULL;
     enum err_code rc = os_mkdirs(d->dir, e);
     if (!rc && !(rc = store_path(&path, e, "%s/.lock", d->dir))) {
-        rc = os_lock_take(lock, path, LOCK_SECONDS, e);
-        if (rc == ERR_CANCELLED) {
+        rc = os_lock_take(lock, path, late ? LOCK_STEP : LOCK_SECONDS, e);
+        while (late && rc == ERR_CANCELLED && !os_stopped(d->stop)) {
+            err_clear(e);
+            rc = os_lock_take(lock, path, LOCK_STEP, e);
+        }
+        if (rc == ERR_CANCELLED && !late) {
             err_clear(e);
             rc = err_set(e, ERR_IO, "another program is changing the store");
             err_where(e, "%s", d->dir);
@@ -66,10 +71,19 @@ enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct e
                 sweep(d, names[i]);
             }
         }
+        made_sweep(d);
     }
     mem_free(names);
     mem_free(path);
     return rc;
+}
+
+enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct err *e) {
+    return begin(d, false, lock, e);
+}
+
+enum err_code depot_begin_late(const struct depot *d, struct os_lock **lock, struct err *e) {
+    return begin(d, true, lock, e);
 }
 
 enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e) {
@@ -209,6 +223,49 @@ enum err_code depot_list(const struct depot *d, struct buf *out, struct err *e) 
         }
     }
     mem_free(names);
+    return rc;
+}
+
+/* The folder of what failed verification, *away (mem_free); a link there is not ours. */
+static enum err_code quarantine_path(const struct depot *d, char **away, struct err *e) {
+    enum err_code rc = store_path(away, e, "%s/" QUARANTINE, d->dir);
+    return rc ? rc : link_refuse(*away, e);
+}
+
+/* m, which was added last, is in quarantine. */
+static enum err_code mark_quarantined(const struct depot *in, struct depot_model *m,
+                                      struct err *e) {
+    char *notes = record_notes(in->dir, m->name), *name, why[sizeof m->why];
+    const char *at = notes;
+    enum err_code rc = store_path(&name, e, QUARANTINE "/%s", m->name);
+    if (!rc) {
+        mem_free(m->name);
+        m->name = name;
+        m->state = DEPOT_QUARANTINED;
+        snprintf(m->why, sizeof m->why, "%s",
+                 note_next(&at, "quarantined", why, sizeof why) ? why : "it failed verification");
+    }
+    mem_free(notes);
+    return rc;
+}
+
+enum err_code depot_list_quarantine(const struct depot *d, struct buf *out, struct err *e) {
+    struct depot in = *d;
+    char *away, **names = NULL;
+    size_t n = 0, n_all;
+    enum err_code rc = quarantine_path(d, &away, e);
+    in.dir = away;
+    if (!rc && os_file_exists(away)) {
+        rc = os_list(away, &names, &n, e);
+    }
+    for (size_t i = 0; i < n && !rc; i++) {
+        if (depot_is_model(away, names[i]) && !(rc = model_add(&in, names[i], out, e))) {
+            struct depot_model *all = models_at(out, &n_all);
+            rc = mark_quarantined(&in, &all[n_all - 1], e);
+        }
+    }
+    mem_free(names);
+    mem_free(away);
     return rc;
 }
 
@@ -467,14 +524,83 @@ enum err_code twin_link(const struct depot *d, const struct store_file *want, co
     return rc == ERR_CANCELLED || rc == ERR_NOMEM ? err_set(e, rc, "%s", why.what) : ERR_OK;
 }
 
+enum err_code sibling_link(const char *staging, const struct store_files *files, size_t i,
+                           bool *linked, struct err *e) {
+    size_t n;
+    const struct store_file *f = files_at(files, &n);
+    char *to = NULL, *from = NULL;
+    *linked = false;
+    enum err_code rc = store_path(&to, e, "%s/%s", staging, f[i].path);
+    rc = rc ? rc : folder_make(to, e);
+    for (size_t k = 0; k < i && !rc && !*linked; k++) {
+        if (strcmp(f[k].sha256, f[i].sha256) == 0 &&
+            !(rc = store_path(&from, e, "%s/%s", staging, f[k].path))) {
+            *linked = !os_link(from, to, NULL);
+            mem_free(from);
+        }
+    }
+    mem_free(to);
+    return rc;
+}
+
+static bool is_same(const char *a, const char *b) {
+    struct os_file_info x, y;
+    return !os_file_info(a, &x, NULL) && !os_file_info(b, &y, NULL) && x.device == y.device &&
+           x.inode == y.inode;
+}
+
+/* Makes `to` the name of what lies at `from`, where that is the same file already, too. */
+static enum err_code put_over(const char *from, const char *to, struct err *e) {
+    enum err_code rc = os_rename(from, to, e);
+    os_remove_file(from, NULL); /* the system renames no file to itself: both names stay */
+    return rc;
+}
+
+enum err_code twins_join(const struct depot *d, const char *staging,
+                         const struct store_files *files, struct err *e) {
+    size_t n;
+    const struct store_file *f = files_at(files, &n);
+    char *to = NULL, *twin = NULL;
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < n && !rc; i++) {
+        bool linked = false;
+        char *there = NULL;
+        size_t k = 0;
+        while (k < i && strcmp(f[k].sha256, f[i].sha256) != 0) {
+            k++;
+        }
+        if ((rc = store_path(&to, e, "%s/%s", staging, f[i].path)) ||
+            (rc = store_path(&twin, e, "%s/.twin", staging)) || (rc = os_remove_file(twin, e))) {
+            /* said already */
+        } else if (k < i) {
+            char *from;
+            rc = store_path(&from, e, "%s/%s", staging, f[k].path);
+            linked = !rc && !os_link(from, twin, NULL);
+            mem_free(from);
+        } else if (!(rc = depot_twin(d, &f[i], &there, e)) && there && !is_same(there, to)) {
+            rc = twin_link(d, &f[i], twin, &linked, e);
+        }
+        mem_free(there);
+        if (!rc && linked) {
+            rc = put_over(twin, to, e);
+        }
+        mem_free(twin);
+        mem_free(to);
+        to = twin = NULL;
+    }
+    return rc;
+}
+
 /* One file into the staging folder: a second name of the source or of what the store has; *there
  * says whether there could be one. */
-static enum err_code file_link(struct coming *c, const struct store_file *f, bool *there,
-                               struct err *e) {
+static enum err_code file_link(struct coming *c, size_t i, bool *there, struct err *e) {
+    size_t n;
+    const struct store_file *f = files_at(&c->files, &n);
     char *to = NULL, *from = NULL;
-    enum err_code rc = store_path(&to, e, "%s/%s", c->staging, f->path);
-    if (!rc && !(rc = folder_make(to, e)) && !(rc = source_path(c, f, &from, e)) &&
-        !(rc = twin_link(c->d, f, to, there, e)) && !*there) {
+    enum err_code rc = sibling_link(c->staging, &c->files, i, there, e);
+    if (!rc && !*there && !(rc = store_path(&to, e, "%s/%s", c->staging, f[i].path)) &&
+        !(rc = source_path(c, &f[i], &from, e)) && !(rc = twin_link(c->d, &f[i], to, there, e)) &&
+        !*there) {
         *there = !os_link(from, to, NULL);
     }
     mem_free(from);
@@ -522,13 +648,16 @@ static enum err_code bring(struct coming *c, struct err *e) {
     enum err_code rc = there ? staging_make(c->d->dir, &c->staging, e)
                              : err_set(e, ERR_NOMEM, "out of memory for a list of files");
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = file_link(c, &f[i], &there[i], e);
+        rc = file_link(c, i, &there[i], e);
         left += there[i] ? 0 : f[i].bytes; /* of files on this machine: no overflow */
         c->linked = (i == 0 || c->linked) && there[i];
     }
     rc = rc ? rc : room_check(c->d->dir, left, e);
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = there[i] ? ERR_OK : file_copy(c, &f[i], e);
+        if (!there[i] && !(rc = sibling_link(c->staging, &c->files, i, &there[i], e)) &&
+            !there[i]) {
+            rc = file_copy(c, &f[i], e);
+        }
     }
     mem_free(there);
     if (!c->staging) {
@@ -630,14 +759,11 @@ static enum err_code model_check(const struct depot *d, struct depot_model *m, s
 }
 
 /* Moves a model and its record out of reach; one of that name which is there already goes. */
-static enum err_code quarantine(const struct depot *d, const char *name, struct err *e) {
+static enum err_code quarantine(const struct depot *d, const char *name, const char *why,
+                                struct err *e) {
     char *from = NULL, *away = NULL, *to = NULL, *record = NULL, *record_to = NULL;
-    enum err_code rc = store_path(&away, e, "%s/" QUARANTINE, d->dir);
-    if (!rc && os_is_link(away)) { /* what it leads to is not ours to clear */
-        rc = err_set(e, ERR_FORMAT, "a link stands where the store keeps what is broken");
-        err_where(e, "%s", away);
-        err_hint(e, "remove it, and run 'ign models verify' again");
-    }
+    char line[320], stamp[OS_STAMP];
+    enum err_code rc = quarantine_path(d, &away, e);
     if (rc || (rc = os_mkdirs(away, e)) || (rc = tree_remove(away, name, e)) ||
         (rc = store_path(&from, e, "%s/%s", d->dir, name)) ||
         (rc = store_path(&to, e, "%s/%s", away, name)) || (rc = os_rename(from, to, e)) ||
@@ -645,7 +771,10 @@ static enum err_code quarantine(const struct depot *d, const char *name, struct 
         (rc = store_path(&record_to, e, "%s.sha256", to))) {
         goto done;
     }
+    os_stamp(stamp);
+    snprintf(line, sizeof line, "quarantined %s, %s", why, stamp);
     os_rename(record, record_to, NULL);
+    record_add_note(away, name, line, NULL);
 done:
     mem_free(record_to);
     mem_free(record);
@@ -673,7 +802,7 @@ enum err_code depot_verify(const struct depot *d, const char *name, struct buf *
         rc = model_check(d, &m[i], e);
         if (!rc && m[i].state == DEPOT_BROKEN) {
             m[i].state = lock ? DEPOT_BROKEN : DEPOT_BROKEN_HERE;
-            rc = lock ? quarantine(d, m[i].name, e) : ERR_OK;
+            rc = lock ? quarantine(d, m[i].name, m[i].why, e) : ERR_OK;
         }
     }
     os_lock_drop(lock);
@@ -683,7 +812,32 @@ enum err_code depot_verify(const struct depot *d, const char *name, struct buf *
 
 /* ---- remove ---------------------------------------------------------------------------------- */
 
+/* The same for what is in quarantine, which nobody reads. */
+static enum err_code quarantine_remove(const struct depot *d, const char *name, struct err *e) {
+    struct os_lock *lock = NULL;
+    struct depot in = *d;
+    char *away = NULL, *found = NULL, *record = NULL;
+    enum err_code rc = quarantine_path(d, &away, e);
+    in.dir = away;
+    if (rc || (rc = depot_find(&in, name, &found, e)) || (rc = depot_begin(d, &lock, e)) ||
+        (rc = tree_remove(away, found, e)) ||
+        (rc = store_path(&record, e, "%s/%s.sha256", away, found))) {
+        goto done;
+    }
+    rc = os_remove_file(record, e);
+    os_remove_folder(away, NULL); /* if that was the last */
+done:
+    os_lock_drop(lock);
+    mem_free(record);
+    mem_free(found);
+    mem_free(away);
+    return rc;
+}
+
 enum err_code depot_remove(const struct depot *d, const char *name, struct err *e) {
+    if (strncmp(name, QUARANTINE "/", sizeof QUARANTINE) == 0) {
+        return quarantine_remove(d, name + sizeof QUARANTINE, e);
+    }
     struct os_lock *lock = NULL;
     char *found = NULL, *record = NULL, *from = NULL, *to = NULL, *staging = NULL;
     enum err_code rc = depot_find(d, name, &found, e);

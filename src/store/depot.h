@@ -26,11 +26,12 @@ struct depot {
 };
 
 enum depot_state {
-    DEPOT_RECORDED,   /* has a record; its hashes were not looked at now */
-    DEPOT_UNRECORDED, /* nobody has said what its hash is */
-    DEPOT_VERIFIED,   /* every byte is as recorded */
-    DEPOT_BROKEN,     /* it was not, and is in quarantine now */
-    DEPOT_BROKEN_HERE /* it was not, or its files cannot be listed; it is where it was */
+    DEPOT_RECORDED,    /* has a record; its hashes were not looked at now */
+    DEPOT_UNRECORDED,  /* nobody has said what its hash is */
+    DEPOT_VERIFIED,    /* every byte is as recorded */
+    DEPOT_BROKEN,      /* it was not, and is in quarantine now */
+    DEPOT_BROKEN_HERE, /* it was not, or its files cannot be listed; it is where it was */
+    DEPOT_QUARANTINED  /* it was not, some time ago */
 };
 
 struct depot_model {
@@ -46,6 +47,8 @@ struct depot_model {
 /* Models sorted by name: an array in `out` (struct depot_model; depot_models_fini). A store that is
  * not there is empty; a model whose files cannot be listed does not hide the others. */
 enum err_code depot_list(const struct depot *d, struct buf *out, struct err *e);
+/* Adds what is in quarantine, under names that begin with "quarantine/", with the reason. */
+enum err_code depot_list_quarantine(const struct depot *d, struct buf *out, struct err *e);
 void depot_models_init(struct buf *models);
 void depot_models_fini(struct buf *models);
 
@@ -66,7 +69,7 @@ enum err_code depot_import(const struct depot *d, const char *path, const char *
  * store. The result as depot_list gives it. ERR_NOTFOUND for a name that is not there. */
 enum err_code depot_verify(const struct depot *d, const char *name, struct buf *out, struct err *e);
 
-/* Removes a model and its record. ERR_NOTFOUND. */
+/* Removes a model and its record; "quarantine/NAME" is one that is there. ERR_NOTFOUND. */
 enum err_code depot_remove(const struct depot *d, const char *name, struct err *e);
 
 #endif

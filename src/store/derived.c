@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -58,36 +59,36 @@ static enum err_code sums_read(const struct depot *d, char **text, struct err *e
     return rc;
 }
 
-/* Of one file: as it was once computed, or as it is computed now. What is recorded beside the file
- * is not asked: a record says what the bytes were, and stays when other bytes take their place. */
-static enum err_code sum_of(struct derived *x, const char *known, const char *path, char hex[65],
-                            struct err *e) {
-    char identity[128];
-    enum err_code rc = identity_of(path, identity, e);
-    if (rc) {
-        return rc;
-    }
-    if (sum_find(known, identity, hex)) {
-        return ERR_OK;
-    }
-    rc = file_hash(x->d, path, hex, e);
-    if (!rc) {
-        buf_printf(&x->sums, "%s%s", hex, identity);
-        rc = buf_check(&x->sums, e);
-    }
-    return rc;
-}
-
-/* Of several files: the hash over their names in the model and their hashes. */
+/* The hash of several files: over their names in the model and their hashes. */
 struct summing {
     struct derived *x;
+    bool look; /* hash nothing: ERR_NOTFOUND for what is not known */
     char *known;
     struct digest *all;
     char last[65];
 };
 
+/* Of one file: as it was once computed, or as it is computed now. What is recorded beside the file
+ * is not asked: a record says what the bytes were, and stays when other bytes take their place. */
+static enum err_code sum_of(struct summing *s, const char *path, char hex[65], struct err *e) {
+    char identity[128];
+    enum err_code rc = identity_of(path, identity, e);
+    if (rc) {
+        return rc;
+    }
+    if (sum_find(s->known, identity, hex)) {
+        return ERR_OK;
+    }
+    rc = s->look ? ERR_NOTFOUND : file_hash(s->x->d, path, hex, e);
+    if (!rc) {
+        buf_printf(&s->x->sums, "%s%s", hex, identity);
+        rc = buf_check(&s->x->sums, e);
+    }
+    return rc;
+}
+
 static enum err_code sum_add(struct summing *s, const char *name, const char *path, struct err *e) {
-    enum err_code rc = sum_of(s->x, s->known, path, s->last, e);
+    enum err_code rc = sum_of(s, path, s->last, e);
     if (!rc) {
         digest_add(s->all, name, strlen(name) + 1);
         digest_add(s->all, s->last, 65);
@@ -112,8 +113,8 @@ static enum err_code sum_folder(struct summing *s, const char *source, struct er
 }
 
 static enum err_code sum_source(struct derived *x, const char *source, const char *const *file,
-                                size_t n, char hex[65], struct err *e) {
-    struct summing s = {.x = x, .all = digest_create()};
+                                size_t n, bool look, char hex[65], struct err *e) {
+    struct summing s = {.x = x, .look = look, .all = digest_create()};
     char all[65] = "";
     enum err_code rc = s.all ? sums_read(x->d, &s.known, e) : ERR_NOMEM;
     if (!s.all) {
@@ -150,21 +151,64 @@ static struct str base_of(const char *source) {
     return plain ? str_of(source + at, n - at) : str_c("model");
 }
 
+/* Another name that the same file has in the store: *.TYPE-KEY.gguf, whatever the type is called.
+ */
+static enum err_code find_by_key(struct derived *x, struct err *e) {
+    char end[96], **names = NULL;
+    size_t n = 0, len = (size_t)snprintf(end, sizeof end, "-%s.gguf", x->key);
+    enum err_code rc = os_list(x->d->dir, &names, &n, NULL); /* else there is none to be found */
+    rc = rc == ERR_NOMEM ? err_set(e, rc, "out of memory for a list of models") : ERR_OK;
+    for (size_t i = 0; i < n && !rc && !x->there; i++) {
+        size_t k = strlen(names[i]);
+        if (k > len && strcmp(names[i] + k - len, end) == 0 && model_name_is_plain(names[i], k)) {
+            mem_free(x->name);
+            mem_free(x->path);
+            x->path = NULL;
+            rc = store_path(&x->name, e, "%s", names[i]);
+            rc = rc ? rc : store_path(&x->path, e, "%s/%s", x->d->dir, x->name);
+            x->there = !rc;
+        }
+    }
+    mem_free(names);
+    return rc;
+}
+
+/* What the record is to say: the encoder, the source's hash, and where its files were. */
+static enum err_code put_notes(struct derived *x, const char *source, const char *const *file,
+                               size_t n, const char *hex, const struct derived_as *as,
+                               struct err *e) {
+    enum err_code rc = ERR_OK;
+    buf_printf(&x->notes, "made as %s by version %u\nmade of sha256 %s\n", as->type, as->version,
+               hex);
+    for (size_t i = 0; i < (n ? n : 1) && !rc; i++) {
+        char *real;
+        rc = os_real_path(n ? file[i] : source, &real, e);
+        if (!rc && !real[strcspn(real, "\r\n")]) {
+            buf_printf(&x->notes, "made of path %s\n", real);
+        }
+        mem_free(real);
+    }
+    return rc ? rc : buf_check(&x->notes, e);
+}
+
 enum err_code derived_open(struct derived *x, const struct depot *d, const char *source,
-                           const char *const *file, size_t n, const char *type, unsigned version,
+                           const char *const *file, size_t n, const struct derived_as *as,
                            struct err *e) {
-    char hex[65] = "", key[65], text[192];
+    char hex[65] = "", text[192];
     struct str base = base_of(source);
     *x = (struct derived){.d = d};
     buf_init(&x->sums, SUMS_MOST);
-    enum err_code rc = sum_source(x, source, file, n, hex, e);
-    int len = snprintf(text, sizeof text, "%s %s %u", hex, type, version);
-    digest_sha256(text, (size_t)len, key);
-    key[KEY_DIGITS] = '\0';
-    rc = rc ? rc : store_path(&x->name, e, "%.*s.%s-%s.gguf", (int)base.n, base.p, type, key);
+    buf_init(&x->notes, (size_t)1 << 20);
+    enum err_code rc = sum_source(x, source, file, n, false, hex, e);
+    int len = snprintf(text, sizeof text, "%s %u %u", hex, as->kind, as->version);
+    digest_sha256(text, (size_t)len, x->key);
+    x->key[KEY_DIGITS] = '\0';
+    rc = rc ? rc : put_notes(x, source, file, n, hex, as, e);
+    rc =
+        rc ? rc : store_path(&x->name, e, "%.*s.%s-%s.gguf", (int)base.n, base.p, as->type, x->key);
     rc = rc ? rc : store_path(&x->path, e, "%s/%s", d->dir, x->name);
     x->there = !rc && os_file_exists(x->path);
-    return rc;
+    return rc || x->there ? rc : find_by_key(x, e);
 }
 
 /* ---- making one ------------------------------------------------------------------------------ */
@@ -194,13 +238,39 @@ done:
     return rc;
 }
 
-enum err_code derived_begin(struct derived *x, struct err *e) {
-    enum err_code rc = depot_begin(x->d, &x->lock, e);
+/* The lock of ".made", and what a killed program has left there swept up. */
+static enum err_code made_begin(struct derived *x, bool *busy, struct err *e) {
+    char *path = NULL;
+    enum err_code rc = store_path(&x->staging, e, "%s/" STORE_MADE, x->d->dir);
+    rc = rc ? rc : link_refuse(x->staging, e);
+    rc = rc ? rc : os_mkdirs(x->staging, e);
+    rc = rc ? rc : store_path(&path, e, "%s/.lock", x->staging);
+    made_sweep(x->d);
+    if (!rc && (rc = os_lock_take(&x->lock, path, 0, e)) == ERR_CANCELLED) {
+        err_clear(e);
+        *busy = true;
+        rc = ERR_OK;
+    }
+    if (rc || *busy) {
+        mem_free(x->staging);
+        x->staging = NULL;
+    }
+    mem_free(path);
+    return rc;
+}
+
+enum err_code derived_begin(struct derived *x, bool *busy, struct err *e) {
+    *busy = false;
+    enum err_code rc = made_begin(x, busy, e);
+    if (*busy) {
+        return rc;
+    }
     if (!rc) {
         x->there = os_file_exists(x->path);
-        rc = sums_write(x, e);
+        rc = x->there ? ERR_OK : find_by_key(x, e);
+        rc = rc ? rc : sums_write(x, e);
     }
-    if (!rc && !x->there && !(rc = staging_make(x->d->dir, &x->staging, e))) {
+    if (!rc && !x->there) {
         rc = store_path(&x->to, e, "%s/%s", x->staging, x->name);
     }
     if (rc == ERR_IO) {
@@ -213,29 +283,96 @@ enum err_code derived_begin(struct derived *x, struct err *e) {
 enum err_code derived_commit(struct derived *x, struct err *e) {
     struct store_files files;
     struct os_file_info info;
+    struct os_lock *lock = NULL;
     char hex[65];
     files_init(&files);
+    files.notes = x->notes.p;
     enum err_code rc = os_file_info(x->to, &info, e);
     if (rc || (rc = file_hash(x->d, x->to, hex, e)) ||
-        (rc = files_add(&files, x->name, info.size, hex, e))) {
+        (rc = files_add(&files, x->name, info.size, hex, e)) ||
+        (rc = depot_begin_late(x->d, &lock, e)) || (rc = twins_join(x->d, x->staging, &files, e))) {
         goto done;
     }
     rc = depot_settle(x->d, x->staging, x->name, &files, e);
     x->there = !rc;
 done:
+    os_lock_drop(lock);
     files_fini(&files);
     return rc;
 }
 
 void derived_close(struct derived *x) {
-    if (x->staging) {
-        tree_remove(x->staging, "", NULL);
+    bool busy = false;
+    if (!x->lock && x->there && x->sums.len > 0) {
+        made_begin(x, &busy, NULL); /* where it cannot be remembered, it is hashed again */
     }
-    os_lock_drop(x->lock);
+    if (x->lock) {
+        sums_write(x, NULL);
+        if (x->to) {
+            os_remove_file(x->to, NULL);
+        }
+        os_lock_drop(x->lock);
+        x->lock = NULL;
+        made_sweep(x->d);
+    }
     mem_free(x->staging);
     mem_free(x->to);
     mem_free(x->path);
     mem_free(x->name);
+    buf_fini(&x->notes);
     buf_fini(&x->sums);
     *x = (struct derived){0};
+}
+
+/* ---- what became of their sources ------------------------------------------------------------ */
+
+/* The hash of the files at these paths as far as it is known, and whether they are there. */
+static enum err_code source_now(const struct depot *d, const char *notes, char hex[65],
+                                bool *gone) {
+    enum { FILES = 1024 };
+    struct derived x = {.d = d};
+    struct os_file_info info = {0};
+    struct buf paths;
+    const char *file[FILES], *at = notes;
+    char path[4096];
+    size_t n = 0;
+    buf_init(&x.sums, SUMS_MOST);
+    buf_init(&paths, (size_t)1 << 20);
+    while (n < FILES && note_next(&at, "made of path", path, sizeof path)) {
+        buf_put(&paths, path, strlen(path) + 1);
+        n++;
+    }
+    enum err_code rc = n > 0 && !paths.failed ? ERR_OK : ERR_NOTFOUND;
+    for (size_t i = 0, k = 0; i < n && !rc; k += strlen(paths.p + k) + 1, i++) {
+        file[i] = paths.p + k;
+        *gone = *gone || !os_file_exists(file[i]);
+    }
+    if (!rc && !*gone) {
+        bool folder = n == 1 && !os_file_info(file[0], &info, NULL) && info.is_folder;
+        rc = sum_source(&x, file[0], file, folder ? 0 : n, true, hex, NULL);
+    }
+    buf_fini(&paths);
+    buf_fini(&x.sums);
+    return rc;
+}
+
+bool derived_is(const struct depot *d, const char *name, unsigned version, char *out, size_t n) {
+    char was[65], now[65] = "", word[64];
+    char *notes = record_notes(d->dir, name);
+    const char *at = notes;
+    bool gone = false, yes = note_next(&at, "made as", word, sizeof word);
+    out[0] = '\0';
+    if (yes && note_next(&at, "made of sha256", was, sizeof was)) {
+        const char *by = strstr(word, " by version ");
+        enum err_code rc = source_now(d, at, now, &gone);
+        if (gone) {
+            snprintf(out, n, "its source has gone");
+        } else if (!rc && strcmp(was, now) != 0) {
+            snprintf(out, n, "its source has changed");
+        } else if (by && strtoul(by + 12, NULL, 10) != version) {
+            snprintf(out, n, "made by another version of the program");
+        }
+    }
+    mem_free(notes);
+    return yes;
 }

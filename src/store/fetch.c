@@ -1,13 +1,16 @@
 /* fetch.c: see fetch.h.
  *
- * Owns the note: {"key", "bytes", "safe"}. `key` is what makes two beginnings the same file: its
- * SHA-256, or where nobody knows that the address's, in which secrets may be, and the version.
- * `safe` bytes were flushed to the disk before the note was written; past them a machine that lost
- * its power may have left anything, which matters only where no hash will tell.
+ * Owns the note: {"key", "bytes", "safe", "boot"}. `key` is what makes two beginnings the same
+ * file: its SHA-256, or where nobody knows that the address's, in which secrets may be, and the
+ * version. `safe` bytes were flushed to the disk before the note was written; past them a machine
+ * that lost its power may have left anything. `boot` is the run of the machine: while it goes on,
+ * what a killed program has written is there.
  */
 #include "store/fetch.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -18,23 +21,25 @@
 
 enum {
     PIECE_MOST = 8 << 20,   /* bytes of a part */
-    HELD_MOST = 64 << 20,   /* of all parts in memory */
+    AHEAD_MOST = 64 << 20,  /* of all parts */
     PIECE_LEAST = 64 << 10, /* of a small file's */
     ALIVE = 64 << 10,       /* bytes that make a broken request no failure */
     NOTE_MOST = 4096,
     RESTARTS_MOST = 3,
-    NOTE_EVERY = 64 << 20 /* bytes between two notes */
+    NOTE_EVERY = 64 << 20 /* bytes between two notes, at most */
 };
-#define WAIT_FIRST 0.25 /* seconds before a second try; twice that before a third ... */
-#define WAIT_MOST  30.0
-#define WAIT_ASKED 120.0 /* longest wait that a server may ask for */
-#define STEP       0.1   /* seconds between two looks at Ctrl-C */
+#define NOTE_SECONDS 2.0  /* between two notes, at most */
+#define WAIT_FIRST   0.25 /* seconds before a second try; twice that before a third ... */
+#define WAIT_MOST    30.0
+#define WAIT_ASKED   120.0 /* longest wait that a server may ask for */
+#define STEP         0.1   /* seconds between two looks at Ctrl-C */
 
-/* A part of the file: bytes from..from + n, of which `got` have come. */
+/* A part of the file: bytes from..from + n, of which `got` have come. The first part's go to the
+ * end of the file; those of the others, which are ahead of their turn, into a file of their own. */
 struct part {
     uint64_t from;
     size_t n, got, before; /* before: when the request began */
-    char *p;
+    struct os_grow *ahead; /* that file; NULL: there is none */
     bool running;
     bool by_link;    /* the request skips the hub */
     double again;    /* not before that, os_now */
@@ -49,10 +54,13 @@ struct run {
     struct digest *hash;
     size_t piece;    /* bytes of a part */
     uint64_t next;   /* the first byte that is in no part */
-    uint64_t noted;  /* f->have when the note was written */
+    uint64_t noted;  /* f->have when the note was written, */
+    double when;     /* and the time, os_now */
     size_t first, n; /* ring of parts that are under way, in order */
     size_t n_part;
     struct part *part; /* [n_part] */
+    struct buf ahead;  /* struct ahead: what an earlier run has left, in order; not in a part yet */
+    size_t taken;      /* of these */
     struct rng rng;
     bool changed;     /* the server has another file now */
     bool no_ranges;   /* it sends the whole, whatever is asked for */
@@ -77,6 +85,7 @@ static void key_write(const struct fetch *f, struct buf *b) {
 static enum err_code note_write(const struct fetch *f, struct err *e) {
     struct buf b, key;
     struct json_writer w;
+    char boot[OS_BOOT_ID];
     buf_init(&b, 4 * NOTE_MOST);
     buf_init(&key, NOTE_MOST);
     key_write(f, &key);
@@ -85,6 +94,7 @@ static enum err_code note_write(const struct fetch *f, struct err *e) {
     json_member_z(&w, "key", key.p);
     json_member_uint(&w, "bytes", f->bytes);
     json_member_uint(&w, "safe", f->have);
+    json_member_z(&w, "boot", os_boot_id(boot) ? boot : "");
     json_close(&w, '}');
     buf_putc(&b, '\n');
     enum err_code rc = buf_check(&key, e);
@@ -96,24 +106,118 @@ static enum err_code note_write(const struct fetch *f, struct err *e) {
     return rc;
 }
 
+/* ---- what came ahead of its turn ------------------------------------------------------------- */
+
+/* A file GROW.OFFSET.part, OFFSET in 16 hexadecimal digits: bytes from..from + n of the whole. */
+struct ahead {
+    uint64_t from, n;
+};
+
+static enum err_code ahead_path(const struct fetch *f, uint64_t from, char **path, struct err *e) {
+    return store_path(path, e, "%s.%016" PRIx64 ".part", f->grow, from);
+}
+
+static void ahead_remove(const struct fetch *f, uint64_t from) {
+    char *path;
+    if (!ahead_path(f, from, &path, NULL)) {
+        os_remove_file(path, NULL);
+    }
+    mem_free(path);
+}
+
+/* Whether a name of the folder is such a file's, and its offset. */
+static bool ahead_name(const struct fetch *f, const char *name, uint64_t *from) {
+    const char *slash = strrchr(f->grow, '/'), *base = slash ? slash + 1 : f->grow;
+    size_t n = strlen(base);
+    const char *digits = name + n + 1;
+    if (strncmp(name, base, n) != 0 || name[n] != '.' || strspn(digits, "0123456789abcdef") != 16 ||
+        strcmp(digits + 16, ".part") != 0) {
+        return false;
+    }
+    *from = strtoull(digits, NULL, 16);
+    return true;
+}
+
+/* Calls fn for each, in order. */
+static void ahead_each(const struct fetch *f,
+                       void (*fn)(const struct fetch *f, uint64_t from, void *arg), void *arg) {
+    char *folder, **names = NULL;
+    size_t n = 0;
+    uint64_t from;
+    if (store_path(&folder, NULL, "%s", f->grow)) {
+        return;
+    }
+    *strrchr(folder, '/') = '\0';
+    if (!os_list(folder, &names, &n, NULL)) {
+        for (size_t i = 0; i < n; i++) {
+            if (ahead_name(f, names[i], &from)) {
+                fn(f, from, arg);
+            }
+        }
+    }
+    mem_free(names);
+    mem_free(folder);
+}
+
+static void drop_one(const struct fetch *f, uint64_t from, void *arg) {
+    (void)arg;
+    ahead_remove(f, from);
+}
+
+/* Keeps it in `arg`, a buffer, where it fits; removes what does not. */
+static void keep_one(const struct fetch *f, uint64_t from, void *arg) {
+    struct buf *out = arg;
+    struct os_file_info info;
+    struct ahead a = {.from = from}, last = {.from = f->have};
+    char *path = NULL;
+    if (out->len > 0) {
+        memcpy(&last, out->p + out->len - sizeof last, sizeof last);
+    }
+    bool fits = from >= last.from + last.n && from < f->bytes &&
+                !ahead_path(f, from, &path, NULL) && !os_is_link(path) &&
+                !os_file_info(path, &info, NULL) && !info.is_folder && info.size > 0 &&
+                info.size <= PIECE_MOST && info.size <= f->bytes - from;
+    mem_free(path);
+    if (fits) {
+        a.n = info.size;
+        buf_put(out, &a, sizeof a); /* out of memory for it: it is fetched again */
+    } else {
+        ahead_remove(f, from);
+    }
+}
+
 void fetch_resume(struct fetch *f) {
-    char *text = NULL;
+    char *text = NULL, boot[OS_BOOT_ID];
     size_t n = 0;
     struct json *j = NULL;
-    struct buf key;
+    struct buf key, ahead;
     struct os_file_info info;
+    bool all = false; /* whatever was written is there */
     buf_init(&key, NOTE_MOST);
+    buf_init(&ahead, 1 << 16);
     key_write(f, &key);
-    f->have = 0;
+    f->have = f->ahead = 0;
     if ((f->want[0] || f->version[0]) && !os_file_info(f->grow, &info, NULL) && !info.is_folder &&
         !os_read_file(f->note, 4 * NOTE_MOST, &text, &n, NULL) && !json_parse(text, n, &j, NULL) &&
         buf_check(&key, NULL) == ERR_OK && str_is(json_str(json_find(j, "key")), key.p) &&
         (uint64_t)json_int(json_find(j, "bytes")) == f->bytes && info.size <= f->bytes) {
         uint64_t safe = (uint64_t)json_int(json_find(j, "safe"));
-        f->have = f->want[0] || info.size < safe ? info.size : safe;
+        all = f->want[0] && os_boot_id(boot) && str_is(json_str(json_find(j, "boot")), boot);
+        f->have = all || info.size < safe ? info.size : safe;
+    }
+    if (all && f->ranges) {
+        ahead_each(f, keep_one, &ahead);
+    } else {
+        ahead_each(f, drop_one, NULL);
+    }
+    for (size_t i = 0; i < ahead.len; i += sizeof(struct ahead)) {
+        struct ahead a;
+        memcpy(&a, ahead.p + i, sizeof a);
+        f->ahead += a.n;
     }
     json_free(j);
     mem_free(text);
+    buf_fini(&ahead);
     buf_fini(&key);
 }
 
@@ -137,18 +241,21 @@ static bool may_pass(int status) {
 static enum err_code fail_status(const struct http_get *g, struct err *e) {
     char shown[HTTP_TEXT];
     int status = g->head.status;
+    bool who = status == 401 || status == 403 || status == 407;
     enum err_code rc = status == 404 || status == 410 ? ERR_NOTFOUND : ERR_IO;
     err_set(e, rc, "the server answers %d%s", status,
-            status == 401 || status == 403 ? ": it wants to know who asks, or forbids it"
-            : rc == ERR_NOTFOUND           ? ": it has no such file"
-                                           : "");
+            who                  ? ": it wants to know who asks, or forbids it"
+            : rc == ERR_NOTFOUND ? ": it has no such file"
+            : status == 206      ? " with a range that was not asked for"
+            : may_pass(status)   ? ""
+                                 : ", which is no file");
     err_where(e, "%s", http_shown(g->at, shown, sizeof shown));
     err_hint(e, "%s",
-             status == 401 || status == 403
-                 ? "a gated model wants a token of somebody who accepted its licence there: "
-                   "--token-file FILE"
-             : rc == ERR_NOTFOUND ? "see to the base address (hub) and the catalogue's repository"
-                                  : "try again later; what has come is kept");
+             status == 407 ? "the proxy wants a name and a password: in the variable https_proxy"
+             : who ? "a gated model wants a token of somebody who accepted its licence there: "
+                     "--token-file FILE"
+             : may_pass(status) ? "try again later; what has come is kept"
+                                : "see to the base address (hub) and the catalogue's repository");
     return rc;
 }
 
@@ -172,7 +279,7 @@ static enum err_code judge(struct fetch *f, struct rng *r, const struct http_get
         return pass_on(&g->why, e);
     }
     bool run_out = by_link && answered && status >= 400 && status < 500;
-    if (!lie && answered && status >= 300 && !may_pass(status) && !run_out) {
+    if (!lie && answered && status != 200 && status != 206 && !may_pass(status) && !run_out) {
         return fail_status(g, e);
     }
     f->at[0] = '\0';
@@ -193,7 +300,10 @@ static enum err_code judge(struct fetch *f, struct rng *r, const struct http_get
         return fail_status(g, e);
     }
     pass_on(&g->why, e);
-    err_hint(e, "given up after %d tries; the same command goes on where it stands", f->failures);
+    err_hint(e, "given up after %d tr%s; %s", f->failures, f->failures == 1 ? "y" : "ies",
+             f->ranges || f->bytes == 0 ? "the same command goes on where it stands"
+                                        : "this server sends a file in one piece only, so that the "
+                                          "same command begins it anew");
     return g->why.code;
 }
 
@@ -293,6 +403,14 @@ static enum err_code begins_well(const char *p, size_t n, struct err *e) {
     return ERR_FORMAT;
 }
 
+/* Flushes the file, and says so in the note. */
+static enum err_code note_safe(struct run *r, struct err *e) {
+    enum err_code rc = os_grow_flush(r->grow, e);
+    r->noted = r->f->have;
+    r->when = os_now();
+    return rc ? rc : note_write(r->f, e);
+}
+
 /* Appends bytes to the file, and to its hash. */
 static enum err_code append(struct run *r, const char *p, size_t n, struct err *e) {
     struct fetch *f = r->f;
@@ -301,22 +419,31 @@ static enum err_code append(struct run *r, const char *p, size_t n, struct err *
         digest_add(r->hash, p, n);
         f->have += n;
     }
-    bool note = !rc && f->have - r->noted >= NOTE_EVERY;
-    if (note && f->bytes == HTTP_UNKNOWN) { /* nobody could ask the disk for the whole */
+    bool full = f->have - r->noted >= NOTE_EVERY;
+    if (!rc && full && f->bytes == HTTP_UNKNOWN) { /* nobody could ask the disk for the whole */
         rc = room_check(f->d->dir, NOTE_EVERY, e);
     }
-    if (note && !rc && !(rc = os_grow_flush(r->grow, e))) {
-        r->noted = f->have;
-        rc = note_write(f, e);
+    if (!rc && (full || os_now() - r->when >= NOTE_SECONDS)) {
+        rc = note_safe(r, e);
     }
     r->rc = rc;
     return rc;
 }
 
+static struct ahead ahead_at(const struct run *r, size_t i) {
+    struct ahead a;
+    memcpy(&a, r->ahead.p + i * sizeof a, sizeof a);
+    return a;
+}
+
 static enum err_code tell(const struct run *r, struct err *e) {
     uint64_t done = r->f->have;
     for (size_t i = 0; i < r->n; i++) {
-        done += r->part[(r->first + i) % r->n_part].got;
+        const struct part *p = &r->part[(r->first + i) % r->n_part];
+        done += i || p->ahead ? p->got : 0; /* else it is in the file */
+    }
+    for (size_t i = r->taken; i < r->ahead.len / sizeof(struct ahead); i++) {
+        done += ahead_at(r, i).n;
     }
     return depot_tell(r->f->d, r->f->what, done, r->f->bytes == HTTP_UNKNOWN ? 0 : r->f->bytes, e);
 }
@@ -324,9 +451,11 @@ static enum err_code tell(const struct run *r, struct err *e) {
 /* Everything from the beginning. */
 static enum err_code begin_anew(struct run *r, struct err *e) {
     char hex[65];
-    r->next = r->f->have = r->noted = 0;
-    r->first = r->n = 0;
+    r->next = r->f->have = r->f->ahead = r->noted = 0;
+    r->first = r->n = r->taken = 0;
     r->changed = r->resumed = false;
+    buf_reset(&r->ahead);
+    ahead_each(r->f, drop_one, NULL);
     if (r->hash) {
         digest_end(r->hash, hex);
     }
@@ -437,15 +566,63 @@ static bool part_begin(void *arg, const struct http_head *head) {
     return head->status == 206 && !r->changed && !p->lie;
 }
 
+/* Writes bytes where they belong now. */
+static enum err_code part_write(struct run *r, struct part *p, const void *bytes, size_t n,
+                                struct err *e) {
+    if (p == &r->part[r->first] && !p->ahead) {
+        return append(r, bytes, n, e);
+    }
+    enum err_code rc = ERR_OK;
+    if (!p->ahead) {
+        char *path;
+        rc = ahead_path(r->f, p->from, &path, e);
+        rc = rc ? rc : os_grow_open(&p->ahead, path, 0, e);
+        mem_free(path);
+    }
+    rc = rc ? rc : os_grow_write(p->ahead, bytes, n, e);
+    r->rc = rc;
+    return rc;
+}
+
 static bool part_take(void *arg, const void *bytes, size_t n) {
     struct part *p = arg;
     if (n > p->n - p->got) {
         p->lie = "the server sends more bytes than were asked for";
         return false;
     }
-    memcpy(p->p + p->got, bytes, n);
+    if (part_write(p->run, p, bytes, n, &p->run->why)) {
+        return false;
+    }
     p->got += n;
     return true;
+}
+
+/* Its turn has come: what came of it ahead goes to the end of the file. */
+static enum err_code part_bring(struct run *r, struct part *p, struct err *e) {
+    struct os_map m;
+    char *path;
+    if (!p->ahead) {
+        return ERR_OK;
+    }
+    os_grow_close(p->ahead);
+    p->ahead = NULL;
+    enum err_code rc = ahead_path(r->f, p->from, &path, e);
+    if (rc || (rc = os_map_open(&m, path, false, e))) {
+        mem_free(path);
+        return rc;
+    }
+    rc = m.size == p->got ? append(r, (const char *)m.data, m.size, e)
+                          : err_set(e, ERR_IO, "somebody has changed it");
+    if (!rc && m.lost) { /* its hash will tell; where nobody knows one, nothing may be kept */
+        rc = err_set(e, ERR_IO, "it could not be read to its end");
+    }
+    if (rc) {
+        err_where(e, "%s", path);
+    }
+    os_map_close(&m);
+    os_remove_file(path, NULL);
+    mem_free(path);
+    return rc;
 }
 
 static enum err_code part_start(struct run *r, struct part *p, struct err *e) {
@@ -486,19 +663,38 @@ static enum err_code part_end(struct run *r, struct part *p, struct err *e) {
     return rc;
 }
 
+/* The next part: up to where something has come already, or that. */
+static enum err_code part_aim(struct run *r, struct part *p, struct err *e) {
+    struct fetch *f = r->f;
+    size_t n_ahead = r->ahead.len / sizeof(struct ahead);
+    enum err_code rc = ERR_OK;
+    p->from = r->next;
+    p->n = f->bytes - r->next < r->piece ? (size_t)(f->bytes - r->next) : r->piece;
+    p->got = 0;
+    p->again = 0;
+    if (r->taken < n_ahead && ahead_at(r, r->taken).from == p->from) {
+        char *path;
+        p->got = (size_t)ahead_at(r, r->taken++).n;
+        p->n = p->n < p->got ? p->got : p->n;
+        rc = ahead_path(f, p->from, &path, e);
+        rc = rc ? rc : os_grow_open(&p->ahead, path, p->got, e);
+        mem_free(path);
+    }
+    if (r->taken < n_ahead && ahead_at(r, r->taken).from - p->from < p->n) {
+        p->n = (size_t)(ahead_at(r, r->taken).from - p->from);
+    }
+    r->next += p->n;
+    return rc;
+}
+
 /* Hands out the bytes that are in no part yet, and starts what may be started. */
 static enum err_code parts_start(struct run *r, struct err *e) {
     struct fetch *f = r->f;
     double now = os_now();
     int running = 0;
     enum err_code rc = ERR_OK;
-    while (r->n < r->n_part && r->next < f->bytes) {
-        struct part *p = &r->part[(r->first + r->n++) % r->n_part];
-        p->from = r->next;
-        p->n = f->bytes - r->next < r->piece ? (size_t)(f->bytes - r->next) : r->piece;
-        p->got = 0;
-        p->again = 0;
-        r->next += p->n;
+    while (!rc && r->n < r->n_part && r->next < f->bytes) {
+        rc = part_aim(r, &r->part[(r->first + r->n++) % r->n_part], e);
     }
     for (size_t i = 0; i < r->n; i++) {
         running += r->part[(r->first + i) % r->n_part].running;
@@ -513,7 +709,7 @@ static enum err_code parts_start(struct run *r, struct err *e) {
     return rc;
 }
 
-/* Looks after requests that have ended, and writes the parts that are whole, in order. */
+/* Looks after requests that have ended, and gives the next part its turn where one is whole. */
 static enum err_code parts_end(struct run *r, struct err *e) {
     enum err_code rc = ERR_OK;
     for (size_t i = 0; i < r->n && !rc; i++) {
@@ -522,10 +718,11 @@ static enum err_code parts_end(struct run *r, struct err *e) {
             rc = part_end(r, p, e);
         }
     }
-    while (!rc && !r->changed && r->n > 0 && r->part[r->first].got == r->part[r->first].n &&
-           !r->part[r->first].running) {
-        rc = append(r, r->part[r->first].p, r->part[r->first].n, e);
-        r->part[r->first].got = 0;
+    while (!rc && !r->changed && r->n > 0) {
+        struct part *p = &r->part[r->first];
+        if ((rc = part_bring(r, p, e)) || p->running || p->got < p->n) {
+            break;
+        }
         r->first = (r->first + 1) % r->n_part;
         r->n--;
     }
@@ -538,6 +735,8 @@ static void parts_drop(struct run *r) {
             http_drop(&r->part[i].get);
         }
         r->part[i].running = false;
+        os_grow_close(r->part[i].ahead);
+        r->part[i].ahead = NULL;
     }
 }
 
@@ -545,14 +744,11 @@ static enum err_code run_parts(struct run *r, struct err *e) {
     enum err_code rc = ERR_OK;
     r->next = r->f->have;
     while (!rc && !r->changed && !r->no_ranges && r->f->have < r->f->bytes) {
-        if (!(rc = parts_start(r, e)) && !(rc = http_step(r->f->http, STEP, e)) &&
-            !(rc = parts_end(r, e))) {
-            rc = tell(r, e);
-        }
-    }
-    /* What came in order is kept, though its part is not whole. */
-    if (r->n > 0 && !r->rc && !r->changed && !r->no_ranges && r->part[r->first].got > 0) {
-        append(r, r->part[r->first].p, r->part[r->first].got, NULL);
+        rc = parts_start(r, e);
+        rc = rc ? rc : http_step(r->f->http, STEP, e);
+        rc = rc || !r->rc ? rc : pass_on(&r->why, e);
+        rc = rc ? rc : parts_end(r, e);
+        rc = rc ? rc : tell(r, e);
     }
     parts_drop(r);
     return rc;
@@ -562,7 +758,7 @@ static enum err_code parts_make(struct run *r, struct err *e) {
     const struct fetch *f = r->f;
     uint64_t share = f->bytes == HTTP_UNKNOWN ? PIECE_MOST : f->bytes / (uint64_t)(4 * f->parts);
     r->n_part = 2 * (size_t)f->parts;
-    size_t most = HELD_MOST / r->n_part < PIECE_MOST ? HELD_MOST / r->n_part : PIECE_MOST;
+    size_t most = AHEAD_MOST / r->n_part < PIECE_MOST ? AHEAD_MOST / r->n_part : PIECE_MOST;
     r->piece = share > most ? most : share < PIECE_LEAST ? PIECE_LEAST : (size_t)share;
     r->part = mem_zalloc(r->n_part, sizeof *r->part);
     if (!r->part) {
@@ -570,11 +766,6 @@ static enum err_code parts_make(struct run *r, struct err *e) {
     }
     for (size_t i = 0; i < r->n_part; i++) {
         r->part[i].run = r;
-        r->part[i].p = mem_alloc(r->piece, 1);
-        if (!r->part[i].p) {
-            return err_set(e, ERR_NOMEM, "out of memory: %zu bytes for each of %zu parts", r->piece,
-                           r->n_part);
-        }
     }
     return ERR_OK;
 }
@@ -636,13 +827,18 @@ enum err_code fetch_run(struct fetch *f, const char *to, char hex[65], struct er
     struct run r = {.f = f, .hash = digest_create(), .resumed = f->have > 0};
     bool again = true;
     rng_seed(&r.rng, os_random_seed());
+    buf_init(&r.ahead, 1 << 16);
     f->restarts = f->failures = 0;
     enum err_code rc = r.hash ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a hash");
     if (rc || (rc = parts_make(&r, e)) || (rc = note_write(f, e)) ||
         (rc = os_grow_open(&r.grow, f->grow, f->have, e)) || (rc = rehash(&r, e))) {
         goto done;
     }
+    if (f->ahead) {
+        ahead_each(f, keep_one, &r.ahead);
+    }
     r.noted = f->have;
+    r.when = os_now();
     while (again && !rc && !(rc = run_bytes(&r, e))) {
         rc = settle_hash(&r, hex, &again, e);
     }
@@ -652,14 +848,14 @@ enum err_code fetch_run(struct fetch *f, const char *to, char hex[65], struct er
 done:
     if (rc && r.grow && f->bytes == HTTP_UNKNOWN) {
         os_grow_cut(r.grow, 0, NULL); /* run_whole would begin anew: it only fills the disk */
+    } else if (rc && r.grow && f->have > r.noted) {
+        note_safe(&r, NULL);
     }
     os_grow_close(r.grow);
     if (r.hash) {
         digest_end(r.hash, (char[65]){0});
     }
-    for (size_t i = 0; i < r.n_part && r.part; i++) {
-        mem_free(r.part[i].p);
-    }
+    buf_fini(&r.ahead);
     mem_free(r.part);
     return rc;
 }

@@ -1,10 +1,11 @@
 /* fetch.h: one file from an HTTP server to the disk, however often the line breaks.
  *
  * Owns the file that grows and the note beside it, and what is asked of the server and when: parts
- * side by side, breaks, waits, servers that know no ranges, files that change underway. The parts
- * wait in memory for their turn, so that the file on the disk is always the beginning of the whole,
- * its length all there is to know after a kill, and its hash is taken as it grows.
- * Invariant: a file has its name only once every byte has come and its hash is the one wanted.
+ * side by side, breaks, waits, servers that know no ranges, files that change underway. Every byte
+ * is written as it comes. The file is always the beginning of the whole, and its hash is taken as
+ * it grows; what other connections bring ahead of its turn waits in files of its own beside it. So
+ * the lengths of the files are all there is to know after a kill. Invariant: a file has its name
+ * only once every byte has come and its hash is the one wanted.
  */
 #ifndef IGN_STORE_FETCH_H
 #define IGN_STORE_FETCH_H
@@ -29,7 +30,8 @@ struct fetch {
     /* What fetch_ask learns. */
     uint64_t bytes;   /* HTTP_UNKNOWN where neither the server nor `expect` says it */
     char claimed[65]; /* SHA-256 as the server says it; "" */
-    uint64_t have;    /* on the disk already */
+    uint64_t have;    /* on the disk already, from the beginning */
+    uint64_t ahead;   /* on the disk, too, further on */
     /* fetch.c's own. */
     bool ranges;
     char version[HTTP_TEXT]; /* entity tag or date; "" */
@@ -42,7 +44,7 @@ enum { FETCH_PARTS = 16 };
 
 /* Asks for size, version and hash. ERR_NOTFOUND, ERR_IO, ERR_CANCELLED. */
 enum err_code fetch_ask(struct fetch *f, struct err *e);
-/* What of it is on the disk: f->have, once f->want is settled. */
+/* What of it is on the disk: f->have and f->ahead, once f->want is settled. */
 void fetch_resume(struct fetch *f);
 /* Fetches what is missing, and gives the file the name `to`; hex: its SHA-256. ERR_FORMAT for other
  * bytes than wanted: nothing is kept of them. After ERR_IO and ERR_CANCELLED what has come is kept,

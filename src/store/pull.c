@@ -25,19 +25,6 @@ static enum err_code no_memory(struct err *e) {
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-static enum err_code unknown(const struct catalogue *c, const char *what, struct err *e) {
-    size_t n;
-    const struct catalogue_model *m = catalogue_at(c, &n);
-    char names[160] = "";
-    for (size_t i = 0, at = 0; i < n && at < sizeof names; i++) {
-        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", m[i].name);
-    }
-    err_set(e, ERR_NOTFOUND, "the catalogue has no model '%s'", what);
-    err_where(e, "it has %s", n ? names : "none at all");
-    err_hint(e, "'ign models catalog' shows them; or give the address of a GGUF file");
-    return ERR_NOTFOUND;
-}
-
 static enum err_code hash_read(const char *text, char want[65], struct err *e) {
     if (strlen(text) != 64 || strspn(text, "0123456789abcdefABCDEF") != 64) {
         err_set(e, ERR_USAGE, "'%s' is no SHA-256", text);
@@ -110,7 +97,7 @@ static enum err_code plan_make(struct pull *p, const struct catalogue *c, struct
     bool address = http_is_url(o->what);
     p->model = address ? NULL : catalogue_find(c, o->what);
     if (!address && !p->model) {
-        return unknown(c, o->what, e);
+        return catalogue_unknown(c, o->what, e);
     }
     p->n = p->model ? p->model->n_file : 1;
     p->file = arena_zalloc(&p->arena, p->n, sizeof *p->file);
@@ -161,8 +148,9 @@ static const struct catalogue_source *source_of(const struct pull *p, enum catal
 
 static enum err_code no_source(const struct pull *p, const char *what, const char *hint,
                                struct err *e) {
+    char shown[HTTP_TEXT];
     err_set(e, ERR_USAGE, "%s", what);
-    err_where(e, "%s", p->o->what);
+    err_where(e, "%s", http_shown(p->o->what, shown, sizeof shown));
     err_hint(e, "%s", hint);
     return ERR_USAGE;
 }
@@ -375,24 +363,13 @@ static enum err_code pull_folder(struct pull *p, struct err *e) {
 
 /* ---- from there to here ---------------------------------------------------------------------- */
 
-/* What a link leads to is not ours to write. */
-static enum err_code refuse_link(const char *path, struct err *e) {
-    if (!os_is_link(path)) {
-        return ERR_OK;
-    }
-    err_set(e, ERR_FORMAT, "a link stands where the store keeps what is being pulled");
-    err_where(e, "%s", path);
-    err_hint(e, "remove it");
-    return ERR_FORMAT;
-}
-
 /* The lock of a model, by its name; held by whoever pulls it or drops it. */
 static enum err_code pull_lock(const struct depot *d, const char *name, struct os_lock **lock,
                                struct err *e) {
     char *path = NULL, *dir = NULL;
     *lock = NULL;
     enum err_code rc = store_path(&dir, e, "%s/" PULLS, d->dir);
-    rc = rc ? rc : refuse_link(dir, e);
+    rc = rc ? rc : link_refuse(dir, e);
     rc = rc ? rc : os_mkdirs(dir, e);
     rc = rc ? rc : store_path(&path, e, "%s/%s.lock", dir, name);
     if (!rc && (rc = os_lock_take(lock, path, 0, e)) == ERR_CANCELLED) {
@@ -409,8 +386,8 @@ static enum err_code pull_lock(const struct depot *d, const char *name, struct o
 static enum err_code staging_open(struct pull *p, struct err *e) {
     enum err_code rc = store_path(&p->staging, e, "%s/" PULLS "/%s", p->d->dir, p->name);
     rc = rc ? rc : store_path(&p->grow, e, "%s/.grow", p->staging);
-    rc = rc ? rc : refuse_link(p->staging, e);
-    rc = rc ? rc : refuse_link(p->grow, e);
+    rc = rc ? rc : link_refuse(p->staging, e);
+    rc = rc ? rc : link_refuse(p->grow, e);
     rc = rc ? rc : os_mkdirs(p->staging, e);
     for (size_t i = 0; i < p->n && !rc; i++) {
         char *to;
@@ -460,8 +437,9 @@ static enum err_code settle(struct pull *p, struct err *e) {
         rc = files_add(&files, p->file[i].path, p->file[i].bytes, p->file[i].sha256, e);
     }
     files.notes = notes.p;
-    if (!rc && !(rc = depot_begin(p->d, &lock, e)) &&
-        !(rc = depot_compare(p->d, p->name, &files, &known, e)) && !known) {
+    if (!rc && !(rc = depot_begin_late(p->d, &lock, e)) &&
+        !(rc = depot_compare(p->d, p->name, &files, &known, e)) && !known &&
+        !(rc = twins_join(p->d, p->staging, &files, e))) {
         rc = depot_settle(p->d, p->staging, p->name, &files, e);
     }
     if (!rc) {
@@ -522,6 +500,7 @@ enum err_code pull_model(const struct depot *d, const struct catalogue *c,
     }
     result_fill(&p, r);
 done:
+    r->one_piece = p.one_piece;
     if (rc) {
         mem_free(r->name);
         r->name = NULL;
@@ -568,27 +547,28 @@ static uint64_t bytes_grown(const char *dir) {
 
 static enum err_code begun_add(const char *dir, const char *name, struct buf *out, struct err *e) {
     struct os_file_info info;
-    struct store_files files;
     struct pull_begun b = {0};
-    char *top = NULL, *grow = NULL;
+    char *top = NULL, *grow = NULL, *packages = NULL, *whole = NULL;
     enum err_code rc = store_path(&top, e, "%s/%s", dir, name);
     if (rc || os_file_info(top, &info, NULL) || !info.is_folder ||
-        (rc = store_path(&grow, e, "%s/.grow", top))) {
+        (rc = store_path(&grow, e, "%s/.grow", top)) ||
+        (rc = store_path(&packages, e, "%s/.pip", top))) {
+        mem_free(grow);
         mem_free(top);
         return rc;
     }
-    files_init(&files);
-    b.bytes = bytes_grown(grow);
-    if (!files_list(&files, top, name, name, NULL)) {
-        b.bytes += files_bytes(&files);
+    b.bytes = bytes_grown(grow) + bytes_below(packages);
+    if (!store_path(&whole, NULL, "%s/%s", top, name)) {
+        b.bytes += bytes_below(whole);
     }
-    files_fini(&files);
+    mem_free(whole);
     b.name = mem_strdup(name, strlen(name));
     buf_put(out, &b, sizeof b);
     if (!b.name || out->failed) {
         mem_free(b.name);
         rc = no_memory(e);
     }
+    mem_free(packages);
     mem_free(grow);
     mem_free(top);
     return rc;

@@ -38,6 +38,7 @@ struct pull_result {
     uint64_t bytes;  /* of the model */
     uint64_t kept;   /* of these, from an earlier run or from another model of the store */
     enum pull_by by; /* of the file of which least is known */
+    bool one_piece;  /* after a failure, too: the server knows no ranges, a break begins it anew */
     char source[200];
 };
 

@@ -131,7 +131,8 @@ static enum err_code fetch_all(struct pull *p, struct fetch *x, struct err *e) {
     enum err_code rc = ERR_OK;
     for (size_t i = 0; i < p->n && !rc; i++) {
         rc = ask(p, &p->file[i], &x[i], e);
-        uint64_t left = p->file[i].bytes > x[i].have ? p->file[i].bytes - x[i].have : 0;
+        uint64_t kept = x[i].have + x[i].ahead;
+        uint64_t left = p->file[i].bytes > kept ? p->file[i].bytes - kept : 0;
         if (!p->file[i].there) {
             missing = left > UINT64_MAX - missing ? UINT64_MAX : missing + left;
         }
@@ -140,7 +141,8 @@ static enum err_code fetch_all(struct pull *p, struct fetch *x, struct err *e) {
     for (size_t i = 0; i < p->n && !rc; i++) {
         struct pull_file *f = &p->file[i];
         if (!f->there) {
-            p->kept += x[i].have;
+            p->kept += x[i].have + x[i].ahead;
+            p->one_piece = !x[i].ranges;
             rc = fetch_run(&x[i], f->to, f->sha256, e);
             f->there = !rc;
             memcpy(f->want, x[i].want, sizeof f->want);

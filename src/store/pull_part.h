@@ -36,6 +36,7 @@ struct pull {
     size_t n;
     struct pull_file *file; /* [n] */
     uint64_t kept;
+    bool one_piece; /* what is fetched now comes from a server that knows no ranges */
 };
 
 /* Settles what a file's hash must be, where only now somebody says it ("": nobody does). ERR_FORMAT

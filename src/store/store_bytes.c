@@ -89,6 +89,11 @@ enum err_code bytes_store(const struct depot *d, const char *to, const void *p, 
 }
 
 enum err_code room_check(const char *dir, uint64_t bytes, struct err *e) {
+    return room_check_for(dir, bytes,
+                          "make room there, or name a store on another disk: --store FOLDER", e);
+}
+
+enum err_code room_check_for(const char *dir, uint64_t bytes, const char *hint, struct err *e) {
     const uint64_t spare = 16 << 20; /* records, and the file system's own */
     uint64_t room;
     if (os_disk_free(dir, &room, NULL) || bytes == 0 || (bytes <= room && room - bytes >= spare)) {
@@ -98,6 +103,6 @@ enum err_code room_check(const char *dir, uint64_t bytes, struct err *e) {
             (unsigned long long)room,
             (unsigned long long)(bytes > UINT64_MAX - spare ? bytes : bytes + spare));
     err_where(e, "%s", dir);
-    err_hint(e, "make room there, or name a store on another disk: --store FOLDER");
+    err_hint(e, "%s", hint);
     return ERR_IO;
 }

@@ -209,6 +209,14 @@ enum err_code files_list(struct store_files *f, const char *root, const char *na
     return rc;
 }
 
+uint64_t bytes_below(const char *path) {
+    struct store_files files;
+    files_init(&files);
+    uint64_t bytes = walk(&files, path, "x", 0, NULL) ? 0 : files_bytes(&files);
+    files_fini(&files);
+    return bytes;
+}
+
 /* ---- folders of our own ---------------------------------------------------------------------- */
 
 /* Whatever can be unlinked is no folder, a link to one included: links are not followed. */
@@ -244,6 +252,35 @@ enum err_code tree_remove(const char *root, const char *name, struct err *e) {
     }
     mem_free(path);
     return rc;
+}
+
+enum err_code link_refuse(const char *path, struct err *e) {
+    if (!os_is_link(path)) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_FORMAT, "a link stands where the store has a folder of its own");
+    err_where(e, "%s", path);
+    err_hint(e, "remove it");
+    return ERR_FORMAT;
+}
+
+void made_sweep(const struct depot *d) {
+    char *dir = NULL, *path = NULL, **names = NULL;
+    struct os_lock *lock = NULL;
+    size_t n = 0;
+    if (!store_path(&dir, NULL, "%s/" STORE_MADE, d->dir) && os_file_exists(dir) &&
+        !os_is_link(dir) && !store_path(&path, NULL, "%s/.lock", dir) &&
+        !os_lock_take(&lock, path, 0, NULL) && !os_list(dir, &names, &n, NULL)) {
+        for (size_t i = 0; i < n; i++) {
+            if (strcmp(names[i], ".lock") != 0) {
+                tree_remove(dir, names[i], NULL);
+            }
+        }
+    }
+    os_lock_drop(lock);
+    mem_free(names);
+    mem_free(path);
+    mem_free(dir);
 }
 
 enum err_code staging_make(const char *dir, char **path, struct err *e) {

@@ -45,6 +45,8 @@ struct store_file *files_at(const struct store_files *f, size_t *n);
 enum err_code files_add(struct store_files *f, const char *path, uint64_t bytes, const char *sha256,
                         struct err *e);
 uint64_t files_bytes(const struct store_files *f); /* UINT64_MAX where the sum is more */
+/* Of the files at a path, as files_list finds them; 0 where it cannot list them. */
+uint64_t bytes_below(const char *path);
 
 /* The files of a model that lies at root/name: itself, or where it is a folder all in it that do
  * not begin with a dot, at most 4,096, in folders at most 3 deep; paths begin with `as`. ERR_FORMAT
@@ -61,6 +63,14 @@ enum err_code files_list(struct store_files *f, const char *root, const char *na
 enum err_code record_read(const char *dir, const char *name, struct store_files *f, struct err *e);
 enum err_code record_write(const char *dir, const char *name, const struct store_files *f,
                            struct err *e);
+/* The notes of a record as one text, a line each, without their '#' (mem_free); NULL where there
+ * are none. */
+char *record_notes(const char *dir, const char *name);
+/* What stands behind `key` and a blank in the first such line at or after *at, copied to out [n];
+ * *at moves behind it. False where there is none. */
+bool note_next(const char **at, const char *key, char *out, size_t n);
+/* Adds a line to the notes of a record that is there. */
+enum err_code record_add_note(const char *dir, const char *name, const char *line, struct err *e);
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
@@ -76,6 +86,8 @@ enum err_code bytes_store(const struct depot *d, const char *to, const void *p, 
                           const volatile int *lost, const char *want, char hex[65], struct err *e);
 /* ERR_IO with what is missing where the store's disk has no room for `bytes` and a little more. */
 enum err_code room_check(const char *dir, uint64_t bytes, struct err *e);
+/* The same for another folder, with another hint. */
+enum err_code room_check_for(const char *dir, uint64_t bytes, const char *hint, struct err *e);
 
 /* Removes root/name and what is below it, at most 16 folders deep; links are removed, never
  * followed. What is not there is no error. */
@@ -90,6 +102,15 @@ enum err_code folder_make(char *path, struct err *e);
 /* The store's folder, made if need be, and its lock (os_lock_drop, after a failure too); what an
  * interrupted writer left is removed. */
 enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct err *e);
+/* The same for somebody who has worked for long and only brings the result: waits for other writers
+ * as long as they take, or until ERR_CANCELLED. */
+enum err_code depot_begin_late(const struct depot *d, struct os_lock **lock, struct err *e);
+/* Where files are made of models: the folder ".made" of the store (derived.h), which whoever makes
+ * one locks; made_sweep removes what a killed one has left, unless somebody is at work there. */
+#define STORE_MADE ".made"
+void made_sweep(const struct depot *d);
+/* ERR_FORMAT where a link stands in place of a folder of the store's own. */
+enum err_code link_refuse(const char *path, struct err *e);
 /* The same for somebody who only reads; in a store where this user may write nothing, without a
  * lock: *lock is NULL. */
 enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e);
@@ -107,6 +128,14 @@ enum err_code depot_twin(const struct depot *d, const struct store_file *want, c
  * for that; *linked says whether there was one. ERR_CANCELLED, ERR_NOMEM. */
 enum err_code twin_link(const struct depot *d, const struct store_file *want, const char *to,
                         bool *linked, struct err *e);
+/* Makes file i of a model that gathers in `staging` a second name of one before it that is there
+ * and has the same hash; *linked says whether there was one. Its folder is made in any case. */
+enum err_code sibling_link(const char *staging, const struct store_files *files, size_t i,
+                           bool *linked, struct err *e);
+/* Makes of the files in `staging`, which are all there, second names of those that the store has or
+ * has got meanwhile. Whoever holds the lock stores nothing twice. */
+enum err_code twins_join(const struct depot *d, const char *staging,
+                         const struct store_files *files, struct err *e);
 /* Whether the model of that name is there already, hash for hash; ERR_USAGE if it is another. One
  * that has no record is hashed, and gets it where it is the same. */
 enum err_code depot_compare(const struct depot *d, const char *name,

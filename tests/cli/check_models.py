@@ -170,6 +170,41 @@ class Coming(Rig):
             self.refused(2, "cannot be the name", "import", top, "--name", name)
         self.assertEqual(self.names(), [])
 
+    def test_siblings(self):
+        """Files of one model that are alike are stored once, copied or out of a bundle."""
+        store = f"/dev/shm/ign-test-{os.getpid()}"
+        if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat(path(".")).st_dev:
+            self.skipTest("no second file system")
+        top = hf_folder("twins")
+        for n in ("1", "2"):
+            write_in(top, f"same{n}.safetensors", b"x" * 5000)
+        try:
+            for words in (["import", top], ["unbundle", path("twins.bundle")]):
+                shutil.rmtree(store, ignore_errors=True)
+                self.models(*words, store=store)
+                self.assertTrue(os.path.samefile(*(os.path.join(store, "twins", f"same{n}.safetensors")
+                                                   for n in ("1", "2"))))
+                self.models("verify", store=store)
+                if words[0] == "import":
+                    self.models("bundle", "twins", "--output", path("twins.bundle"), store=store)
+        finally:
+            shutil.rmtree(store, ignore_errors=True)
+
+    def test_planted_lock(self):
+        """A link in the place of a lock or of a folder of the store's own is not followed."""
+        victim = path("no-such-victim")
+        os.makedirs(self.store)
+        os.symlink(victim, os.path.join(self.store, ".lock"))
+        self.refused(1, "link", "import", tiny(), "--name", "x")
+        self.assertFalse(os.path.lexists(victim))
+        os.unlink(os.path.join(self.store, ".lock"))
+        others = path("others-made")
+        shutil.rmtree(others, ignore_errors=True)
+        write_in(others, "kept", "theirs")
+        os.symlink(others, os.path.join(self.store, ".made"))
+        self.models("import", tiny(), "--name", "x")
+        self.assertEqual(tree(others), {"kept": b"theirs"})
+
     def test_planted_links(self):
         """Links in the store lead no writer out of it."""
         victim, others = write("victim", "precious"), path("others")
@@ -234,6 +269,68 @@ class Coming(Rig):
         self.assertFalse(os.path.islink(os.path.join(self.store, "Small", "config.json")))
         self.assertEqual(self.whole(), ["Small", "llama3.1-8b.gguf"])
 
+    def test_elsewhere_lies(self):
+        """Manifests and folders of others that lead astray: nothing is listed that is not below them,
+        and nothing comes in but what its hash says."""
+        home = path("home-of-liars")
+        shutil.rmtree(home, ignore_errors=True)
+        write_in(home, "secret.gguf", b"GGUF-secret")
+        blobs, top = ".ollama/models/blobs", ".ollama/models/manifests/registry.ollama.ai/library"
+        model = "application/vnd.ollama.image.model"
+        good = sha256(tiny())
+        half = b"GGUF" + b"x" * 100
+        for hash_ in (good, "2" * 64):
+            write_in(home, f"{blobs}/sha256-{hash_}", half)  # of another hash: half downloaded
+        write_in(home, f"{blobs}/sha256-{'3' * 64}-partial", half)
+        os.symlink(os.path.join(home, "secret.gguf"), os.path.join(home, f"{blobs}/sha256-{'4' * 64}"))
+        os.mkfifo(os.path.join(home, f"{blobs}/sha256-{'5' * 64}"))
+        for i, text in enumerate((
+                json.dumps({"layers": [{"mediaType": model, "digest": "sha256:../../../secret.gguf"}]}),
+                json.dumps({"layers": [{"mediaType": model, "digest": "sha256:" + "3" * 64}]}),
+                json.dumps({"layers": [{"mediaType": model, "digest": "sha256:" + "/" * 64}]}),
+                json.dumps({"layers": {"mediaType": model}}), json.dumps({"layers": [1, None, "x"]}),
+                json.dumps([]), "[" * 100000, "\xff", "", "{" * 10)):
+            write_in(home, f"{top}/liar/t{i}", text)
+        for name, hash_ in (("half", good), ("other", "2" * 64), ("link", "4" * 64), ("fifo", "5" * 64)):
+            write_in(home, f"{top}/{name}/latest",
+                     json.dumps({"layers": [{"mediaType": model, "digest": "sha256:" + hash_}]}))
+        write_in(home, f"{top}/a b/c:d", json.dumps({"layers": [{"mediaType": model,
+                                                                 "digest": "sha256:" + good}]}))
+        hub = ".cache/huggingface/hub"
+        for i, revision in enumerate(("../../../..", "/etc", "", "x" * 5000, "a/b", ".", "none")):
+            write_in(home, f"{hub}/models--a--{i}/refs/main", revision)
+        write_in(home, f"{hub}/models--b--out/refs/main", "r")
+        os.makedirs(os.path.join(home, f"{hub}/models--b--out/snapshots/r"))
+        os.symlink(os.path.join(home, "secret.gguf"),
+                   os.path.join(home, f"{hub}/models--b--out/snapshots/r/out.gguf"))
+        os.symlink("../../blobs/none", os.path.join(home, f"{hub}/models--b--out/snapshots/r/gone.gguf"))
+        e = env(HOME=home)
+        found = self.models("list", "--json", environ=e).json()["elsewhere"]
+        for m in found:
+            self.assertTrue(os.path.realpath(m["path"]).startswith(home + "/.") or m["name"] in (
+                "link:latest", "b/out/out.gguf", "b/out"), m)
+        for name in ("half:latest", "other:latest", "fifo:latest", "link:latest"):
+            r = self.models("import", name, environ=e, code=1)
+            self.assertNotIn(b"secret", r.out)
+        for name in ("liar:t0", "liar:t1", "liar:t2", "b/out/gone.gguf", "a/0"):
+            self.refused(4, "", "import", name, environ=e)
+        self.assertEqual(self.names(), [])
+
+    def test_copied_without_room(self):
+        """Between file systems a link is a copy, for which the disk is asked first."""
+        store = path("small-store")
+        os.makedirs(store, exist_ok=True)
+        big = write("big-one.gguf", b"GGUF" + bytes(30 << 20))
+        script = (f'mount -t tmpfs -o size=20m none "{store}" || exit 77\n'
+                  f'"{IGN}" models import "{big}" --store "{store}"; echo code $?; ls -A "{store}"\n')
+        p = subprocess.run(["unshare", "-rm", "sh", "-c", script], env=env(), stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=120)
+        os.unlink(big)
+        if p.returncode == 77 or b"unshare" in p.stderr:
+            self.skipTest("no file system may be mounted here")
+        self.assertEqual(p.stdout.split(), [b"code", b"1", b".lock"], p)
+        self.assertIn(b"the disk has", p.stderr)
+
 
 def write_in(top, name, data):
     file = os.path.join(top, name)
@@ -265,6 +362,19 @@ class Checked(Rig):
         self.assertFalse(d["ok"])
         self.assertNotIn("b.gguf", self.names())
         self.assertTrue(os.path.exists(os.path.join(self.store, "quarantine", "b.gguf")))
+        # What is in quarantine is listed with the reason, and can be removed.
+        d = self.models("list", "--json").json()["quarantine"]
+        self.assertEqual([(m["name"], m["state"]) for m in d],
+                         [("quarantine/b.gguf", "in quarantine"), ("quarantine/c", "in quarantine")])
+        self.assertRegex(d[0]["why"], r"not those that were recorded: b\.gguf, \d{4}-")
+        self.assertIn("c/model.safetensors", d[1]["why"])
+        self.assertRegex(self.models("list").text, r"in quarantine +quarantine/b\.gguf  \(its bytes")
+        for name in ("b", "quarantine/b.gguf.sha256", "quarantine/../a.gguf", "quarantine/"):
+            self.refused(4, "no model", "remove", name)
+        self.models("remove", "quarantine/b")
+        self.models("remove", "quarantine/c")
+        self.assertEqual(self.models("list", "--json").json()["quarantine"], [])
+        self.assertFalse(os.path.exists(os.path.join(self.store, "quarantine")))
         self.refused(4, "no model", "verify", "b")
         self.fails(4, "generate", "--model", "b", "--store", self.store, "--prompt", "x")
 
@@ -340,6 +450,8 @@ class Bundles(Rig):
     def bundle(self, name, *more):
         file = path(name)
         shutil.rmtree(file, ignore_errors=True)
+        if os.path.exists(file):
+            os.unlink(file)
         self.models("bundle", "a", "f", "--output", file, *more)
         return file
 
@@ -528,6 +640,134 @@ class Bundles(Rig):
                 self.assertEqual(i % 2, 0)
             else:
                 self.assertEqual(r.code, 1, r)
+
+    def test_taken(self):
+        """A bundle is written over nothing."""
+        file = write("taken.bundle", "precious")
+        self.refused(2, "of that name", "bundle", "a", "--output", file)
+        with open(file) as f:
+            self.assertEqual(f.read(), "precious")
+        os.symlink(path("nowhere-2"), path("taken.link"))
+        self.refused(2, "of that name", "bundle", "a", "--output", path("taken.link"))
+        self.assertFalse(os.path.exists(path("nowhere-2")))
+
+    def test_full_stick(self):
+        """A stick with too little room is seen first; one that fills meanwhile is left as it was."""
+        stick = path("full-stick")
+        os.makedirs(stick, exist_ok=True)
+        self.models("import", write("large.gguf", b"GGUF" + os.urandom(1 << 20) * 8), "--name", "large")
+        words = f'"{IGN}" models bundle large --store "{self.store}" --output "{stick}'
+        other = f'"{IGN}" models unbundle "{path("large.bundle")}" --store "{stick}/store"; echo code $?\n'
+        self.models("bundle", "large", "--output", path("large.bundle"))
+        script = (f'mount -t tmpfs -o size=12m none "{stick}" || exit 77\n'
+                  f'{words}/x"; echo code $?\n{words}/y/"; echo code $?\n' + other +
+                  f'ls -A "{stick}" "{stick}/y" "{stick}/store"\n'
+                  # Where the system says that there is room, and there is none for a file's bytes.
+                  f'ulimit -f 2000\n{words}/x"; echo code $?\n{words}/y/"; echo code $?\n'
+                  f'mount -o remount,size=64m "{stick}"; {words}/x"; echo code $?\n'
+                  f'{words}/y/"; echo code $?\n' + other + f'find "{stick}" -type f\n')
+        p = subprocess.run(["unshare", "-rm", "sh", "-c", script], env=env(), stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=120)
+        for name in ("large.gguf", "large.bundle"):
+            os.unlink(path(name))
+        if p.returncode == 77 or b"unshare" in p.stderr:
+            self.skipTest("no file system may be mounted here")
+        text = p.stdout.decode()
+        self.assertEqual(text.count("code 1"), 8, p)
+        self.assertEqual(p.stderr.count(b"bytes left, and"), 5, p)
+        self.assertIn(b"take another medium", p.stderr)
+        left = [x for x in text.splitlines() if x.startswith("/") and not x.endswith(":")]
+        self.assertEqual(left, [f"{stick}/store/.lock"], p)
+
+    def test_hostile_tar(self):
+        """Kinds of members and sizes that the format knows, and a bundle does not have."""
+        good = self.bundle("good.bundle")
+        with tarfile.open(good) as t:
+            members = [(m.name, t.extractfile(m).read()) for m in t.getmembers()]
+        with open(good, "rb") as f:
+            raw = f.read()
+        second = 512 + -(-len(members[0][1]) // 512) * 512  # where the header of a.gguf begins
+
+        def header(change):
+            block = bytearray(raw[second:second + 512])
+            change(block)
+            block[148:156] = b" " * 8
+            block[148:156] = b"%06o\0 " % sum(block)
+            return raw[:second] + bytes(block) + raw[second + 512:]
+
+        def put(at, data):
+            return lambda block: block.__setitem__(slice(at, at + len(data)), data)
+
+        long = [(n, b) for n, b in members]
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as t:
+            for name, data in long:
+                m = tarfile.TarInfo(name)
+                m.size = len(data)
+                m.pax_headers = {"path": "../../evil"} if name == "a.gguf" else {}
+                t.addfile(m, io.BytesIO(data))
+        gnu = io.BytesIO()
+        with tarfile.open(fileobj=gnu, mode="w", format=tarfile.GNU_FORMAT) as t:
+            for name, data in long:
+                m = tarfile.TarInfo(name if name != "a.gguf" else "x/" * 90 + "evil")
+                m.size = len(data)
+                t.addfile(m, io.BytesIO(data))
+        cases = {
+            "pax": out.getvalue(), "long name": gnu.getvalue(),
+            **{f"kind {k!r}": header(put(156, k)) for k in (b"S", b"3", b"4", b"6", b"7", b"g", b"x",
+                                                           b"L", b"K", b"D", b"M", b"V", b"\xff")},
+            "size of 2^95": header(put(124, b"\x80" + b"\xff" * 11)),
+            "size negative": header(put(124, b"\xff" * 12)),
+            "size of 2^63": header(put(124, b"\x80\0\0\0" + b"\x80" + b"\0" * 7)),
+            "size of digits": header(put(124, b"77777777777\0")),
+            "size of none": header(put(124, b" " * 12)),
+            "size smaller": header(put(124, b"00000000001\0")),
+            "no magic": header(put(257, b"USTAR")),
+            "twice": raw[:second] + raw[second:-1024] + raw[second:],
+            "nothing": b"", "a block": raw[:512], "zeros": bytes(4096),
+            "end cut": raw[:-1024], "half a block more": raw[:-1024] + b"x" * 100,
+        }
+        for what, data in cases.items():
+            with self.subTest(what):
+                shutil.rmtree(self.other, ignore_errors=True)
+                r = ign("models", "unbundle", write("bad.bundle", data), "--store", self.other)
+                self.assertEqual(r.code, 1, r)
+                self.assertLessEqual(set(tree(self.other)), {".lock"})
+        self.assertFalse(os.path.lexists(path("evil")) or os.path.lexists("/tmp/evil"))
+        # As a folder: links in it are what they lead to, and only with the bytes of the manifest.
+        stick = self.bundle("bad-stick/")
+        os.unlink(path("bad-stick/a.gguf"))
+        os.symlink("/etc/passwd", path("bad-stick/a.gguf"))
+        self.models("unbundle", stick, store=self.other, code=1)
+        os.unlink(path("bad-stick/a.gguf"))
+        os.mkfifo(path("bad-stick/a.gguf"))
+        self.models("unbundle", stick, store=self.other, code=1)
+        self.assertLessEqual(set(tree(self.other)), {".lock"})
+
+    def test_swapped(self):
+        """A signature holds for one manifest, and the manifest for its files."""
+        for end in ("", ".pub"):
+            if os.path.exists(path("s") + end):
+                os.unlink(path("s") + end)
+        self.models("keygen", path("s"))
+        one = self.bundle("one-stick/", "--sign-key", path("s"))
+        self.models("import", tiny(context=64), "--name", "other")
+        two = path("two-stick/")
+        shutil.rmtree(two, ignore_errors=True)
+        self.models("bundle", "other", "--output", two, "--sign-key", path("s"))
+        shutil.copy(os.path.join(two, "manifest.json.sig"), os.path.join(one, "manifest.json.sig"))
+        key = ("--bundle-key", path("s.pub"))
+        r = self.models("unbundle", one, *key, store=self.other, code=1)
+        self.assertIn(b"not by the key", r.err)
+        shutil.copy(os.path.join(two, "manifest.json"), os.path.join(one, "manifest.json"))
+        r = self.models("unbundle", one, *key, store=self.other, code=1)  # whose files it has not
+        self.assertLessEqual(set(tree(self.other)), {".lock"})
+        shutil.copy(os.path.join(one, "a.gguf"), os.path.join(one, "other.gguf"))
+        self.models("unbundle", one, *key, store=self.other, code=1)
+        for text in (b"", b"00" * 64, b"zz" * 64, b"0" * 100000):
+            write_in(two, "manifest.json.sig", text)
+            self.models("unbundle", two, *key, store=self.other, code=1)
+        self.assertLessEqual(set(tree(self.other)), {".lock"})
 
     def test_recorded_only(self):
         write_in(self.store, "free.gguf", b"GGUF")

@@ -13,6 +13,7 @@ from check_every_verb import calls, verbs
 from cli_rig import IGN, SLOW, Case, env, ign, main, path, tiny, write
 from nasty_server import Server
 
+MAY_FAIL = ("audit", "initialize", "perplexity")  # for what they find, not for how they are called
 NETWORK = "trace=socket,connect,bind,listen,accept,accept4,sendto,sendmsg,sendmmsg,socketpair"
 
 
@@ -45,7 +46,8 @@ class Network(Case):
             for more in ([], ["--json"]) if verb != "chat" else ([],):
                 code, found = self.trace([IGN, verb, *calls().get(verb, []), *more],
                                          b"hello\n" if verb == "chat" else b"")
-                self.assertIn(code, (0, 1, 2, 3, 4), verb)
+                works = verb in calls() and verb not in MAY_FAIL
+                self.assertIn(code, (0,) if works else (0, 1, 2, 3, 4), verb)
                 self.assertEqual(found, [], verb)
 
     def test_models(self):
@@ -63,6 +65,7 @@ class Network(Case):
         usage = self.ok("models", "--help").text.split("\n\n")[1]
         actions = re.findall(r"(?<=[ |])[a-z]+(?=[ |])", usage[usage.index("list|"):] + " ") + ["list"]
         calls = [["import", tiny(), "--name", "n"], ["catalog"], ["catalog", "--catalogue", known],
+                 ["catalog", "mistral-7b"], ["sweep"],
                  ["list"], ["verify"], ["bundle", "n", "--output", path("net.bundle")],
                  ["remove", "n"], ["unbundle", path("net.bundle")], ["keygen", path("net.key")],
                  ["pull", "m", "--from", os.path.dirname(tiny()), "--catalogue", known]]

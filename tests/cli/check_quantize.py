@@ -1,13 +1,16 @@
 """Quantizing by the program: every type, the same bytes by any threads and level, what is lost, what
 is refused; a full disk, signals and a killed process leave nothing under the name."""
 import array
+import fcntl
 import hashlib
 import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -21,6 +24,52 @@ TYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0", "q4_0": "Q4
 def wide():
     """Rows that super-blocks divide."""
     return tiny(d=256, seed=3)
+
+
+def split(model, name, count):
+    """A model in `count` files, as llama-gguf-split makes them; the path of the first."""
+    data, at = read(os.path.basename(model)), 24
+    version, n_tensor, n_kv = struct.unpack_from("<IQQ", data, 4)
+    size = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+    def skip(at, kind):
+        if kind == 8:
+            return at + 8 + struct.unpack_from("<Q", data, at)[0]
+        if kind != 9:
+            return at + size[kind]
+        kind, n = struct.unpack_from("<IQ", data, at)
+        at += 12
+        for _ in range(n):
+            at = skip(at, kind)
+        return at
+
+    for _ in range(n_kv):
+        at = skip(at, 8)
+        at = skip(at + 4, struct.unpack_from("<I", data, at)[0])
+    kv, tensors = data[24:at], []
+    for _ in range(n_tensor):
+        start, at = at, skip(at, 8)
+        at += 4 + 8 * struct.unpack_from("<I", data, at)[0] + 4
+        tensors.append((struct.unpack_from("<Q", data, at)[0], data[start:at]))
+        at += 8
+    base = -(-at // 32) * 32
+    tensors.sort()
+    ends = [x[0] for x in tensors[1:]] + [len(data) - base]
+    share = -(-n_tensor // count)
+    for i in range(count):
+        mine = list(zip(tensors, ends))[i * share:(i + 1) * share]
+        keys = b"".join(struct.pack("<Q", len(k)) + k + struct.pack(f, t, v) for k, f, t, v in (
+            (b"split.no", "<IH", 2, i), (b"split.count", "<IH", 2, count),
+            (b"split.tensors.count", "<Ii", 5, n_tensor)))
+        out = b"GGUF" + struct.pack("<IQQ", version, len(mine), (n_kv if i == 0 else 0) + 3)
+        out += (kv if i == 0 else b"") + keys
+        body = b""
+        for (start, info), end in mine:
+            out += info + struct.pack("<Q", len(body))
+            body += data[base + start:base + end]
+            body += bytes(-len(body) % 32)
+        write(f"{name}-{i + 1:05}-of-{count:05}.gguf", out + bytes(-len(out) % 32) + body)
+    return path(f"{name}-00001-of-{count:05}.gguf")
 
 
 def left():
@@ -217,6 +266,12 @@ class AtLoad(Case):
     def made(self, store):
         return sorted(x for x in os.listdir(store) if x.endswith(".gguf"))
 
+    def left(self, store):
+        """What is half made."""
+        made = os.path.join(store, ".made")
+        return [x for x in os.listdir(store) if x.startswith(".new")] + \
+            [x for x in (os.listdir(made) if os.path.exists(made) else []) if x != ".lock"]
+
     def load(self, store, model, what, **more):
         return ign("logits", "--store", store, "--model", model, "--quantization", what, "--ids",
                    "5 6 7", "--all", "--json", **more)
@@ -255,6 +310,130 @@ class AtLoad(Case):
         self.assertTrue(self.ok("models", "verify", "--store", store, "--json").json()["ok"])
         self.ok("models", "remove", name, "--store", store)
         self.assertEqual(len(self.made(store)), 1)
+
+    def test_twins(self):
+        """The same bytes under two names, and two words for one type, are one file."""
+        store = self.store("twins")
+        source = write("twin-a.gguf", read(os.path.basename(wide())))
+        first = self.load(store, source, "int4")
+        self.assertIn(b"quantizing", first.err)
+        shutil.copy(source, path("twin-b.gguf"))
+        for model, what in ((source, "q4_k_m"), (path("twin-b.gguf"), "int4"),
+                            (path("twin-b.gguf"), "q4_k_m")):
+            r = self.load(store, model, what)
+            self.assertEqual((r.code, r.out), (0, first.out), r)
+            self.assertNotIn(b"quantizing", r.err)
+        [name] = self.made(store)
+        # Once hashed, the other source is remembered, too.
+        with open(os.path.join(store, ".sums")) as f:
+            self.assertEqual(len(f.read().splitlines()), 2)
+        # What somebody has made by hand and brought in is the same file.
+        self.ok("quantize", source, path("by-hand.gguf"), "--type", "q8_0")
+        self.ok("models", "import", path("by-hand.gguf"), "--store", store)
+        self.assertEqual(self.load(store, source, "int8").code, 0)
+        eight = [x for x in self.made(store) if "int8" in x]
+        self.assertTrue(os.path.samefile(os.path.join(store, eight[0]), os.path.join(store, "by-hand.gguf")))
+
+    def test_swept(self):
+        """The list says what was made of models that have gone or changed; a sweep removes it."""
+        store = self.store("swept")
+        sources = [write(f"src-{i}.gguf", read(os.path.basename(wide()))[:-1] + bytes([i]))
+                   for i in range(4)]
+        for source in sources:
+            self.assertEqual(self.load(store, source, "int8").code, 0)
+        self.ok("models", "import", tiny(), "--name", "keep", "--store", store)
+        made = [m for m in self.ok("models", "list", "--store", store, "--json").json()["models"]
+                if m["derived"]]
+        self.assertEqual([m["stale"] for m in made], [None] * 4)
+        os.unlink(sources[0])
+        write("src-1.gguf", read(os.path.basename(wide()))[:-1] + b"\x09")
+        self.assertEqual(self.load(store, sources[1], "int8").code, 0)  # a new one beside the old
+        record = os.path.join(store, [m["name"] for m in made][2] + ".sha256")
+        with open(record) as f:
+            text = f.read()
+        with open(record, "w") as f:
+            f.write(re.sub(r"by version \d+", "by version 0", text))
+        d = self.ok("models", "list", "--store", store, "--json").json()["models"]
+        stale = {m["name"][:5]: m["stale"] for m in d if m["stale"]}
+        self.assertEqual(stale, {"src-0": "its source has gone", "src-1": "its source has changed",
+                                 "src-2": "made by another version of the program"})
+        self.assertIn("(its source has gone)", self.ok("models", "list", "--store", store).text)
+        gone = self.ok("models", "sweep", "--store", store, "--json").json()["removed"]
+        self.assertEqual(sorted(x["name"] for x in gone), sorted(m["name"] for m in d if m["stale"]))
+        self.assertEqual([x[:5] for x in self.made(store)], ["keep.", "src-1", "src-3"])
+        self.assertEqual(self.ok("models", "sweep", "--store", store).text, "")
+        self.assertTrue(self.ok("models", "verify", "--store", store, "--json").json()["ok"])
+        self.assertEqual([x for x in os.listdir(store) if x.endswith(".sha256")],
+                         [x for x in os.listdir(store) if x[:-7] in self.made(store)])
+
+    def test_split(self):
+        """A model in several files is quantized as one in a single file is, once."""
+        store = self.store("split")
+        whole = self.load(self.store("whole"), tiny(d=256), "int4")
+        self.assertEqual(whole.code, 0, whole)
+        first = split(tiny(d=256), "cut", 3)
+        for n in range(2):
+            r = self.load(store, first, "int4")
+            self.assertEqual((r.code, r.json()), (0, whole.json()), r)
+            self.assertEqual(b"quantizing" in r.err, n == 0)
+        # A part that changes makes it another model; one that is missing is an error.
+        part = first.replace("00001-of", "00003-of")
+        data = bytearray(read(os.path.basename(part)))
+        data[-1] ^= 1
+        write(os.path.basename(part), bytes(data))
+        self.assertIn(b"quantizing", self.load(store, first, "int4").err)
+        d = self.ok("models", "list", "--store", store, "--json").json()["models"]
+        self.assertEqual(sorted(str(m["stale"]) for m in d), ["None", "its source has changed"])
+        os.unlink(part)
+        self.assertEqual(self.load(store, first, "int4").code, 4)
+        d = self.ok("models", "list", "--store", store, "--json").json()["models"]
+        self.assertEqual({m["stale"] for m in d}, {"its source has gone"})
+
+    def test_at_once(self):
+        """Two starts of one derivation: the second waits for the first, and no other writer does."""
+        store = self.store("at-once")
+        model = tiny(d=256, seed=5)
+        words = [IGN, "logits", "--store", store, "--model", model, "--quantization", "q2_k", "--ids",
+                 "5", "--threads", "1", "--json"]
+        runs = [subprocess.Popen(words, env=env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                for _ in range(4)]
+        outs = [p.communicate(timeout=60 * SLOW) for p in runs]
+        self.assertEqual([p.returncode for p in runs], [0] * 4, outs)
+        self.assertEqual(sum(b"quantizing to" in err for _, err in outs), 1, outs)
+        self.assertEqual(len({out for out, _ in outs}), 1)
+        self.assertEqual(len(self.made(store)), 1)
+        # While somebody is at it the store can be written, and who waits can be told to stop.
+        lock = open(os.path.join(store, ".made", ".lock"), "r+")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write(os.path.join(store, ".made", "half.gguf"), "half")
+        words[words.index("q2_k")] = "q4_0"
+        p = subprocess.Popen(words, env=env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertIn(b"waiting for it", p.stderr.readline())
+        self.ok("models", "import", tiny(), "--name", "meanwhile", "--store", store)
+        self.assertTrue(os.path.exists(os.path.join(store, ".made", "half.gguf")))
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=60 * SLOW)
+        self.assertEqual(p.returncode, 130)
+        lock.close()
+        self.ok("models", "import", tiny(context=64), "--name", "later", "--store", store)
+        self.assertEqual(os.listdir(os.path.join(store, ".made")), [".lock"])
+
+    def test_read_only(self):
+        """A store that nobody may write to serves what it has, and makes nothing new."""
+        store = self.store("read-only")
+        self.assertEqual(self.load(store, wide(), "int8").code, 0)
+
+        def words(what):
+            return (f'"{IGN}" logits --store "{store}" --model "{wide()}" --quantization {what} --ids 5 '
+                    '>/dev/null; echo code $?\n')
+        script = (f'mount --bind "{store}" "{store}" && mount -o remount,bind,ro "{store}" || exit 77\n' +
+                  words("int8") + words("int4"))
+        p = subprocess.run(["unshare", "-rm", "sh", "-c", script], env=env(), stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=120 * SLOW)
+        if p.returncode == 77 or b"unshare" in p.stderr:
+            self.skipTest("no file system may be mounted here")
+        self.assertEqual(p.stdout.split(), [b"code", b"0", b"code", b"1"], p)
+        self.assertRegex(p.stderr, rb"Read-only file system .*; name another store with --store FOLDER")
 
     def test_source_changes(self):
         """Other bytes under the same name never find the old file; the same bytes elsewhere do."""
@@ -340,7 +519,8 @@ class AtLoad(Case):
             resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
         r = self.load(store, wide(), "int4", preexec_fn=shrink)
         self.assertEqual(r.code, 1, r)
-        self.assertEqual([x for x in os.listdir(store) if x not in (".lock", ".sums")], [])
+        self.assertEqual([x for x in os.listdir(store) if x not in (".lock", ".sums", ".made")], [])
+        self.assertEqual(os.listdir(os.path.join(store, ".made")), [".lock"])
 
     def test_ended(self):
         """A signal sweeps up; what a kill leaves is swept up by the next start."""
@@ -359,10 +539,10 @@ class AtLoad(Case):
             p.send_signal(how)
             p.communicate(timeout=60 * SLOW)
             if how == signal.SIGINT and os.path.exists(store):
-                self.assertEqual([x for x in os.listdir(store) if x.startswith(".new")], [])
+                self.assertEqual(self.left(store), [])
             self.assertEqual(subprocess.run(words, env=env(), capture_output=True).returncode, 0)
             self.assertEqual(len(self.made(store)), 1)
-            self.assertEqual([x for x in os.listdir(store) if x.startswith(".new")], [])
+            self.assertEqual(self.left(store), [])
 
 
 def sums(file):

@@ -3,6 +3,7 @@
 The first part of a path names the behaviour, and the last the file: /drop/owner/repo/resolve/main/f.
 Files are bytes in `files`; behaviours are the methods go_NAME of the handler.
 """
+import base64
 import hashlib
 import random
 import socket
@@ -10,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -45,6 +47,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_CONNECT(self):
         s = self.server.owner
         s.log.append({"path": self.path, "mode": "connect", "proxied": True})
+        basic = base64.b64encode((s.password or "").encode()).decode()
+        if s.password and self.headers.get("Proxy-Authorization") != f"Basic {basic}":
+            self.close_connection = True
+            return self.plain(407, b"who are you", [("Proxy-Authenticate", 'Basic realm="x"')])
         host, port = self.path.rsplit(":", 1)
         with socket.create_connection((s.connect_to or host, int(port))) as there:
             self.send_response(200)
@@ -103,6 +109,7 @@ class Handler(BaseHTTPRequestHandler):
         if pace:
             for at in range(0, len(body), 16384):
                 self.wfile.write(body[at:at + 16384])
+                self.server.owner.sent += len(body[at:at + 16384])
                 time.sleep(pace)
         else:
             self.wfile.write(body)
@@ -294,6 +301,24 @@ class Handler(BaseHTTPRequestHandler):
             return self.plain(429, b"later", [("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT")])
         self.go_good()
 
+    def go_patient(self):
+        """Wants two seconds between two tries, by a number and by a date."""
+        if self.turn == 2:
+            return self.plain(503, b"later", [("Retry-After", "2")])
+        if self.turn == 3:
+            when = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 3))
+            return self.plain(429, b"later", [("Retry-After", when)])
+        self.go_good()
+
+    def go_packed(self):
+        """Says that it has packed the file, as a proxy on the way might."""
+        self.plain(200, zlib.compress(self.data), [("Content-Encoding", "gzip"), ("ETag", self.etag)])
+
+    def go_nothing(self):
+        self.close_connection = True
+        self.send_response(204)
+        self.end_headers()
+
     def go_down(self):
         self.plain(500, b"down")
 
@@ -346,17 +371,23 @@ class Listener(ThreadingHTTPServer):
         pass  # clients that go away are what this is for
 
 
+class Listener6(Listener):
+    address_family = socket.AF_INET6
+
+
 class Server:
     """`files`: name -> (bytes, entity tag); `log`: what was asked; `turns`: how often, by behaviour."""
 
-    def __init__(self, certificate=None):
+    def __init__(self, certificate=None, host="127.0.0.1"):
         self.files, self.log, self.turns = {}, [], {}
+        self.sent = 0  # bytes, by the behaviours that are slow
+        self.password = None  # "name:password" that a client of the proxy must know
         self.lock = threading.Lock()
         self.other = self.connect_to = None
-        self.http = Listener(("127.0.0.1", 0), Handler)
+        self.http = (Listener6 if ":" in host else Listener)((host, 0), Handler)
         self.http.owner = self
         self.port = self.http.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -373,6 +404,7 @@ class Server:
         with self.lock:
             self.log.clear()
             self.turns.clear()
+            self.sent = 0
 
     def close(self):
         self.http.shutdown()
