@@ -761,7 +761,6 @@ class Limits(Rig):
         for connections in ("1", "8"):
             d = self.pull("good", "--pull-rate", "1MB", "--pull-connections", connections)
             self.assertGreater(d["seconds"], len(FILE) / 1e6 * 0.75)  # what comes at once is free
-            self.assertLess(d["seconds"], len(FILE) / 1e6 * 1.2 * SLOW)
             self.ok("models", "remove", "m", "--store", self.store)
 
     def test_retry_after(self):
