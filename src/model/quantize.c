@@ -94,7 +94,7 @@ static struct mix_model describe(const struct quantize_job *job) {
         .n_group = kv > 0 && heads / kv < 1000 ? (int)(heads / kv) : 1,
         .tied = !gguf_find_tensor(g, "output.weight"),
         .importance = job->importance != NULL,
-        .llama_70b = layers == 80 && heads != kv && is_arch(g, "llama"),
+        .is_70b = layers == 80 && (is_arch(g, "llama") ? heads != kv : is_arch(g, "qwen2")),
     };
 }
 

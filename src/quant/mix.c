@@ -89,7 +89,7 @@ static enum dtype choose_value(const struct mix_kind *k, const struct mix_model 
     case FT_Q5_K_M: type = more_bits(layer, m->n_layer) ? DT_Q6_K : type; break;
     default: break;
     }
-    return m->llama_70b && (type == DT_Q3_K || type == DT_Q4_K) ? DT_Q5_K : type;
+    return m->is_70b && (type == DT_Q3_K || type == DT_Q4_K) ? DT_Q5_K : type;
 }
 
 static enum dtype choose_down(const struct mix_kind *k, const struct mix_model *m, int layer) {

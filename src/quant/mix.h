@@ -29,7 +29,8 @@ struct mix_model {
     int n_group;        /* query heads for each key head */
     bool tied;          /* no output.weight: the embedding table is used twice */
     bool importance;    /* there is an importance matrix */
-    bool llama_70b;     /* Llama with 80 layers and grouped heads: its values are small beside it */
+    bool is_70b;        /* 80 layers, grouped heads (Llama 70B, Qwen 72B): its values are small
+                           beside it */
 };
 
 /* The type for a tensor of n_dim dimensions and rows of n_col, which is of type `from` now. */

@@ -19,10 +19,10 @@ static enum dtype value_of(const char *kind, const struct mix_model *m, int laye
 }
 
 /* Of 70B the values' matrices are an eighth of the queries', and get five bits at least. */
-static void test_llama_70b(void **state) {
+static void test_70b(void **state) {
     (void)state;
-    struct mix_model big = {.n_layer = 80, .n_group = 8, .llama_70b = true}, other = big;
-    other.llama_70b = false;
+    struct mix_model big = {.n_layer = 80, .n_group = 8, .is_70b = true}, other = big;
+    other.is_70b = false;
     static const struct {
         const char *kind;
         int layer;
@@ -40,6 +40,6 @@ static void test_llama_70b(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_llama_70b)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_70b)};
     return cmocka_run_group_tests_name("mix", tests, NULL, NULL);
 }
