@@ -485,6 +485,8 @@ def golden_cases():
         if kept.random() < (0.12 if product else 0.3) or case["template"] in STATEMENTS:
             yield case
     yield from grammar_cases(250)
+    # Letters of titles are neither upper nor lower.
+    yield {"name": "title", "template": "{{ '\u1fbc\u01c5aB'.swapcase() }}", "vars": VARS, "now": NOW}
 
 
 def line(case, expect):

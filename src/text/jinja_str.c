@@ -573,9 +573,10 @@ bool jstr_case(struct jrun *r, const struct jstr *s, enum jcase how, struct jval
             from = inside ? from : i + len;
             inside = !str_starts_word(cp);
         } else if (how == JCASE_SWAP) {
-            one = juni_is_upper(cp) ? JCASE_LOWER : JCASE_UPPER;
+            one = juni_is_upper(cp) ? JCASE_LOWER : juni_is_lower(cp) ? JCASE_UPPER : JCASE_SWAP;
         }
-        unsigned n = juni_case(cp, one, to);
+        to[0] = cp; /* what is neither, such as U+1FBC, which is a title's, stays */
+        unsigned n = one == JCASE_SWAP ? 1 : juni_case(cp, one, to);
         if (cp == 0x3A3 && one == JCASE_LOWER && str_final_sigma(s, from, i, len)) {
             to[0] = 0x3C2;
         }

@@ -3,7 +3,8 @@
  *
  * Usage: touch_all MODEL CONTEXT [PERCENT]
  * Every page of the weights is read, every page of the KV cache written, and a step of a full batch
- * computed with as many rows of logits as there can be, and one of a single token. Prints a line of
+ * computed with as many rows of logits as there can be, and one of a single token; of an encoder, a
+ * step of texts as long as it takes, and one of the shortest. Prints a line of
  * JSON; fails if the peak is further from the plan than PERCENT (5). 77: the file is not there.
  */
 #include <math.h>
@@ -12,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/os.h"
+#include "model/encoder_forward.h"
 #include "model/model.h"
 #include "model/need.h"
 
@@ -44,10 +46,13 @@ static enum err_code write_cache(struct model *m, struct err *e) {
     return ERR_OK;
 }
 
-/* Tokens 0, 1, 2, ... of one sequence from position 0. */
-static enum err_code compute(struct model *m, int n, struct err *e) {
-    int32_t *v = mem_alloc((size_t)n * 5, sizeof *v), start[2] = {0, m->kv.n_page};
-    int32_t *page = mem_alloc((size_t)m->kv.n_page, sizeof *page);
+/* n tokens 0, 1, 2, ... of one sequence from position 0, at most n_ctx; of an encoder all n, in
+ * sequences of n_ctx. */
+static enum err_code compute(struct model *m, int n, int n_ctx, struct err *e) {
+    n_ctx = n_ctx < m->cfg.n_ctx ? n_ctx : m->cfg.n_ctx;
+    n = m->cfg.encoder || n < n_ctx ? n : n_ctx;
+    int32_t *v = mem_alloc((size_t)n * 4, sizeof *v), start[2] = {0, m->kv.n_page};
+    int32_t *page = mem_alloc((size_t)m->kv.n_page + 1, sizeof *page);
     if (!v || !page) {
         mem_free(v);
         mem_free(page);
@@ -55,15 +60,15 @@ static enum err_code compute(struct model *m, int n, struct err *e) {
     }
     for (int i = 0; i < n; i++) {
         v[i] = i % m->cfg.n_vocab;
-        v[n + i] = i;
-        v[2 * n + i] = 0;
+        v[n + i] = i % n_ctx;
+        v[2 * n + i] = i / n_ctx;
         v[3 * n + i] = i;
     }
     for (int i = 0; i < m->kv.n_page; i++) {
         page[i] = i;
     }
     struct step s = {.n_tok = n,
-                     .n_seq = 1,
+                     .n_seq = (n + n_ctx - 1) / n_ctx,
                      .n_out = n < m->max_out ? n : m->max_out,
                      .tok = v,
                      .pos = v + n,
@@ -71,7 +76,7 @@ static enum err_code compute(struct model *m, int n, struct err *e) {
                      .out = v + 3 * n,
                      .page = page,
                      .page_start = start};
-    enum err_code rc = model_forward(m, &s, e);
+    enum err_code rc = m->cfg.encoder ? encoder_forward(m, &s, e) : model_forward(m, &s, e);
     mem_free(v);
     mem_free(page);
     return rc;
@@ -111,8 +116,8 @@ int main(int argc, char **argv) {
     }
     o.n_thread = p.threads;
     o.max_tok = p.batch;
-    if (model_load(m, &o, &e) || write_cache(m, &e) || compute(m, p.batch, &e) ||
-        compute(m, 1, &e)) {
+    if (model_load(m, &o, &e) || write_cache(m, &e) || compute(m, p.batch, want.context, &e) ||
+        compute(m, 1, want.context, &e)) {
         model_close(m);
         return give_up(&e);
     }
