@@ -64,9 +64,18 @@ bool dtype_row_bytes(uint32_t type, uint64_t n, size_t *bytes) {
            size_mul((size_t)(n / t->block), t->bytes, bytes);
 }
 
-size_t dtype_kv_bytes(enum dtype type, int n) {
+enum dtype dtype_kv_part(enum dtype cache, int layer, int value) {
+    return cache == DT_I8 && layer == 0 && !value ? DT_F16 : cache;
+}
+
+size_t dtype_kv_position(enum dtype cache, int n_layer, int n_kv, int d_head) {
+    size_t first = dtype_kv_bytes(dtype_kv_part(cache, 0, 0), d_head);
+    return (size_t)n_kv * (first + (2 * (size_t)n_layer - 1) * dtype_kv_bytes(cache, d_head));
+}
+
+size_t dtype_kv_bytes(enum dtype part, int n) {
     size_t groups = ((size_t)n + DTYPE_KV_GROUP - 1) / DTYPE_KV_GROUP;
-    switch (type) {
+    switch (part) {
     case DT_F32: return (size_t)n * sizeof(float);
     case DT_F16: return (size_t)n * sizeof(uint16_t);
     case DT_I8: return (size_t)n + groups * sizeof(uint16_t);

@@ -47,9 +47,15 @@ bool dtype_row_bytes(uint32_t type, uint64_t n, size_t *bytes);
 /* Numbers of an int8 row in the KV cache that have a scale (bf16) together. */
 enum { DTYPE_KV_GROUP = 32 };
 
-/* Bytes of n numbers of one position in a KV cache of this type, scales included; 0 for a type
- * that no KV cache has. */
-size_t dtype_kv_bytes(enum dtype type, int n);
+/* What a KV cache of a type holds a layer's keys (value = 0) or values as: of an int8 cache the
+ * first layer's keys are f16. They depend on the token alone, and where a model has biases of keys
+ * they are where its rounding does most harm (SPEED.md). */
+enum dtype dtype_kv_part(enum dtype cache, int layer, int value);
+/* Bytes of n numbers of one position of such a part, scales included; 0 for a type that no KV cache
+ * has. */
+size_t dtype_kv_bytes(enum dtype part, int n);
+/* Bytes of one position in a cache: keys and values of all layers. 0 likewise. */
+size_t dtype_kv_position(enum dtype cache, int n_layer, int n_kv, int d_head);
 /* "f32", "f16", "int8"; "unknown" for a type that no KV cache has. */
 const char *dtype_kv_name(uint32_t type);
 

@@ -19,6 +19,7 @@ static const char *const names[] = {"error", "warn", "info", "debug"};
 static atomic_int log_level = LOG_WARN;
 static atomic_int log_fd = STANDARD_ERROR;
 static atomic_bool log_json;
+static atomic_bool log_lost; /* a line, which has been said */
 
 void log_set_level(enum log_level level) {
     atomic_store(&log_level, (int)level);
@@ -32,6 +33,21 @@ enum err_code log_open(const char *file, bool json, struct err *e) {
         atomic_store(&log_json, json);
     }
     return rc;
+}
+
+bool log_is_json_here(void) {
+    return atomic_load(&log_json) && atomic_load(&log_fd) == STANDARD_ERROR;
+}
+
+/* Of a log on standard error there is nobody left to tell. */
+static void write_line(int fd, const char *line, size_t n) {
+    struct err e = {0};
+    char text[512], said[640];
+    if (os_write_fd(fd, line, n, &e) && fd != STANDARD_ERROR && !atomic_exchange(&log_lost, true)) {
+        int len = snprintf(said, sizeof said, "ign: warning: lines of the log are lost: %s\n",
+                           err_line(&e, text, sizeof text));
+        os_write_fd(STANDARD_ERROR, said, (size_t)len, NULL);
+    }
 }
 
 static void put_json(int fd, enum log_level level, const char *text) {
@@ -53,7 +69,7 @@ static void put_json(int fd, enum log_level level, const char *text) {
     json_close(&w, '}');
     buf_puts(&line, "\n");
     if (!line.failed) {
-        os_write_fd(fd, line.p, line.len, NULL);
+        write_line(fd, line.p, line.len);
     }
     buf_fini(&line);
 }
@@ -69,7 +85,7 @@ static void put_text(int fd, enum log_level level, const char *text) {
         n = snprintf(line, sizeof line, "%s %llu %s: %s\n", stamp,
                      (unsigned long long)os_process_id(), names[level], text);
     }
-    os_write_fd(fd, line, (size_t)n, NULL);
+    write_line(fd, line, (size_t)n);
 }
 
 static void put(enum log_level level, const char *fmt, va_list ap) {

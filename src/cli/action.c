@@ -37,18 +37,22 @@ static enum err_code key_read(const char *path, struct action *a, struct err *e)
     return ERR_OK;
 }
 
-int action_options(struct cli *c) {
+enum err_code action_log(struct cli *c, struct err *e) {
     struct action *a = &c->action;
-    struct err e = {0};
     const char *key = knobs_str(c->k, "audit-key-file");
     a->log.path = knobs_str(c->k, "audit");
     const char *log = knobs_str(c->k, "log-file");
     if (a->log.path && log && strcmp(a->log.path, log) == 0) {
-        err_set(&e, ERR_USAGE, "--audit and --log-file name the same file, %s", log);
-        err_hint(&e, "give the audit log a file of its own");
-        return cli_fail(c, &e);
+        err_set(e, ERR_USAGE, "--audit and --log-file name the same file, %s", log);
+        err_hint(e, "give the audit log a file of its own");
+        return ERR_USAGE;
     }
-    return key && key_read(key, a, &e) ? cli_fail(c, &e) : EXIT_DONE;
+    return key ? key_read(key, a, e) : ERR_OK;
+}
+
+int action_options(struct cli *c) {
+    struct err e = {0};
+    return action_log(c, &e) ? cli_fail(c, &e) : EXIT_DONE;
 }
 
 static enum err_code prepare(struct cli *c, struct err *e) {

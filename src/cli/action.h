@@ -32,8 +32,10 @@ struct action {
     struct buf prompt, answer;         /* with --audit-text */
 };
 
-/* --audit FILE to read its last lines or check it: the options in c->action.log, the key read.
- * Returns an exit code, the error printed. For a verb with KNOB_AUDIT. */
+/* --audit FILE to read its last lines or check it: the options in c->action.log, the key read. For
+ * a verb with KNOB_AUDIT. ERR_USAGE, ERR_RANGE, ERR_NOTFOUND, ERR_IO. */
+enum err_code action_log(struct cli *c, struct err *e);
+/* The same, the error printed. Returns an exit code. */
 int action_options(struct cli *c);
 void action_fini(struct cli *c);
 

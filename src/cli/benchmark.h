@@ -62,8 +62,8 @@ enum { BENCHMARK_REASONS = 6 };
 
 struct benchmark_noise {
     struct machine_noise seen;
-    double spread,
-        drift; /* of the ceilings: within a measurement, and from the first to the last */
+    double spread; /* of any ceiling within a measurement, before or after; the largest */
+    double drift;  /* of any ceiling from the first measurement to the last; the largest */
     char reason[BENCHMARK_REASONS][96]; /* [n_reason] why it was not quiet */
     int n_reason;
 };

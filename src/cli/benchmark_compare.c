@@ -1,10 +1,11 @@
 /* benchmark_compare.c: two results side by side, and whether their difference means anything.
  *
  * Owns the list of figures that are compared, and the rule: ranges that overlap are the same. A
- * figure with a minimum and a maximum has that range; another is taken to be within BAND of what
- * was measured, or a time within what the ceilings varied by, if that is more. Both are read from
- * documents, so that an old one and a new one are treated alike.
- * Invariant: only results of the same question are compared.
+ * figure with a minimum and a maximum has that range, and so has its percentage of a ceiling; a
+ * ceiling, the best of several turns, goes down to the least of them. What was measured once is
+ * taken to be within BAND, or a time within what the ceilings varied by, if that is more. All is
+ * read from documents, so that an old one and a new one are treated alike. Invariant: only results
+ * of the same question are compared.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,22 +18,29 @@
 struct item {
     const char *name;
     const char *path[3]; /* keys from the outside in */
+    const char
+        *from[3]; /* what its range follows: a figure's rates, or a ceiling's spread in percent */
     const char *unit;
     bool less_is_better;
     bool steady; /* does not change with what else the machine does */
 };
 
+#define SPREAD(name)                                                                               \
+    { "ceilings", "spread_percent", name }
+#define RATES(phase)                                                                               \
+    { phase, "tokens_per_second" }
+
 static const struct item items[] = {
-    {"read bandwidth", {"ceilings", "read_gb_per_s", NULL}, "GB/s", false, false},
-    {"int8 rate", {"ceilings", "int8_gmac_per_s", NULL}, "GMAC/s", false, false},
-    {"f32 rate", {"ceilings", "f32_gmac_per_s", NULL}, "GMAC/s", false, false},
-    {"load", {"load_seconds", NULL, NULL}, "s", true, false},
-    {"prefill", {"prefill", "tokens_per_second", NULL}, "tokens/s", false, false},
-    {"decode", {"decode", "tokens_per_second", NULL}, "tokens/s", false, false},
-    {"prefill of ceiling", {"prefill", "percent_of_ceiling", NULL}, "%", false, false},
-    {"decode of ceiling", {"decode", "percent_of_ceiling", NULL}, "%", false, false},
-    {"all requests", {"requests", "tokens_per_second", NULL}, "tokens/s", false, false},
-    {"peak memory", {"peak_rss_bytes", NULL, NULL}, "bytes", true, true},
+    {"read bandwidth", {"ceilings", "read_gb_per_s"}, SPREAD("read"), "GB/s", false, false},
+    {"int8 rate", {"ceilings", "int8_gmac_per_s"}, SPREAD("int8"), "GMAC/s", false, false},
+    {"f32 rate", {"ceilings", "f32_gmac_per_s"}, SPREAD("f32"), "GMAC/s", false, false},
+    {"load", {"load_seconds"}, {0}, "s", true, false},
+    {"prefill", {"prefill", "tokens_per_second"}, {0}, "tokens/s", false, false},
+    {"decode", {"decode", "tokens_per_second"}, {0}, "tokens/s", false, false},
+    {"prefill of ceiling", {"prefill", "percent_of_ceiling"}, RATES("prefill"), "%", false, false},
+    {"decode of ceiling", {"decode", "percent_of_ceiling"}, RATES("decode"), "%", false, false},
+    {"all requests", {"requests", "tokens_per_second"}, {0}, "tokens/s", false, false},
+    {"peak memory", {"peak_rss_bytes"}, {0}, "bytes", true, true},
 };
 enum { N_ITEM = sizeof items / sizeof *items };
 
@@ -59,7 +67,7 @@ static bool is_number(const struct json *j) {
 
 /* The share by which a figure may be off that was measured once. */
 static double band_of(const struct json *doc, const struct item *it) {
-    static const char *const key[] = {"ceiling_spread_percent", "ceiling_drift_percent"};
+    static const char *const key[] = {"largest_ceiling_spread_percent", "ceiling_drift_percent"};
     const struct json *noise = json_find(doc, "noise");
     double band = BAND;
     for (int i = 0; i < 2 && noise && !it->steady; i++) {
@@ -70,23 +78,40 @@ static double band_of(const struct json *doc, const struct item *it) {
     return band < 0.9 ? band : 0.9;
 }
 
-/* False where the document has no such figure, or one that makes no sense. */
-static bool range_of(const struct json *doc, const struct item *it, struct range *r) {
-    const struct json *j = find(doc, it->path);
-    if (j && json_kind(j) == JSON_IS_OBJECT) {
-        const struct json *min = json_find(j, "min"), *max = json_find(j, "max");
-        const struct json *median = json_find(j, "median");
-        if (!is_number(min) || !is_number(median) || !is_number(max)) {
-            return false;
-        }
-        *r = (struct range){json_num(min), json_num(median), json_num(max)};
-    } else if (is_number(j)) {
-        double v = json_num(j), band = band_of(doc, it);
-        *r = (struct range){v * (1 - band), v, v * (1 + band)};
-    } else {
+static bool is_range(const struct range *r) {
+    return r->min > 0 && r->min <= r->median && r->median <= r->max;
+}
+
+/* An object of minimum, median and maximum. */
+static bool read_range(const struct json *j, struct range *r) {
+    if (!j || json_kind(j) != JSON_IS_OBJECT) {
         return false;
     }
-    return r->min > 0 && r->min <= r->median && r->median <= r->max;
+    const struct json *min = json_find(j, "min"), *max = json_find(j, "max");
+    const struct json *median = json_find(j, "median");
+    if (!is_number(min) || !is_number(median) || !is_number(max)) {
+        return false;
+    }
+    *r = (struct range){json_num(min), json_num(median), json_num(max)};
+    return is_range(r);
+}
+
+/* False where the document has no such figure, or one that makes no sense. */
+static bool range_of(const struct json *doc, const struct item *it, struct range *r) {
+    const struct json *j = find(doc, it->path), *from = it->from[0] ? find(doc, it->from) : NULL;
+    struct range rate;
+    if (!is_number(j)) {
+        return read_range(j, r);
+    }
+    double v = json_num(j), band = band_of(doc, it);
+    if (read_range(from, &rate)) {
+        *r = (struct range){v * rate.min / rate.median, v, v * rate.max / rate.median};
+    } else if (is_number(from)) {
+        *r = (struct range){v * (1 - json_num(from) / 100), v, v};
+    } else {
+        *r = (struct range){v * (1 - band), v, v * (1 + band)};
+    }
+    return is_range(r);
 }
 
 static const char *verdict_of(const struct item *it, const struct range *old,

@@ -1,5 +1,5 @@
 /* checkup.c: the machine's part of the checks: processor, memory, limits, folders, drivers,
- * settings, clock.
+ * settings, audit log, clock.
  *
  * Owns the bounds between the verdicts, each beside its check. The models are checkup_models.c's.
  */
@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/utf8.h"
+#include "cli/action.h"
 #include "cli/look.h"
 #include "cli/open_model.h"
 
@@ -175,6 +176,17 @@ static void check_disk(struct checkup *u, const char *name, const char *path, ui
     buf_fini(&b);
 }
 
+/* Whether what is nearest above is a folder in which this user may make others. */
+static bool may_be_made(const char *path) {
+    struct os_file_info info;
+    struct buf b;
+    buf_init(&b, 65536);
+    const char *at = folder_above(&b, path);
+    bool may = at && os_file_info(at, &info, NULL) == ERR_OK && info.is_folder && info.writable;
+    buf_fini(&b);
+    return may;
+}
+
 /* `flag` names another one; a store is read, the state folder is written. */
 static void check_folder(struct checkup *u, const char *name, const char *path, const char *flag,
                          bool is_store) {
@@ -182,7 +194,11 @@ static void check_folder(struct checkup *u, const char *name, const char *path, 
     struct err e = {0};
     char line[512];
     enum err_code rc = os_file_info(path, &info, &e);
-    if (rc == ERR_NOTFOUND) {
+    if (rc == ERR_NOTFOUND && !is_store && !may_be_made(path)) {
+        struct check *k =
+            checkup_add(u, CHECK_FAILED, name, "%s cannot be made by this user", path);
+        check_fix(k, "make it and give it to this user, or choose another with %s", flag);
+    } else if (rc == ERR_NOTFOUND) {
         struct check *k =
             checkup_add(u, is_store ? CHECK_WARNING : CHECK_OK, name, "%s is not there yet", path);
         if (is_store) {
@@ -320,6 +336,53 @@ static void check_configuration(struct checkup *u) {
     checkup_add(u, CHECK_OK, "configuration", "%d file%s read", n, n == 1 ? "" : "s");
 }
 
+/* Whether a file that is not there could be made: nobody makes its folder. */
+static bool file_may_be_made(const char *path) {
+    struct os_file_info info;
+    struct buf folder;
+    const char *cut = strrchr(path, '/');
+    buf_init(&folder, 65536);
+    buf_put(&folder, cut ? path : ".", cut && cut > path ? (size_t)(cut - path) : 1);
+    bool may = !buf_check(&folder, NULL) && os_file_info(folder.p, &info, NULL) == ERR_OK &&
+               info.is_folder && info.writable;
+    buf_fini(&folder);
+    return may;
+}
+
+/* Nothing where no audit log is kept. One that is not there yet is not made. */
+static void check_audit(struct checkup *u) {
+    struct audit_report r = {.intact = true};
+    struct err e = {0};
+    char line[512];
+    const struct audit_opts *log = &u->c->action.log;
+    enum err_code rc = action_log(u->c, &e);
+    if (!rc && !log->path) {
+        return;
+    }
+    if (!rc && !os_file_exists(log->path)) {
+        rc = file_may_be_made(log->path) ? ERR_OK
+                                         : err_set(&e, ERR_IO, "its folder cannot be written");
+    } else if (!rc) {
+        rc = audit_verify(log, &r, &e);
+        rc = rc || !r.intact ? rc : audit_ready(log, &e);
+    }
+    if (rc) {
+        struct err head = e;
+        head.hint[0] = '\0';
+        struct check *k =
+            checkup_add(u, CHECK_FAILED, "audit log", "%s: %s", log->path ? log->path : "--audit",
+                        err_line(&head, line, sizeof line));
+        check_fix(k, "%s",
+                  e.hint[0] ? e.hint : "let this user write it, or choose another (--audit)");
+    } else if (!r.intact) {
+        struct check *k = checkup_add(u, CHECK_FAILED, "audit log", "%s: %s", log->path, r.why);
+        check_fix(k, "keep that file for whoever looks into it, and begin another (--audit)");
+    } else {
+        checkup_add(u, CHECK_OK, "audit log", "%s, %llu entries, intact", log->path,
+                    (unsigned long long)r.entries);
+    }
+}
+
 /* A certificate, a log and an audit are worth what the clock is worth. */
 static void check_clock(struct checkup *u) {
     enum { DAY = 86400 };
@@ -368,6 +431,7 @@ enum err_code checkup_run(struct checkup *u, struct cli *c, bool thorough, struc
         return rc;
     }
     check_configuration(u);
+    check_audit(u);
     check_clock(u);
     rc = buf_check(&u->checks, e);
     return rc ? rc : buf_check(&u->models, e);

@@ -173,11 +173,18 @@ static enum err_code check_model(struct checkup *u, const char *path, const char
     if (!rc) {
         m.bytes = info.is_folder ? 0 : info.size;
         m.mtime = info.mtime;
+        if (!info.readable) {
+            rc = err_set(&why, ERR_IO, "this user may not read it");
+            err_where(&why, "%s", path);
+            err_hint(&why, "chmod or chown it");
+        }
+    }
+    if (!rc) {
         rc = is_later_part(name) ? ERR_OK : model_look(path, &m, &why);
     }
     if (rc) {
         fail_model(u, check, &why,
-                   rc == ERR_IO ? "let this user read it, or get the file again"
+                   rc == ERR_IO ? "look at that disk, or get the file again"
                                 : "get the file again");
         rc = ERR_OK;
     } else if (info.is_folder) {

@@ -120,6 +120,10 @@ void cli_note(struct cli *c, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    if (log_is_json_here()) {
+        log_line(LOG_INFO, "%s", text + (strncmp(text, "ign: ", 5) == 0 ? 5 : 0));
+        return;
+    }
     int n = snprintf(line, sizeof line, "%s%s%s\n", c->color ? "\x1b[2m" : "", text,
                      c->color ? "\x1b[0m" : "");
     os_write_fd(2, line, (size_t)n, NULL);
@@ -163,8 +167,12 @@ static int fail_line(struct cli *c, enum err_code code, struct str message, cons
     hint = *hint ? hint : error_row(code)->hint;
     int n_line = snprintf(line, sizeof line, "%sign: error:%s %s; %s\n",
                           c->color ? "\x1b[1;31m" : "", c->color ? "\x1b[0m" : "", text, hint);
-    os_write_fd(2, line, (size_t)n_line, NULL);
-    log_copy(LOG_ERROR, "%s; %s", text, hint);
+    if (log_is_json_here()) {
+        log_line(LOG_ERROR, "%s; %s", text, hint);
+    } else {
+        os_write_fd(2, line, (size_t)n_line, NULL);
+        log_copy(LOG_ERROR, "%s; %s", text, hint);
+    }
     c->failure = code;
     if (c->json && !c->out_code) {
         fail_json(c, code, str_of(text, (size_t)n), str_c(hint));

@@ -31,7 +31,7 @@ const struct verb verb_doctor = {
     .args = {.name = "doctor",
              .operands = "",
              .about = "check this machine, its settings and its models",
-             .groups = KNOB_STORE | KNOB_DEVICE,
+             .groups = KNOB_STORE | KNOB_DEVICE | KNOB_AUDIT,
              .any_environment = true},
     .run = run,
     .any_settings = true,

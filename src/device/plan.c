@@ -40,7 +40,7 @@ int plan_quant_find(const char *name) {
 
 static uint64_t kv_of_one(const struct plan_model *m, const struct plan_opts *o) {
     enum dtype type = o->kv_bytes == 4 ? DT_F32 : o->kv_bytes == 1 ? DT_I8 : DT_F16;
-    return (uint64_t)m->n_layer * 2 * (uint64_t)m->n_kv * dtype_kv_bytes(type, m->d_head);
+    return dtype_kv_position(type, m->n_layer, m->n_kv, m->d_head);
 }
 
 /* Positions come in whole pages. */
@@ -247,8 +247,9 @@ static int context_wanted(const struct maker *k) {
 
 static void choose(const struct maker *k) {
     struct plan_choice *p = k->p;
+    uint64_t room = p->available == UINT64_MAX ? PLAN_UNKNOWN : p->available;
     struct plan_pick pick =
-        plan_pick(PLAN_CPU, k->model, k->o, p->available, k->m->cpu.usable_cores, p->threads);
+        plan_pick(PLAN_CPU, k->model, k->o, room, k->m->cpu.usable_cores, p->threads);
     p->batch = pick.batch;
     p->row = judge(k, pick.row.quant, pick.row.context);
     p->int8_context = int8_context(k, context_wanted(k));
@@ -360,6 +361,10 @@ enum err_code plan_make(struct plan_choice *p, const struct plan_model *model,
     snprintf(p->precision, sizeof p->precision, "fp32");
     p->available = plan_available(&m->memory, o->max_memory, p->limited_by, sizeof p->limited_by);
     settle_threads(&k);
+    if (p->available == UINT64_MAX) {
+        say(next_warning(p), sizeof *p->warning,
+            "how much memory can be taken is not known: --max-memory says it");
+    }
     choose(&k);
     struct plan_opts shrunk = *o;
     if (o->kv_shrink && !p->row.fits && p->row.kv_bytes == 2) {

@@ -88,6 +88,8 @@ struct plan_choice {
     int n_warning;
 };
 
+#define PLAN_UNKNOWN ((uint64_t)4 << 30)
+
 /* The decision. ERR_RANGE for options out of bounds, ERR_USAGE for a quantization that the file
  * does not have; what does not fit is no error here. */
 enum err_code plan_make(struct plan_choice *p, const struct plan_model *model,
@@ -96,7 +98,8 @@ enum err_code plan_make(struct plan_choice *p, const struct plan_model *model,
  * of p->row, and p->nearest as the hint, or what p->least needs. */
 enum err_code plan_refuse(const struct plan_choice *p, struct err *e);
 /* The memory that may be taken: the least of what is available, the control group's limit and
- * max_memory (0: none), and in by [n] which of them it is. UINT64_MAX where nothing is known. */
+ * max_memory (0: none), and in by [n] which of them it is. UINT64_MAX where nothing is known: then
+ * nothing that was asked for is refused, and what was not is chosen as for PLAN_UNKNOWN. */
 uint64_t plan_available(const struct machine_memory *m, uint64_t max_memory, char *by, size_t n);
 /* Threads to start: what was asked for, cut to the processor's budget; 0 asks for as many as are
  * worth it, the physical cores of that budget. */

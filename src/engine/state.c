@@ -1,6 +1,6 @@
 /* state.c: a session as a file: tokens, sampler and KV pages.
  *
- * Owns the format, version 4, all little-endian: the head (magic, version, identity of the model,
+ * Owns the format, version 5, all little-endian: the head (magic, version, identity of the model,
  * shape of its KV pages, counts), tokens u32 [n_known], the sampler's state, the pages that hold
  * computed positions, and a checksum of all of it. Written whole or not at all. Refuses files of
  * another model, another KV type or another version by name.
@@ -16,7 +16,7 @@
 #include "sample/state_bytes.h"
 
 #define STATE_MAGIC    "IGNSTATE"
-#define STATE_VERSION  4
+#define STATE_VERSION  5
 #define STATE_CHECKSUM 8
 #define TENSOR_SAMPLE  64 /* bytes of each tensor that identify a model, beside its directory */
 

@@ -74,8 +74,10 @@ static double run_once(struct work *w) {
 
 static peak_fn loop_of(const struct work *w, enum ceiling which) {
     const peak_fn fn[CEILING_N] = {
-        [CEILING_F32] = w->peak.f32,   [CEILING_BF16] = w->peak.bf16, [CEILING_INT8] = w->peak.int8,
-        [CEILING_INT4] = w->peak.int4, [CEILING_INT5] = w->peak.int5, [CEILING_INT6] = w->peak.int6,
+        [CEILING_F32] = w->peak.f32,     [CEILING_BF16] = w->peak.bf16,
+        [CEILING_INT8] = w->peak.int8,   [CEILING_INT4] = w->peak.int4,
+        [CEILING_INT5] = w->peak.int5,   [CEILING_INT6] = w->peak.int6,
+        [CEILING_INT16] = w->peak.int16,
     };
     return fn[which];
 }
@@ -119,7 +121,7 @@ static double run_turn(struct work *w, double seconds, const volatile int *stop)
 
 const char *ceiling_name(enum ceiling which) {
     static const char *const name[CEILING_N] = {"read", "f32",  "bf16", "int8",
-                                                "int4", "int5", "int6"};
+                                                "int4", "int5", "int6", "int16"};
     return name[which];
 }
 

@@ -22,6 +22,7 @@ enum ceiling {
     CEILING_INT4, /* the best integer way for weights of up to 4 bits, of 5, of 6 */
     CEILING_INT5,
     CEILING_INT6,
+    CEILING_INT16, /* of pairs of 16 bits, as attention multiplies */
     CEILING_N
 };
 

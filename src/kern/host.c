@@ -218,13 +218,17 @@ void host_rope_less(const struct kern_dev *d, const struct kern_rope *r, float *
 }
 
 struct host_kv host_kv_at(const struct kern_dev *d, int layer, int value, int head, int page) {
-    size_t index = ((size_t)layer * 2 + (size_t)value) * (size_t)d->kv.n_kv + (size_t)head;
-    uint8_t *at = kv_page(d, page) + index * kern_kv_head_bytes(&d->kv);
-    if (d->kv.type != DT_I8) {
-        return (struct host_kv){at, NULL};
+    const size_t n_kv = (size_t)d->kv.n_kv, first = kern_kv_head_bytes(&d->kv, 0, 0);
+    size_t index = ((size_t)layer * 2 + (size_t)value) * n_kv + (size_t)head;
+    size_t before = index < n_kv ? index : n_kv; /* of the first layer's keys */
+    uint8_t *at =
+        kv_page(d, page) + before * first + (index - before) * kern_kv_head_bytes(&d->kv, layer, 1);
+    enum dtype part = dtype_kv_part(d->kv.type, layer, value);
+    if (part != DT_I8) {
+        return (struct host_kv){part, at, NULL};
     }
     size_t n_scale = (size_t)host_kv_groups(d->kv.d_head) * (size_t)d->kv.page_tok;
-    return (struct host_kv){at + n_scale * sizeof(bf16_t), (bf16_t *)at};
+    return (struct host_kv){part, at + n_scale * sizeof(bf16_t), (bf16_t *)at};
 }
 
 /* The least bf16 that is not below x >= 0. */
@@ -235,6 +239,10 @@ static bf16_t bf16_above(float x) {
 int host_kv_block(int d_head) {
     int block = d_head & -d_head;
     return block < HOST_KV_BLOCK ? block : HOST_KV_BLOCK;
+}
+
+int host_kv_block_of(const struct kern_dev *d, int layer, int value) {
+    return dtype_kv_part(d->kv.type, layer, value) == DT_I8 ? host_kv_block(d->kv.d_head) : 1;
 }
 
 void host_kv_turn(float *x, int n, int block) {

@@ -96,11 +96,12 @@ void host_rope_less(const struct kern_dev *d, const struct kern_rope *r, float *
 
 /* One head's keys (value = 0) or values (1) in a page, laid out as struct kern_kv says. */
 struct host_kv {
-    void *v;       /* the first number */
-    bf16_t *scale; /* the first scale of an int8 cache; else NULL */
+    enum dtype type; /* DT_F32, DT_F16 or DT_I8 */
+    void *v;         /* the first number */
+    bf16_t *scale;   /* of int8 the first scale; else NULL */
 };
 struct host_kv host_kv_at(const struct kern_dev *d, int layer, int value, int head, int page);
-/* What an int8 cache holds of a head is turned, so that no number is much larger than the others:
+/* What is kept as int8 of a head is turned, so that no number is much larger than the others:
  * multiplied, `block` numbers at a time, by the Hadamard matrix [block, block] of ones and minus
  * ones (Sylvester's), whose square is `block` times the identity. x [n], n a multiple of block, in
  * place, by the fast transform in f32. */
@@ -108,6 +109,8 @@ void host_kv_turn(float *x, int n, int block);
 /* The largest power of two that divides d_head, 128 at most. */
 enum { HOST_KV_BLOCK = 128 };
 int host_kv_block(int d_head);
+/* The same for what a layer's keys or values are kept as: 1, which turns nothing, but for int8. */
+int host_kv_block_of(const struct kern_dev *d, int layer, int value);
 /* n numbers of one position as int8, and the scales of their groups. */
 void host_kv_quantize(const float *x, int n, int8_t *to, bf16_t *scale);
 

@@ -57,10 +57,11 @@ void kern_moe(const struct kern *k, struct kern_dev *d, const struct kern_moe *a
     k->mix_exp(d, a->y, a->down, a->sel, a->n_used, a->d_model);
 }
 
-size_t kern_kv_head_bytes(const struct kern_kv *kv) {
-    return (size_t)kv->page_tok * dtype_kv_bytes(kv->type, kv->d_head);
+size_t kern_kv_head_bytes(const struct kern_kv *kv, int layer, int value) {
+    enum dtype part = dtype_kv_part(kv->type, layer, value);
+    return (size_t)kv->page_tok * dtype_kv_bytes(part, kv->d_head);
 }
 
 size_t kern_kv_page_bytes(const struct kern_kv *kv) {
-    return (size_t)kv->n_layer * 2 * (size_t)kv->n_kv * kern_kv_head_bytes(kv);
+    return (size_t)kv->page_tok * dtype_kv_position(kv->type, kv->n_layer, kv->n_kv, kv->d_head);
 }

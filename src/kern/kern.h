@@ -42,12 +42,13 @@ struct step {
 /* Position p of a sequence lives in place p % page_tok of its page number p / page_tok. A page has
  * for each layer the keys of each head, [d_head, page_tok] (a dimension of neighbouring positions
  * lies side by side, as scores want it), then the values of each head, [page_tok, d_head].
- * int8: a head's numbers at one position are first turned (host_kv_turn in host.h: a Hadamard
- * transform, which queries and results undo). A group of 32 of them (the last may be shorter) has a
- * scale in bf16, the least one not below (largest magnitude) / 127; a number is the scale times the
- * nearest integer to x / scale (ties to even, in f32 by the reciprocal). A group below 1e-30 is all
- * zeros, one that is not finite all NaN. A head's scales lie before its numbers: of keys
- * [groups, page_tok], of values [page_tok, groups]. */
+ * int8: the first layer's keys are f16 (dtype_kv_part). Of the rest a head's numbers at one
+ * position are first turned (host_kv_turn in host.h: a Hadamard transform, which queries and
+ * results undo). A group of 32 of them (the last may be shorter) has a scale in bf16, the least one
+ * not below (largest magnitude) / 127; a number is the scale times the nearest integer to x / scale
+ * (ties to even, in f32 by the reciprocal). A group below 1e-30 is all zeros, one that is not
+ * finite all NaN. A head's scales lie before its numbers: of keys [groups, page_tok], of values
+ * [page_tok, groups]. */
 struct kern_kv {
     int n_layer, n_kv, d_head;
     int page_tok;    /* positions in a page, a power of two */
@@ -251,7 +252,7 @@ void kern_ffn(const struct kern *k, struct kern_dev *d, const struct kern_ffn *a
 void kern_moe(const struct kern *k, struct kern_dev *d, const struct kern_moe *a);
 
 /* Of one head's keys or values in a page (scales included), and of a page: exact. */
-size_t kern_kv_head_bytes(const struct kern_kv *kv);
+size_t kern_kv_head_bytes(const struct kern_kv *kv, int layer, int value);
 size_t kern_kv_page_bytes(const struct kern_kv *kv);
 
 #endif

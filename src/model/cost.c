@@ -22,7 +22,7 @@ static bool is_expert(struct str name) {
 }
 
 double model_cost_kv(const struct config *c, enum dtype kv_type) {
-    return 2.0 * c->n_layer * c->n_kv * (double)dtype_kv_bytes(kv_type, c->d_head);
+    return (double)dtype_kv_position(kv_type, c->n_layer, c->n_kv, c->d_head);
 }
 
 void model_cost(struct model_cost *cost, const struct gguf *g, const struct config *c,

@@ -53,7 +53,7 @@ static bool may_settle(const struct model_opts *o, const struct plan_row *row, u
     const uint64_t least = (uint64_t)2 << 30;
     uint64_t spare = available / 4 > least ? available / 4 : least;
     return !o->no_mmap && !o->no_large_pages && !o->mlock && (o->duty == 0 || o->duty == 100) &&
-           row->total < available && available - row->total >= spare;
+           available != UINT64_MAX && row->total < available && available - row->total >= spare;
 }
 
 /* Weights may be mapped and shared, and their pages count as available while nobody uses them; but

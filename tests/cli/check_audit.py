@@ -262,14 +262,22 @@ class Log(Case):
         self.assertEqual(docs[-1]["level"], "error")
         self.assertIn("no model 'nothing'", docs[-1]["text"])
         self.assertEqual(stat.S_IMODE(os.stat(text).st_mode), 0o600)
-        r = self.ok(*self.RUN, "--log-format", "json")
-        for line in r.err.decode().splitlines():
-            json.loads(line)
+        answer = ("generate", "--raw", "--prompt", "x", "--max-tokens", "2", "--ignore-eos")
+        for args, code, level, text in (((*answer, "--model", tiny()), 0, "info", "2 tokens"),
+                                        ((*answer, "--model", "nothing"), 4, "error", "no model")):
+            r = ign(*args, "--log-format", "json")
+            self.assertEqual(r.code, code, r)
+            said = [json.loads(line) for line in r.err.decode().splitlines()]
+            self.assertEqual(said[-1]["level"], level, r)
+            self.assertIn(text, said[-1]["text"], r)
 
     def test_no_room(self):
-        """A log that cannot be written is lost, and nothing else; one that cannot be opened is said."""
+        """A log that cannot be written stops nothing, and is said once; so is one that cannot be
+        opened."""
         if os.path.exists("/dev/full"):
-            self.ok(*self.RUN, "--log-file", "/dev/full", "--log-level", "debug")
+            r = self.ok(*self.RUN, "--log-file", "/dev/full", "--log-level", "debug")
+            self.assertEqual(r.err.count(b"lines of the log are lost"), 1, r)
+            self.assertIn(b"No space left", r.err)
             with open("/dev/full", "wb") as full:
                 p = subprocess.run([IGN, *self.RUN], stdout=subprocess.PIPE, stderr=full, env=env(),
                                    timeout=60 * SLOW)

@@ -48,7 +48,7 @@ class Benchmark(Case):
         self.assertEqual(d["model"], "tiny")
         self.assertRegex(d["device"], rf"^cpu: .*\b{d['threads']} thread")
         self.assertEqual((prefill["tokens"], decode["tokens"]), (24, 9))
-        for key in ("read_gb_per_s", "int8_gmac_per_s", "f32_gmac_per_s", "model_gmac_per_s"):
+        for key in ("read_gb_per_s", "int8_gmac_per_s", "f32_gmac_per_s", "attention_gmac_per_s", "model_gmac_per_s"):
             self.assertGreater(ceilings[key], 0, key)
         self.assertEqual(list(ceilings["formats"]), ["F32"])
         self.near(ceilings["formats"]["F32"], ceilings["f32_gmac_per_s"])
@@ -219,6 +219,11 @@ class Benchmark(Case):
         figures = {f["name"]: f for f in now["compare"]["figures"]}
         self.assertLessEqual({"read bandwidth", "load", "prefill", "decode", "peak memory"},
                              set(figures))
+        for phase in ("prefill", "decode"): # a percentage's range is that of its rate
+            share, rate = figures[phase + " of ceiling"]["new"], figures[phase]["new"]
+            for end in ("min", "max"):
+                self.near(share[end] / share["median"], rate[end] / rate["median"])
+        self.assertEqual(figures["read bandwidth"]["new"]["max"], now["ceilings"]["read_gb_per_s"])
         f = figures["prefill"]
         self.assertEqual(f["old"], old["prefill"]["tokens_per_second"])
         self.assertEqual(f["new"], now["prefill"]["tokens_per_second"])

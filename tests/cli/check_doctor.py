@@ -118,6 +118,11 @@ class Doctor(Rig):
         shutil.rmtree(self.state)
         write("state", "a file")
         self.assertIn("not a folder", self.failed("state folder"))
+        r = ign("doctor", "--store", self.store, "--state", self.state + "/below", "--drivers",
+                self.none, "--json")
+        failed = {c["name"]: c["detail"] for c in r.json()["checks"] if not c["ok"]}
+        self.assertEqual((r.code, set(failed)), (1, {"state folder"}), r)
+        self.assertIn("cannot be made", failed["state folder"])
         os.unlink(self.state)
         r = ign("doctor", "--drivers", self.none, "--json", environ=env(HOME=None))
         self.assertEqual(r.code, 0, r)
@@ -144,6 +149,11 @@ class Doctor(Rig):
         self.assertEqual({n for n, c in checks.items() if not c["ok"]}, {"store", "state folder"})
         self.assertIn("may not be read", checks["store"]["detail"])
         self.assertIn("may not be written", checks["state folder"]["detail"])
+        os.chmod(self.state, 0o777)
+        os.chmod(self.model, 0o000)
+        checks = self.doctor(1, **as_nobody)
+        self.assertIn("may not read", checks["model tiny.gguf"]["detail"])
+        self.assertIn("chmod", checks["model tiny.gguf"]["fix"])
 
     def test_full_disk(self):
         script = ('mount -t tmpfs -o size=64k none "$1" && dd if=/dev/zero of="$1/x" bs=1k count=99'
@@ -163,6 +173,24 @@ class Doctor(Rig):
             detail = self.failed("configuration", "--config", write("bad.toml", text))
             self.assertIn("bad.toml", detail)
         self.doctor(0, "--config", write("good.toml", "top-p = 0.5\n"))
+
+    def test_audit_log(self):
+        """Looked at where one is kept, and never made."""
+        self.assertNotIn("audit log", self.doctor(0))
+        log = path("doctor-audit.log")
+        for end in ("", ".head", ".lock"):
+            if os.path.exists(log + end):
+                os.unlink(log + end)
+        self.assertEqual(self.doctor(0, "--audit", log)["audit log"]["verdict"], "ok")
+        self.assertFalse(os.path.exists(log))
+        self.ok("logits", "--model", self.model, "--ids", "1", "--audit", log)
+        self.assertIn("1 entries", self.doctor(0, "--audit", log)["audit log"]["detail"])
+        self.doctor(0, environ=env(IGN_AUDIT=log))
+        write("doctor-audit.log", read(log).replace(b"logits", b"xogits"))
+        self.failed("audit log", "--audit", log)
+        self.failed("audit log", "--audit", path("no/folder/log"))
+        self.failed("audit log", "--audit", path(""))
+        self.failed("audit log", "--audit", log, "--audit-key-file", path("no-key"))
 
     def test_misspelled_variable(self):
         for name, near in (("IGN_TEMPRATURE", "IGN_TEMPERATURE"), ("IGN_ZZZZZZZZ", "config show")):

@@ -227,9 +227,12 @@ static void the_least_limit_counts_and_is_named(void **state) {
 
     p = make(&model, &m, (struct plan_opts){.quant = -1, .max_memory = 2 * GIB});
     assert_string_equal(p.limited_by, "--max-memory");
-    m.memory = (struct machine_memory){0}; /* nothing could be read: nothing is refused */
-    p = make(&model, &m, (struct plan_opts){.quant = -1});
-    assert_true(p.row.fits);
+    m.memory = (struct machine_memory){0}; /* nothing could be read: nothing is refused, */
+    p = make(&model, &m, (struct plan_opts){.quant = PLAN_FP32, .context = 16384});
+    assert_true(p.row.fits && p.row.quant == PLAN_FP32 && p.row.kv == 2 * GIB);
+    assert_non_null(strstr(p.warning[0], "not known"));
+    p = make(&model, &m, (struct plan_opts){.quant = -1}); /* and little chosen */
+    assert_true(p.row.fits && p.row.quant == PLAN_INT4 && p.row.context <= 4096);
 }
 
 static void a_no_says_what_would_fit(void **state) {
@@ -329,11 +332,12 @@ static void kv_shrinks_where_memory_is_short(void **state) {
     struct machine m = machine_of(64, 4);
     struct plan_opts o = {.quant = PLAN_INT4, .context = 32768};
     struct plan_choice p = make(&model, &m, o);
-    uint64_t f16 = p.row.total, half = p.row.kv * 17 / 32; /* a scale of 2 bytes for 32 */
+    /* A scale of 2 bytes for 32 numbers; of 64 parts one, the first layer's keys, stays f16. */
+    uint64_t f16 = p.row.total, int8 = p.row.kv / 64 + p.row.kv / 64 * 63 * 17 / 32;
     o.max_memory = f16 - GIB;
     o.kv_shrink = true;
     p = make(&model, &m, o);
-    assert_true(p.row.fits && p.row.kv_bytes == 1 && p.row.kv == half && p.n_warning == 1);
+    assert_true(p.row.fits && p.row.kv_bytes == 1 && p.row.kv == int8 && p.n_warning == 1);
     o.kv_shrink = false;
     p = make(&model, &m, o);
     assert_true(!p.row.fits && p.row.kv_bytes == 2 && p.int8_context == 32768);

@@ -302,9 +302,9 @@ static void bench_attention(const char *level, const struct ceilings *top, const
             double read = bytes / att_best(&b, 1, 40) * 1e-9;
             double rate = mac / att_best(&b, ATT_TOK, 4) * 1e-9;
             printf("%-6s attention %-4s decode %6.2f GB/s %3.0f %%   prefill %6.1f GMAC/s %3.0f %% "
-                   "of f32\n",
+                   "of int16\n",
                    level, dtype_info(types[i])->name, read, 100 * read / top->read_gb_per_s, rate,
-                   100 * rate / ceiling_rate(top, CEILING_F32));
+                   100 * rate / ceiling_rate(top, CEILING_INT16));
         }
         kern_cpu.close(b.d);
     }

@@ -462,6 +462,7 @@ struct att_case {
     int n_thread;
     enum dtype type;
     int page_tok, d_head, window;
+    int layer; /* of two: of int8 the first has f16 keys */
     int chunk; /* tokens in a step, of the last positions */
 };
 
@@ -470,7 +471,8 @@ static void att_step(struct rig *r, const kern_ref ref[4], const struct att_case
     static int32_t at[CHUNK_MAX], seq[CHUNK_MAX], page[POS];
     int32_t page_start[2] = {0, (POS + c->page_tok - 1) / c->page_tok};
     struct step s = {n, 1, 0, NULL, at, seq, NULL, page, page_start, NULL};
-    struct kern_attend a = {0, A_HEADS, A_KV, c->d_head, 0.3f, c->window, c->window ? 5.0f : 0};
+    struct kern_attend a = {
+        c->layer, A_HEADS, A_KV, c->d_head, 0.3f, c->window, c->window ? 5.0f : 0};
     size_t q = (size_t)A_HEADS * (size_t)c->d_head, kv = (size_t)A_KV * (size_t)c->d_head;
     for (int i = 0; i < n; i++) {
         at[i] = pos + i;
@@ -482,7 +484,7 @@ static void att_step(struct rig *r, const kern_ref ref[4], const struct att_case
     r->k->write(r->d, ref[1], x + 1 + (size_t)pos * kv, (size_t)n * kv);
     r->k->write(r->d, ref[2], x + 3 + (size_t)pos * kv, (size_t)n * kv);
     r->k->begin(r->d, &s);
-    r->k->kv_store(r->d, 0, ref[1], ref[2]);
+    r->k->kv_store(r->d, c->layer, ref[1], ref[2]);
     if (pos >= POS - LAST) {
         r->k->attend(r->d, ref[3], ref[0], &a);
     }
@@ -493,7 +495,7 @@ static void att_step(struct rig *r, const kern_ref ref[4], const struct att_case
 static void att_run(const struct att_case *c, float *out) {
     struct rig r = rig_open(c->device, c->level, c->n_thread, CHUNK_MAX);
     size_t row = (size_t)A_HEADS * (size_t)c->d_head, n = CHUNK_MAX * row;
-    struct kern_kv kv = {1, A_KV, c->d_head, c->page_tok, POS / c->page_tok + 2, c->type, 0};
+    struct kern_kv kv = {2, A_KV, c->d_head, c->page_tok, POS / c->page_tok + 2, c->type, 0};
     struct err e = {0};
     struct rng g;
     kern_ref ref[4];
@@ -522,15 +524,19 @@ static void att_run(const struct att_case *c, float *out) {
  * neither on the level, nor on threads (eight of them walk parts side by side), nor on chunks. */
 static void test_attention(void **state) {
     (void)state;
-    static const enum dtype types[] = {DT_F32, DT_F16, DT_I8};
+    enum { TYPES = 4 };
+    static const enum dtype types[TYPES] = {DT_F32, DT_F16, DT_I8, DT_I8};
+    static const int layers[TYPES] = {1, 0, 1, 0};
     static const char *const levels[] = {"c", "avx2", "avx512"};
     static const int shapes[][3] = {{32, 32, 0}, {8, 32, 0}, {64, 20, 0}, {32, 16, 1100}};
     static float want[LAST * A_HEADS * A_DH_MAX], base[LAST * A_HEADS * A_DH_MAX];
     static float other[LAST * A_HEADS * A_DH_MAX];
     assert_int_equal((POS - LAST) % CHUNK_MAX, 0);
-    for (size_t i = 0; i < 3 * sizeof shapes / sizeof shapes[0]; i++) {
-        const int *shape = shapes[i / 3];
-        struct att_case c = {"plain", NULL, 2, types[i % 3], shape[0], shape[1], shape[2], LAST};
+    for (size_t i = 0; i < TYPES * sizeof shapes / sizeof shapes[0]; i++) {
+        const int *shape = shapes[i / TYPES];
+        struct att_case c = {"plain",  NULL,     2,        types[i % TYPES],
+                             shape[0], shape[1], shape[2], layers[i % TYPES],
+                             LAST};
         size_t n = (size_t)LAST * A_HEADS * (size_t)c.d_head;
         att_run(&c, want);
         c.device = "cpu";
@@ -702,8 +708,7 @@ static void test_pages(void **state) {
         struct kern_kv kv = {2, 1, 4, 2, 3, i % 2 ? DT_F16 : DT_I8, 0};
         struct err e = {0};
         uint8_t in[2 * 2 * 1 * 2 * 4 * 2], out[sizeof in];
-        size_t bytes =
-            i % 2 ? sizeof in : 2 * 2 * 1 * 2 * (4 + 2); /* int8: a scale for 4 numbers */
+        size_t bytes = i % 2 ? sizeof in : 2 * (4 * 2 + 3 * (4 + 2)); /* int8: a scale for 4 */
         assert_int_equal(kern_kv_page_bytes(&kv), bytes);
         assert_int_equal(r.k->kv_open(r.d, &kv, &e), ERR_OK);
         for (size_t j = 0; j < sizeof in; j++) {

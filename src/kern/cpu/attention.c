@@ -208,11 +208,11 @@ static void store_row(const struct cpu_dev *d, const struct host_kv *to, int val
     bf16_t *scale = s->raw_scale;
     size_t at = value ? (size_t)place * (size_t)dh : (size_t)place;
     int step = value ? 1 : page_tok;
-    if (d->host.kv.type == DT_F32) {
+    if (to->type == DT_F32) {
         for (int i = 0; i < dh; i++) {
             ((float *)to->v)[at + (size_t)i * (size_t)step] = x[i];
         }
-    } else if (d->host.kv.type == DT_F16) {
+    } else if (to->type == DT_F16) {
         d->micro.f32_to_f16(x, row, dh);
         put_f16(row, dh, (f16_t *)to->v + at, step);
     } else {
@@ -266,10 +266,10 @@ struct attend_job {
     const struct kern_attend *a;
     const float *q;
     float *y;
-    enum micro_kv type;
-    float scale; /* of q: scores are exponents of two */
-    float cap;   /* of such scores; 0: none */
-    int block;   /* of what an int8 cache has turned; else 1, which turns nothing */
+    enum micro_kv type[2]; /* of keys, of values */
+    int block[2];          /* of what is turned of them; 1: nothing is */
+    float scale;           /* of q: scores are exponents of two */
+    float cap;             /* of such scores; 0: none */
     bool whole;  /* heads and pages are whole registers: micro-kernels may read the pages */
     int n_span;  /* runs of tokens that attend together: d->span[i]..d->span[i + 1] */
     int n_share; /* shares of a KV head's query heads */
@@ -313,6 +313,10 @@ static size_t query_at(const struct attend_job *j, const struct att_item *it, in
     return (token * (size_t)j->a->n_head + head) * (size_t)j->a->d_head;
 }
 
+static size_t number_bytes(enum dtype part) {
+    return part == DT_F32 ? 4 : part == DT_F16 ? 2 : 1;
+}
+
 /* Keys (value = 0) or values from position p on, as they lie in its page. */
 static struct micro_rows rows_of(const struct attend_job *j, const struct att_item *it, int value,
                                  int p) {
@@ -321,7 +325,7 @@ static struct micro_rows rows_of(const struct attend_job *j, const struct att_it
     struct host_kv kv =
         host_kv_at(d, j->a->layer, value, it->kv_head, host_page(d, d->step->seq[it->t0], p));
     size_t at = value ? (size_t)place * (size_t)dh : (size_t)place;
-    size_t size = d->kv.type == DT_F32 ? 4 : d->kv.type == DT_F16 ? 2 : 1;
+    size_t size = number_bytes(kv.type);
     size_t scale_at = (size_t)(value ? place * host_kv_groups(dh) : place);
     return (struct micro_rows){.v = (const char *)kv.v + at * size,
                                .scale = kv.scale ? kv.scale + scale_at : NULL,
@@ -334,15 +338,12 @@ static int run_of(const struct attend_job *j, int p, int end) {
     return left < end - p ? left : end - p;
 }
 
-static size_t number_bytes(const struct attend_job *j) {
-    return j->type == MICRO_KV_F32 ? 4 : j->type == MICRO_KV_F16 ? 2 : 1;
-}
-
 /* Keys (value = 0) or values of positions p0..p0+n, number by number, as a page of whole registers
  * would have them: for pages and heads that have none. */
 static struct micro_rows gather(const struct attend_job *j, const struct att_item *it, int value,
                                 int p0, int n, const struct att_scratch *s) {
-    const size_t size = number_bytes(j), dim = (size_t)it->dim;
+    const size_t dim = (size_t)it->dim;
+    const size_t size = number_bytes(dtype_kv_part(j->d->host.kv.type, j->a->layer, value));
     const int dh = j->a->d_head, groups = host_kv_groups(dh);
     memset(s->raw, 0, dim * ATT_TILE * size);
     memset(s->raw_scale, 0, (size_t)groups * ATT_TILE * sizeof *s->raw_scale);
@@ -366,11 +367,13 @@ static int up16(int n) {
     return (n + 15) / 16 * 16;
 }
 
-/* Whole pages that follow, of keys and values in halves: no stream passes a page of memory. */
+/* Whole pages that follow, of keys and values in halves: no stream passes a page of memory. Where
+ * keys are the larger, a part of them is left out. */
 static void tile_ahead(const struct attend_job *j, const struct att_item *it, int p,
                        struct micro_ahead *a) {
     const int page_tok = j->d->host.kv.page_tok;
-    size_t bytes = kern_kv_head_bytes(&j->d->host.kv) / 2;
+    const struct kern_kv *shape = &j->d->host.kv;
+    size_t bytes = kern_kv_head_bytes(shape, j->a->layer, 1) / 2;
     int n = 0;
     for (int end = p + ATT_TILE; p < end && p < it->end && n + 4 <= MICRO_AHEAD; p += page_tok) {
         for (int value = 0; value < 2; value++) {
@@ -378,7 +381,7 @@ static void tile_ahead(const struct attend_job *j, const struct att_item *it, in
                                            host_page(&j->d->host, j->d->host.step->seq[it->t0], p));
             const char *start = kv.scale ? (const char *)kv.scale : kv.v;
             a->stream[n++] = start;
-            a->stream[n++] = start + bytes;
+            a->stream[n++] = start + kern_kv_head_bytes(shape, j->a->layer, value) / 2;
         }
     }
     a->log_n = 2;
@@ -395,7 +398,8 @@ static void tile_ahead(const struct attend_job *j, const struct att_item *it, in
 /* Positions p0..p0+n as integers, a page's at a time. What lies past n counts for nothing. */
 static void tile_fill(const struct attend_job *j, const struct att_item *it, int p0, int n,
                       const struct att_scratch *s) {
-    micro_tile_fn keys = j->d->micro.att.keys[j->type], values = j->d->micro.att.values[j->type];
+    micro_tile_fn keys = j->d->micro.att.keys[j->type[0]];
+    micro_tile_fn values = j->d->micro.att.values[j->type[1]];
     if (!j->whole) {
         struct micro_rows k = gather(j, it, 0, p0, n, s);
         keys(&k, it->dim, up16(n), 0, &s->k);
@@ -477,7 +481,7 @@ static void load_queries(const struct attend_job *j, const struct att_item *it,
         for (int d = 0; d < it->dim; d++) {
             s->row[d] = d < dh ? q[d] * j->scale : 0;
         }
-        host_kv_turn(s->row, dh, j->block);
+        host_kv_turn(s->row, dh, j->block[0]);
         micro_att_query(s->row, it->dim, s->q + i * it->dim, s->q_scale + i * groups);
     }
 }
@@ -514,11 +518,11 @@ static void merge(float *y, float *top, float *total, const float *part_y, float
 
 static void put_result(const struct attend_job *j, const struct att_item *it, int i,
                        const float *sum, float total) {
-    float *y = j->y + query_at(j, it, i), inv = 1.0f / total / (float)j->block;
+    float *y = j->y + query_at(j, it, i), inv = 1.0f / total / (float)j->block[1];
     for (int k = 0; k < j->a->d_head; k++) {
         y[k] = sum[k] * inv;
     }
-    host_kv_turn(y, j->a->d_head, j->block);
+    host_kv_turn(y, j->a->d_head, j->block[1]);
 }
 
 /* All parts of an item, one after the other. */
@@ -606,11 +610,12 @@ void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_
     size_t n = (size_t)s->n_tok * (size_t)a->n_head * (size_t)a->d_head;
     int group = a->n_head / a->n_kv;
     struct attend_job j = {.d = d, .a = a, .q = host_at(dev, q, n), .y = host_at(dev, y, n)};
-    j.type = dev->kv.type == DT_F32   ? MICRO_KV_F32
-             : dev->kv.type == DT_F16 ? MICRO_KV_F16
-                                      : MICRO_KV_I8;
-    j.block = dev->kv.type == DT_I8 ? host_kv_block(a->d_head) : 1;
-    j.scale = a->scale * LOG2_E / (float)j.block; /* e^x = 2^(x / ln 2) */
+    for (int value = 0; value < 2; value++) {
+        enum dtype part = dtype_kv_part(dev->kv.type, a->layer, value);
+        j.type[value] = part == DT_F32 ? MICRO_KV_F32 : part == DT_F16 ? MICRO_KV_F16 : MICRO_KV_I8;
+        j.block[value] = host_kv_block_of(dev, a->layer, value);
+    }
+    j.scale = a->scale * LOG2_E / (float)j.block[0]; /* e^x = 2^(x / ln 2) */
     j.cap = a->cap * LOG2_E;
     j.whole = a->d_head % 16 == 0 && dev->kv.page_tok % 16 == 0;
     j.n_head = group < ATT_QUERY ? group : ATT_QUERY;

@@ -26,6 +26,7 @@ struct peak {
     /* Products of unsigned weights of 4, 5 and 6 bits (fewer count as 4) with signed bytes: a level
      * without four-fold sums adds pairs in 16 bits for as long as they fit. */
     peak_fn int4, int5, int6;
+    peak_fn int16; /* pairs of 16 bits summed in 32, as attention multiplies */
 };
 
 enum { PEAK_READ = 4096 };

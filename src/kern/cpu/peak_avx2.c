@@ -108,6 +108,23 @@ static uint64_t peak_int6_avx2(int n) {
     return bytes(n, 2);
 }
 
+static uint64_t peak_int16_avx2(int n) {
+    __m256i acc[CHAINS], w = _mm256_set1_epi16(3), x = _mm256_set1_epi16(5);
+#pragma GCC unroll 10
+    for (int i = 0; i < CHAINS; i++) {
+        acc[i] = _mm256_setzero_si256();
+    }
+    for (int k = 0; k < n; k++) {
+#pragma GCC unroll 10
+        for (int i = 0; i < CHAINS; i++) {
+            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(w, x));
+            HIDE(acc[i]);
+            HIDE(x);
+        }
+    }
+    return (uint64_t)n * CHAINS * 16;
+}
+
 void peak_init_avx2(struct peak *p) {
     *p = (struct peak){
         .name = "avx2",
@@ -117,5 +134,6 @@ void peak_init_avx2(struct peak *p) {
         .int4 = peak_int4_avx2,
         .int5 = peak_int5_avx2,
         .int6 = peak_int6_avx2,
+        .int16 = peak_int16_avx2,
     };
 }

@@ -84,6 +84,22 @@ static uint64_t peak_int8_avx512(int n) {
     return (uint64_t)n * CHAINS * 64;
 }
 
+static uint64_t peak_int16_avx512(int n) {
+    __m512i acc[CHAINS], w = _mm512_set1_epi16(3), x = _mm512_set1_epi16(5);
+#pragma GCC unroll 16
+    for (int i = 0; i < CHAINS; i++) {
+        acc[i] = _mm512_setzero_si512();
+    }
+    for (int k = 0; k < n; k++) {
+#pragma GCC unroll 16
+        for (int i = 0; i < CHAINS; i++) {
+            acc[i] = _mm512_dpwssd_epi32(acc[i], w, x);
+            HIDE(acc[i]);
+        }
+    }
+    return (uint64_t)n * CHAINS * 32;
+}
+
 void peak_init_avx512(struct peak *p, int bf16) {
     *p = (struct peak){
         .name = "avx512",
@@ -94,5 +110,6 @@ void peak_init_avx512(struct peak *p, int bf16) {
         .int4 = peak_int8_avx512,
         .int5 = peak_int8_avx512,
         .int6 = peak_int8_avx512,
+        .int16 = peak_int16_avx512,
     };
 }

@@ -52,6 +52,20 @@ static uint64_t peak_int8_c(int n) {
     return (uint64_t)n * LANES;
 }
 
+static uint64_t peak_int16_c(int n) {
+    static const int16_t w[LANES] = {3}, x[LANES] = {5};
+    int32_t acc[LANES] = {0};
+    for (int i = 0; i < n; i++) {
+        BARRIER();
+        for (int j = 0; j < LANES; j++) {
+            acc[j] += w[j] * x[j];
+        }
+    }
+    volatile int32_t keep = acc[0];
+    (void)keep;
+    return (uint64_t)n * LANES;
+}
+
 void peak_init_c(struct peak *p) {
     *p = (struct peak){
         .name = "c",
@@ -61,6 +75,7 @@ void peak_init_c(struct peak *p) {
         .int4 = peak_int8_c,
         .int5 = peak_int8_c,
         .int6 = peak_int8_c,
+        .int16 = peak_int16_c,
     };
 }
 

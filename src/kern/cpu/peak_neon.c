@@ -90,6 +90,23 @@ static uint64_t peak_int5_neon(int n) {
     return products(n, 16);
 }
 
+static uint64_t peak_int16_neon(int n) {
+    int32x4_t acc[CHAINS];
+    int16x4_t w = vdup_n_s16(3), x = vdup_n_s16(5);
+#pragma GCC unroll 16
+    for (int i = 0; i < CHAINS; i++) {
+        acc[i] = vdupq_n_s32(0);
+    }
+    for (int k = 0; k < n; k++) {
+#pragma GCC unroll 16
+        for (int i = 0; i < CHAINS; i++) {
+            acc[i] = vmlal_s16(acc[i], w, x);
+            HIDE(acc[i]);
+        }
+    }
+    return (uint64_t)n * CHAINS * 4;
+}
+
 void peak_init_neon(struct peak *p) {
     *p = (struct peak){
         .name = "neon",
@@ -99,5 +116,6 @@ void peak_init_neon(struct peak *p) {
         .int4 = peak_int5_neon,
         .int5 = peak_int5_neon,
         .int6 = peak_int6_neon,
+        .int16 = peak_int16_neon,
     };
 }

@@ -224,12 +224,12 @@ static void kv_put_int8(const struct kern_dev *d, const struct host_kv *to, int 
 static void kv_put(const struct kern_dev *d, const struct host_kv *to, int value, int row,
                    const float *x) {
     int dh = d->kv.d_head;
-    for (int i = 0; i < dh && d->kv.type == DT_I8; i += HOST_KV_BLOCK) {
+    for (int i = 0; i < dh && to->type == DT_I8; i += HOST_KV_BLOCK) {
         kv_put_int8(d, to, value, row, i, x + i, dh - i < HOST_KV_BLOCK ? dh - i : HOST_KV_BLOCK);
     }
-    for (int i = 0; i < dh && d->kv.type != DT_I8; i++) {
+    for (int i = 0; i < dh && to->type != DT_I8; i++) {
         size_t at = kv_index(d, value, row, i);
-        if (d->kv.type == DT_F32) {
+        if (to->type == DT_F32) {
             ((float *)to->v)[at] = x[i];
         } else {
             ((f16_t *)to->v)[at] = f16_from_f32(x[i]);
@@ -240,10 +240,10 @@ static void kv_put(const struct kern_dev *d, const struct host_kv *to, int value
 static float kv_get(const struct kern_dev *d, const struct host_kv *from, int value, int row,
                     int i) {
     size_t at = kv_index(d, value, row, i);
-    if (d->kv.type == DT_F32) {
+    if (from->type == DT_F32) {
         return ((const float *)from->v)[at];
     }
-    if (d->kv.type == DT_F16) {
+    if (from->type == DT_F16) {
         return f32_from_f16(((const f16_t *)from->v)[at]);
     }
     return (float)((const int8_t *)from->v)[at] *
@@ -282,14 +282,15 @@ static void attend_head(void *arg, int item, int thread) {
     int t = item / a->n_head, h = item % a->n_head, kv_head = h / (a->n_head / a->n_kv);
     int pos = s->pos[t], dh = a->d_head;
     int first = a->window > 0 && pos + 1 > a->window ? pos + 1 - a->window : 0;
-    int block = d->kv.type == DT_I8 ? host_kv_block(dh) : 1; /* 1: nothing is turned */
-    float *y = j->y + (size_t)item * (size_t)dh, *q = y;     /* the query, until values are mixed */
+    const int k_block = host_kv_block_of(d, a->layer, 0),
+              v_block = host_kv_block_of(d, a->layer, 1);
+    float *y = j->y + (size_t)item * (size_t)dh, *q = y; /* the query, until values are mixed */
     float *score = j->d->score + (size_t)thread * j->d->n_score;
     if (host_cancelled(d)) {
         return;
     }
     memmove(q, j->q + (size_t)item * (size_t)dh, (size_t)dh * sizeof *q);
-    host_kv_turn(q, dh, block);
+    host_kv_turn(q, dh, k_block);
     float top = -INFINITY;
     for (int p = first; p <= pos; p++) {
         struct host_kv k = host_kv_at(d, a->layer, 0, kv_head, host_page(d, s->seq[t], p));
@@ -297,7 +298,7 @@ static void attend_head(void *arg, int item, int thread) {
         for (int i = 0; i < dh; i++) {
             sum += (double)q[i] * kv_get(d, &k, 0, p % d->kv.page_tok, i);
         }
-        score[p] = (float)(sum / block) * a->scale;
+        score[p] = (float)(sum / k_block) * a->scale;
         score[p] = a->cap > 0 ? softcap(score[p], a->cap) : score[p];
         top = score[p] > top ? score[p] : top;
     }
@@ -316,9 +317,9 @@ static void attend_head(void *arg, int item, int thread) {
             y[i] += weight * kv_get(d, &v, 1, p % d->kv.page_tok, i);
         }
     }
-    host_kv_turn(y, dh, block);
+    host_kv_turn(y, dh, v_block);
     for (int i = 0; i < dh; i++) {
-        y[i] /= (float)block;
+        y[i] /= (float)v_block;
     }
 }
 
