@@ -546,7 +546,7 @@ static struct micro_tile tile_room(const struct att_case *c, int groups) {
     static struct micro_ahead ahead;
     struct micro_tile t = {guard(n * sizeof *t.v), guard_floats((int64_t)groups * MICRO_ATT_TILE),
                            any(0, 1) ? &ahead : NULL};
-    ahead = (struct micro_ahead){.stream = {(char *)t.v, (char *)t.scale}, .n = 2, .bytes = 128};
+    ahead = (struct micro_ahead){.stream = {(char *)t.v, (char *)t.scale}, .end = 4, .log_n = 1};
     memset(t.v, (int)any(0, 255), n * sizeof *t.v);
     fill(t.scale, groups * MICRO_ATT_TILE, 1);
     return t;
