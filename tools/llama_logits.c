@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ggml-backend.h"
 #include "llama.h"
 
 enum { MAX_TOK = 4096 };
@@ -24,6 +25,7 @@ int main(int argc, char **argv) {
     while (n < MAX_TOK && scanf("%d", &id[n]) == 1) {
         n++;
     }
+    ggml_backend_load_all(); /* of a llama.cpp whose back ends are files beside the program */
     llama_backend_init();
     struct llama_model *model = llama_model_load_from_file(argv[1], llama_model_default_params());
     struct llama_context_params p = llama_context_default_params();
