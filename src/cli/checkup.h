@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "device/machine.h"
+#include "model/sampling.h"
 
 /* WARNING is worth knowing, and no reason to call the machine unhealthy. */
 enum verdict { CHECK_OK, CHECK_WARNING, CHECK_FAILED };
@@ -24,7 +25,8 @@ struct checkup_model {
     uint64_t bytes, parameters, context;
     char architecture[64], sha256[65]; /* as its NAME.sha256 says; "" */
     int64_t mtime;
-    bool ok; /* it can be opened and, where `thorough`, has its checksum */
+    struct sampling_own sampling; /* what it says of choosing tokens */
+    bool ok;                      /* it can be opened and, where `thorough`, has its checksum */
 };
 
 /* Lifetime: the caller's; zeroed or checkup_run, then checkup_fini. */

@@ -114,6 +114,9 @@ static enum err_code model_look(const char *path, struct checkup_model *m, struc
     if (!rc && g->n_tensor > 0 && !(rc = config_read(&cfg, g, e))) {
         m->context = (uint64_t)cfg.n_ctx;
     }
+    if (!rc) {
+        sampling_read(&m->sampling, g);
+    }
     gguf_close(g);
     return rc;
 }

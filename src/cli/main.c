@@ -152,6 +152,10 @@ static int verb_run(struct cli *c, int argc, char *const *argv) {
         return cli_fail(c, &e);
     }
     code = verb_act(c);
+    const char *idle;
+    for (size_t i = 0; code == EXIT_DONE && (idle = knobs_idle_flag(c->k, &i));) {
+        log_line(LOG_WARN, "the flag --%s has changed nothing here", idle);
+    }
     interrupt_free(c->intr);
     instance_leave(c->instance);
     return code;

@@ -3,6 +3,7 @@
  * Owns the table of actions, those that bring and carry on this machine, and their reports. Refuses
  * the network: models_pull.c has the one action that opens a connection.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -250,18 +251,20 @@ static int keygen(struct models_job *j, const char *file) {
 static const struct action_words {
     const char *name;
     size_t min, max;
-    const char *usage;
+    const char *usage, *flags; /* beside --store */
 } actions[] = {
-    {"list", 0, 0, "ign models list"},
-    {"catalog", 0, 1, "ign models catalog [NAME]"},
-    {"pull", 1, 1, "ign models pull NAME, or the address of a GGUF file"},
-    {"import", 1, 1, "ign models import PATH, or a name from 'ign models list'"},
-    {"verify", 0, 1, "ign models verify [NAME]"},
-    {"remove", 1, 1, "ign models remove NAME"},
-    {"sweep", 0, 0, "ign models sweep"},
-    {"bundle", 1, 256, "ign models bundle NAME... --output FILE"},
-    {"unbundle", 1, 1, "ign models unbundle FILE"},
-    {"keygen", 1, 1, "ign models keygen FILE"},
+    {"list", 0, 0, "ign models list", ""},
+    {"catalog", 0, 1, "ign models catalog [NAME]", "catalogue"},
+    {"pull", 1, 1, "ign models pull NAME, or the address of a GGUF file",
+     "name sha256 from accept-licence accept-unverified catalogue hub token-file proxy ca-file pin "
+     "pull-connections pull-retries pull-rate pull-stall"},
+    {"import", 1, 1, "ign models import PATH, or a name from 'ign models list'", "name sha256"},
+    {"verify", 0, 1, "ign models verify [NAME]", ""},
+    {"remove", 1, 1, "ign models remove NAME", ""},
+    {"sweep", 0, 0, "ign models sweep", ""},
+    {"bundle", 1, 256, "ign models bundle NAME... --output FILE", "output sign-key"},
+    {"unbundle", 1, 1, "ign models unbundle FILE", "bundle-key"},
+    {"keygen", 1, 1, "ign models keygen FILE", ""},
 };
 
 static int act(struct models_job *j, const char *what, const char *word) {
@@ -299,10 +302,24 @@ static const struct action_words *find_action(struct cli *c, struct err *e) {
     return NULL;
 }
 
+/* A flag that another action takes changes nothing here. */
+static enum err_code check_flags(const struct cli *c, const struct action_words *a, struct err *e) {
+    char names[512];
+    snprintf(names, sizeof names, "store %s", a->flags);
+    const char *flag = knobs_flag_beside(c->k, names);
+    if (!flag) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_USAGE, "ign models %s does not take --%s", a->name, flag);
+    err_hint(e, "'ign models --help' says which action does");
+    return ERR_USAGE;
+}
+
 static int run(struct cli *c) {
     struct err e = {0};
     struct models_job j = {.c = c};
-    if (!find_action(c, &e)) {
+    const struct action_words *a = find_action(c, &e);
+    if (!a || check_flags(c, a, &e)) {
         return cli_fail(c, &e);
     }
     buf_init(&j.path, 65536);

@@ -90,6 +90,34 @@ static void status_fini(struct status *s) {
 
 /* ---- as data ---------------------------------------------------------------------------- */
 
+/* How tokens of a model are chosen: the value of a field, and in out [n] who has set it. */
+static double sampling_in_force(const struct cli *c, const struct checkup_model *m,
+                                enum sampling_field f, char *out, size_t n, const char **from) {
+    const char *name = sampling_name(f);
+    bool own = m->sampling.said[f] && knobs_origin(c->k, name) == KNOB_DEFAULT;
+    *from = own ? "model" : knobs_origin_text(c->k, name, out, n);
+    return own                   ? m->sampling.value[f]
+           : f == SAMPLING_TOP_K ? (double)knobs_int(c->k, name)
+                                 : knobs_real(c->k, name);
+}
+
+static void put_sampling(const struct cli *c, const struct checkup_model *m,
+                         struct json_writer *w) {
+    char place[320];
+    const char *from;
+    json_key(w, "sampling");
+    json_open(w, '{');
+    for (int i = 0; i < SAMPLING_N; i++) {
+        double v = sampling_in_force(c, m, (enum sampling_field)i, place, sizeof place, &from);
+        json_key(w, sampling_name((enum sampling_field)i));
+        json_open(w, '{');
+        json_member_real(w, "value", v);
+        json_member_z(w, "from", from);
+        json_close(w, '}');
+    }
+    json_close(w, '}');
+}
+
 static void put_models(const struct status *s, struct json_writer *w) {
     size_t n;
     const struct checkup_model *m = checkup_models(&s->up, &n);
@@ -106,6 +134,7 @@ static void put_models(const struct status *s, struct json_writer *w) {
         json_member_uint(w, "parameters", m[i].parameters);
         json_member_uint(w, "context", m[i].context);
         json_member_or_null(w, "sha256", m[i].sha256);
+        put_sampling(s->c, &m[i], w);
         json_close(w, '}');
     }
     json_close(w, ']');
@@ -208,6 +237,22 @@ static void heading(struct cli *c, const char *text) {
     cli_printf(c, "\n%s:\n", text);
 }
 
+/* Of the settings of choice those that are not the program's own. */
+static void print_sampling(struct cli *c, const struct checkup_model *m) {
+    char place[320];
+    const char *from, *gap = "  ";
+    for (int i = 0; i < SAMPLING_N; i++) {
+        double v = sampling_in_force(c, m, (enum sampling_field)i, place, sizeof place, &from);
+        if (strcmp(from, "default") != 0) {
+            cli_printf(c, "%s%s %g (", gap, sampling_name((enum sampling_field)i), v);
+            cli_put_text(c, from, strlen(from));
+            cli_puts(c, ")");
+            gap = ", ";
+        }
+    }
+    cli_puts(c, gap[0] == ',' ? "\n" : "");
+}
+
 static void print_models(const struct status *s) {
     size_t n;
     const struct checkup_model *m = checkup_models(&s->up, &n);
@@ -219,6 +264,9 @@ static void print_models(const struct status *s) {
         cli_put_text(s->c, m[i].architecture, strlen(m[i].architecture));
         cli_printf(s->c, "%s%s%s\n", m[i].architecture[0] ? ", " : "",
                    cli_bytes(m[i].bytes, size, sizeof size), m[i].ok ? "" : ", broken");
+        if (m[i].ok) {
+            print_sampling(s->c, &m[i]);
+        }
     }
     if (n == 0) {
         cli_puts(s->c, "none in the store\n");
@@ -322,6 +370,7 @@ const struct verb verb_status = {
              .operands = "",
              .about = "models, devices, what runs, and whether all is well",
              .groups = KNOB_ALL,
+             .flag_groups = KNOB_STORE | KNOB_DEVICE | KNOB_PLAN,
              .any_environment = true},
     .run = run,
     .any_settings = true,

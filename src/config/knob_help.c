@@ -44,8 +44,13 @@ bool knob_of_verb(const struct knob *knob, const struct knob_verb *verb) {
     return true;
 }
 
+bool knob_flag_of_verb(const struct knob *knob, const struct knob_verb *verb) {
+    return !verb->flag_groups || (knob->group & (verb->flag_groups | KNOB_COMMON));
+}
+
 unsigned knob_group_for(const struct knob *knob, const struct knob_verb *verb) {
-    unsigned shared = knob->group & (verb->groups | KNOB_COMMON);
+    unsigned groups = verb->flag_groups ? verb->flag_groups : verb->groups;
+    unsigned shared = knob->group & (groups | KNOB_COMMON);
     return shared & (~shared + 1);
 }
 
@@ -167,7 +172,8 @@ void knobs_help(struct buf *out, const struct knob_verb *verb) {
     for (const struct knob_heading *h = knob_headings; h->title; h++) {
         bool open = false;
         for (size_t i = 0; i < n; i++) {
-            if (knob_group_for(&table[i], verb) != h->group || !knob_of_verb(&table[i], verb)) {
+            if (knob_group_for(&table[i], verb) != h->group || !knob_of_verb(&table[i], verb) ||
+                !knob_flag_of_verb(&table[i], verb)) {
                 continue;
             }
             if (!open) {

@@ -20,6 +20,8 @@ void knob_facts(const struct knob *k, bool is_own, char *out, size_t n);
 
 /* Whether a knob of the table is one of the verb's: of its groups, and not replaced by its own. */
 bool knob_of_verb(const struct knob *knob, const struct knob_verb *verb);
+/* Whether a knob of the verb is one of its flags, too. */
+bool knob_flag_of_verb(const struct knob *knob, const struct knob_verb *verb);
 /* The group under whose heading a verb's help has it: of two, the first. */
 unsigned knob_group_for(const struct knob *knob, const struct knob_verb *verb);
 /* The i-th knob that a verb takes: its own, which are the first n_own, then those of the table;

@@ -12,6 +12,7 @@ struct value {
     const struct knob *knob;
     enum knob_origin origin;
     bool is_own;
+    bool asked;       /* somebody has got its value */
     const char *text; /* as it was given or defaulted; NULL: neither */
     union {
         bool b;

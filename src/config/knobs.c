@@ -80,6 +80,12 @@ static enum err_code knobs_read_flag(struct knobs *k, int argc, char *const *arg
     if (!v) {
         return knobs_unknown(k, word, e);
     }
+    if (!v->is_own && !knob_flag_of_verb(v->knob, k->verb)) {
+        err_set(e, ERR_USAGE, "ign %s shows the setting %s, but does not take it as a flag",
+                k->verb->name, v->knob->name);
+        err_hint(e, "'ign config show --%s VALUE' shows what a flag would change", v->knob->name);
+        return ERR_USAGE;
+    }
     if (text) {
         text++;
     } else if (v->knob->type == KNOB_BOOL) {
@@ -333,9 +339,16 @@ const char *knobs_config_wanted(int argc, char *const *argv) {
 
 /* ---- getters --------------------------------------------------------------------------- */
 
-static const struct value *knobs_get(const struct knobs *k, const char *name) {
+static const struct value *knobs_look(const struct knobs *k, const char *name) {
     const struct value *v = knobs_find(k, name, strlen(name));
     assert(v && "a verb asked for a knob that it does not take");
+    return v;
+}
+
+static const struct value *knobs_get(const struct knobs *k, const char *name) {
+    knobs_look(k, name);
+    struct value *v = knobs_find(k, name, strlen(name));
+    v->asked = true;
     return v;
 }
 
@@ -386,15 +399,15 @@ const char *knobs_item(const struct knobs *k, const char *name, size_t i) {
 }
 
 enum knob_origin knobs_origin(const struct knobs *k, const char *name) {
-    return knobs_get(k, name)->origin;
+    return knobs_look(k, name)->origin;
 }
 
 const char *knobs_origin_text(const struct knobs *k, const char *name, char *out, size_t n) {
-    return value_place(knobs_get(k, name), out, n);
+    return value_place(knobs_look(k, name), out, n);
 }
 
 const char *knobs_text(const struct knobs *k, const char *name) {
-    return knobs_get(k, name)->text;
+    return knobs_look(k, name)->text;
 }
 
 bool knobs_given(const struct knobs *k, const char *name) {
@@ -424,6 +437,33 @@ const char *knob_shown(const struct knob *knob, const char *text, char *out, siz
     snprintf(out, n, "%.*s%s%.*s%s", (int)(host - text), text, end ? "***@" : "", (int)query, rest,
              rest[query] ? "?***" : "");
     return out;
+}
+
+const char *knobs_idle_flag(const struct knobs *k, size_t *i) {
+    while (*i < k->n_value) {
+        const struct value *v = &k->values[(*i)++];
+        if (v->origin == KNOB_FLAG && !v->asked) {
+            return v->knob->name;
+        }
+    }
+    return NULL;
+}
+
+const char *knobs_flag_beside(const struct knobs *k, const char *names) {
+    for (size_t i = 0; i < k->n_value; i++) {
+        const struct knob *knob = k->values[i].knob;
+        bool common = !k->values[i].is_own && (knob->group & KNOB_COMMON);
+        size_t n = strlen(knob->name);
+        const char *at = names;
+        while (*at && !(strcspn(at, " ") == n && memcmp(at, knob->name, n) == 0)) {
+            at += strcspn(at, " ");
+            at += strspn(at, " ");
+        }
+        if (k->values[i].origin == KNOB_FLAG && !common && !*at) {
+            return knob->name;
+        }
+    }
+    return NULL;
 }
 
 static void put_value(const struct value *v, struct json_writer *w) {

@@ -84,6 +84,7 @@ struct knob_verb {
     int min_operand, max_operand;
     const char *about;      /* one line for the list of verbs */
     unsigned groups;        /* of the table; KNOB_COMMON is always meant */
+    unsigned flag_groups;   /* of these only the flags, too; 0: of all of `groups` */
     bool any_environment;   /* a wrong variable counts as absent: the verb reports it itself */
     const struct knob *own; /* [n_own] flags of this verb alone, never read from the environment; */
     size_t n_own;           /* one with a name of the table takes its place */
@@ -140,6 +141,12 @@ bool knobs_given(const struct knobs *k, const char *name);
  * is returned is `text`, or lies in out [n]. */
 const char *knob_shown(const struct knob *knob, const char *text, char *out, size_t n);
 enum { KNOB_SHOWN = 600 };
+/* The next flag of the command line whose value nobody has asked for, from *i = 0 on; NULL: there
+ * is none. Questions about origin and text alone do not count. */
+const char *knobs_idle_flag(const struct knobs *k, size_t *i);
+/* A flag of the command line that is neither common to all verbs nor among `names`, which have a
+ * blank between; NULL: there is none. */
+const char *knobs_flag_beside(const struct knobs *k, const char *names);
 /* An object of all that was given, by name: numbers and switches as such, the rest as strings.
  * Knobs with KNOB_TEXT only with `texts`. */
 void knobs_put_given(const struct knobs *k, bool texts, struct json_writer *w);

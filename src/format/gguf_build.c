@@ -177,11 +177,28 @@ void gguf_build_i32s(struct gguf_build *b, const char *key, const int32_t *v, si
     }
 }
 
-void gguf_build_f32s(struct gguf_build *b, const char *key, const float *v, size_t n) {
+void gguf_build_reals(struct gguf_build *b, const char *key, const double *v, size_t n) {
+    bool single = true;
+    for (size_t i = 0; i < n; i++) {
+        single = single && (double)(float)v[i] == v[i];
+    }
+    size_t size = single ? 4 : 8;
     uint8_t *p = put_kv(
-        b, key, (struct gguf_kv){.type = GGUF_ARRAY, .elem = GGUF_F32, .n = n, .bytes = 4 * n});
+        b, key,
+        (struct gguf_kv){
+            .type = GGUF_ARRAY, .elem = single ? GGUF_F32 : GGUF_F64, .n = n, .bytes = size * n});
     for (size_t i = 0; p && i < n; i++) {
-        store(p + 4 * i, f32_bits(v[i]), 4);
+        uint64_t bits;
+        memcpy(&bits, &v[i], sizeof bits);
+        store(p + size * i, single ? f32_bits((float)v[i]) : bits, size);
+    }
+}
+
+void gguf_build_bytes(struct gguf_build *b, const char *key, struct str v) {
+    uint8_t *p = put_kv(
+        b, key, (struct gguf_kv){.type = GGUF_ARRAY, .elem = GGUF_U8, .n = v.n, .bytes = v.n});
+    if (p && v.n) {
+        memcpy(p, v.p, v.n);
     }
 }
 

@@ -34,7 +34,9 @@ void gguf_build_str(struct gguf_build *b, const char *key, struct str v);
 /* Arrays. */
 void gguf_build_strs(struct gguf_build *b, const char *key, const struct str *v, size_t n);
 void gguf_build_i32s(struct gguf_build *b, const char *key, const int32_t *v, size_t n);
-void gguf_build_f32s(struct gguf_build *b, const char *key, const float *v, size_t n);
+/* An array of f32, or of f64 where one of them is no f32. */
+void gguf_build_reals(struct gguf_build *b, const char *key, const double *v, size_t n);
+void gguf_build_bytes(struct gguf_build *b, const char *key, struct str v); /* an array of u8 */
 
 /* A tensor; its strings are copied, its `data` and `mat` are not. */
 void gguf_build_tensor(struct gguf_build *b, const struct gguf_tensor *t);

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "format/gguf_build.h"
 #include "format/hf_folder.h"
+#include "text/pretok.h"
 
 struct arch; /* model/config.h */
 
@@ -118,7 +119,7 @@ enum err_code hf_text(struct gguf_build *b, const char *path, const struct json 
 
 struct hf_piece {
     struct str text;
-    float score;   /* SentencePiece: larger merges first */
+    double score;  /* SentencePiece: larger merges first; Unigram */
     int32_t kind;  /* enum piece_kind; 0: no token has this id */
     int32_t flags; /* enum piece_flag */
 };
@@ -129,7 +130,13 @@ struct hf_vocab {
     size_t most;       /* ids are below: what so many bytes of file can name */
     struct str *merge; /* [n_merge] "left right"; byte-level BPE */
     size_t n_merge, cap_merge;
-    bool spm; /* SentencePiece's way of merging, with a score for each piece */
+    bool spm;     /* SentencePiece's way of merging, with a score for each piece */
+    bool unigram; /* the likeliest cut by scores; of SentencePiece, unless `steps` */
+    bool steps;   /* what no common keys tell: `normalizer` and `pre_tokenizer`, as they stand */
+    struct str normalizer, pre_tokenizer;     /* views into the file; n = 0: none */
+    struct str charsmap;                      /* of SentencePiece, likewise */
+    bool characters, fuse_unknown;            /* as in struct vocab_spec */
+    int first_space;                          /* likewise */
     bool wordpiece, lowercase, strip_accents; /* WordPiece, and what its normalizer does */
     bool add_bos, add_eos;
     bool says_bos;    /* add_bos and add_eos are the tokenizer's own word */
@@ -160,10 +167,17 @@ enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_
 enum err_code hf_tokenizer_json(struct hf_vocab *v, const char *text, size_t n, struct err *e);
 enum err_code hf_tokenizer_model(struct hf_vocab *v, const void *p, size_t n, struct err *e);
 /* The GGUF name of the pre-tokenizer that does what these parts of a tokenizer.json say; of two
- * that differ only there, the one whose words are taken whole, or not, as `whole` says.
- * ERR_UNSUPPORTED shows the first pattern. */
-enum err_code hf_pretok(const char **name, bool whole, const struct json *normalizer,
-                        const struct json *pre_tokenizer, struct err *e);
+ * that differ only there, the one whose words are taken whole, or not, as `whole` says. NULL: none.
+ */
+const char *hf_pretok(bool whole, const struct json *normalizer, const struct json *pre_tokenizer);
+/* The scanner of a regular expression, and whether it matches every character; NULL: it is not one
+ * of those that are written out in text/pretok.c. */
+pretok_scan hf_pattern(struct str regex, bool *total);
+
+/* What a tokenizer.json adds at the ends of a text, and how it decodes. `v` knows its style, for
+ * hf_post its pieces, too. ERR_FORMAT, ERR_UNSUPPORTED. */
+enum err_code hf_post(struct hf_vocab *v, const struct json *post, struct err *e);
+enum err_code hf_decoder(struct hf_vocab *v, const struct json *decoder, struct err *e);
 
 /* What a tokenizer.json with WordPiece says of words. ERR_UNSUPPORTED. */
 enum err_code hf_wordpiece_style(struct hf_vocab *v, const struct json *normalizer,

@@ -1,8 +1,7 @@
 /* hf_spm.c: tokenizer.model, a SentencePiece model, to a table of pieces.
  *
  * Owns the few fields that matter, read from Protocol Buffers' wire format with every length
- * checked. Unigram models are refused: they choose among all cuts of a text, where this program
- * merges. Source: sentencepiece_model.proto.
+ * checked, and which of their values are refused. Source: sentencepiece_model.proto.
  */
 #include <string.h>
 
@@ -14,11 +13,17 @@
 enum wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
 /* Fields of the messages. */
-enum { MODEL_PIECE = 1, MODEL_TRAINER = 2, MODEL_NORMALIZER = 3 };
+enum { MODEL_PIECE = 1, MODEL_TRAINER = 2, MODEL_NORMALIZER = 3, MODEL_DENORMALIZER = 5 };
 enum { PIECE_TEXT = 1, PIECE_SCORE = 2, PIECE_TYPE = 3 };
-enum { TRAINER_TYPE = 3, TRAINER_UNK = 40, TRAINER_BOS = 41, TRAINER_EOS = 42 };
+enum {
+    TRAINER_TYPE = 3,
+    TRAINER_SUFFIX = 24,
+    TRAINER_UNK = 40,
+    TRAINER_BOS = 41,
+    TRAINER_EOS = 42
+};
 enum { TYPE_UNIGRAM = 1, TYPE_BPE = 2 };
-enum { NORM_NAME = 1, NORM_CHARSMAP = 2, NORM_DUMMY_PREFIX = 3, NORM_EXTRA_SPACES = 4 };
+enum { NORM_CHARSMAP = 2, NORM_DUMMY_PREFIX = 3, NORM_EXTRA_SPACES = 4, NORM_ESCAPE = 5 };
 
 struct message {
     const uint8_t *p;
@@ -124,6 +129,7 @@ static enum err_code read_piece(struct hf_vocab *v, const struct field *f, struc
         return slot ? err_set(e, ERR_NOMEM, "out of memory for a vocabulary") : ERR_FORMAT;
     }
     p.text.p = text;
+    p.flags = p.kind == PIECE_USER ? PIECE_WITHIN : 0;
     *slot = p;
     return ERR_OK;
 }
@@ -131,7 +137,7 @@ static enum err_code read_piece(struct hf_vocab *v, const struct field *f, struc
 struct special {
     uint64_t type; /* of the model */
     int64_t unk, bos, eos;
-    struct str charsmap, name;
+    bool suffix, no_escape, denormalizes; /* what is refused */
 };
 
 static enum err_code read_trainer(struct special *s, const struct field *f, struct err *e) {
@@ -143,6 +149,7 @@ static enum err_code read_trainer(struct special *s, const struct field *f, stru
         s->unk = x.number == TRAINER_UNK ? id : s->unk;
         s->bos = x.number == TRAINER_BOS ? id : s->bos;
         s->eos = x.number == TRAINER_EOS ? id : s->eos;
+        s->suffix = x.number == TRAINER_SUFFIX ? x.v != 0 : s->suffix;
     }
     return m.broken ? broken(&m, "the training", e) : ERR_OK;
 }
@@ -152,32 +159,46 @@ static enum err_code read_normalizer(struct hf_vocab *v, struct special *s, cons
     struct message m = inside(f);
     struct field x;
     while (next(&m, &x)) {
-        if (x.number == NORM_NAME && x.wire == WIRE_BYTES) {
-            s->name = x.text;
-        } else if (x.number == NORM_CHARSMAP && x.wire == WIRE_BYTES) {
-            s->charsmap = x.text;
+        if (x.number == NORM_CHARSMAP && x.wire == WIRE_BYTES) {
+            v->charsmap = x.text;
         } else if (x.number == NORM_DUMMY_PREFIX) {
             v->space_prefix = x.v ? PREFIX_ALWAYS : PREFIX_NONE;
         } else if (x.number == NORM_EXTRA_SPACES) {
             v->remove_extra_whitespaces = x.v != 0;
+        } else if (x.number == NORM_ESCAPE) {
+            s->no_escape = x.v == 0;
         }
     }
     return m.broken ? broken(&m, "the normalizer", e) : ERR_OK;
 }
 
+static bool has_map(const struct field *f) {
+    struct message m = inside(f);
+    struct field x;
+    bool any = false;
+    while (next(&m, &x)) {
+        any = any || (x.number == NORM_CHARSMAP && x.wire == WIRE_BYTES && x.text.n);
+    }
+    return any;
+}
+
 static enum err_code check(struct hf_vocab *v, const struct special *s, struct err *e) {
     int64_t n = (int64_t)v->n;
-    if (s->type != TYPE_BPE) {
-        enum err_code rc = err_set(e, ERR_UNSUPPORTED, "a SentencePiece model of type %llu (%s)",
-                                   (unsigned long long)s->type,
-                                   s->type == TYPE_UNIGRAM ? "Unigram" : "no vocabulary of merges");
-        err_hint(e, "known is type 2, BPE; a tokenizer.json beside it would be read instead");
+    if (s->type != TYPE_BPE && s->type != TYPE_UNIGRAM) {
+        enum err_code rc = err_set(e, ERR_UNSUPPORTED, "a SentencePiece model of type %llu",
+                                   (unsigned long long)s->type);
+        err_hint(e, "known are 1 (Unigram) and 2 (BPE); a tokenizer.json beside it would be read "
+                    "instead");
         return rc;
     }
-    if (s->charsmap.n) {
-        return err_set(e, ERR_UNSUPPORTED, "a SentencePiece model with the normalizer '%.*s'",
-                       (int)(s->name.n < 40 ? s->name.n : 40), s->name.p);
+    if (s->suffix || s->no_escape || s->denormalizes) {
+        return err_set(e, ERR_UNSUPPORTED, "a SentencePiece model with %s",
+                       s->suffix      ? "'treat_whitespace_as_suffix'"
+                       : s->no_escape ? "'escape_whitespaces' turned off"
+                                      : "a 'denormalizer_spec'");
     }
+    v->unigram = s->type == TYPE_UNIGRAM;
+    v->spm = !v->unigram;
     if (n == 0 || s->unk >= n || s->bos >= n || s->eos >= n) {
         return err_set(e, ERR_FORMAT, "%s",
                        n ? "a special id is no piece's" : "there are no pieces");
@@ -191,10 +212,8 @@ static enum err_code check(struct hf_vocab *v, const struct special *s, struct e
 enum err_code hf_tokenizer_model(struct hf_vocab *v, const void *p, size_t n, struct err *e) {
     struct message m = {.p = p, .n = n};
     struct field f;
-    struct special s = {
-        .type = TYPE_UNIGRAM, .unk = 0, .bos = 1, .eos = 2, .name = {"", 0}, .charsmap = {"", 0}};
+    struct special s = {.type = TYPE_UNIGRAM, .unk = 0, .bos = 1, .eos = 2};
     enum err_code rc = ERR_OK;
-    v->spm = true;
     v->space_prefix = PREFIX_ALWAYS; /* what the format takes it for, and the next one */
     v->remove_extra_whitespaces = true;
     v->add_bos = true;
@@ -206,6 +225,7 @@ enum err_code hf_tokenizer_model(struct hf_vocab *v, const void *p, size_t n, st
              : f.number == MODEL_TRAINER    ? read_trainer(&s, &f, e)
              : f.number == MODEL_NORMALIZER ? read_normalizer(v, &s, &f, e)
                                             : ERR_OK;
+        s.denormalizes = s.denormalizes || (f.number == MODEL_DENORMALIZER && has_map(&f));
     }
     rc = rc || !m.broken ? rc : broken(&m, "the model", e);
     return rc ? rc : check(v, &s, e);

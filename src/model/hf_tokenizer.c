@@ -1,15 +1,20 @@
 /* hf_tokenizer.c: tokenizer.json to a table of pieces.
  *
- * Owns the parts of the file and which of their settings are known: byte-level BPE, and BPE with
- * byte fallback over U+2581, which is SentencePiece's way written as merges. The long lists (the
- * vocabulary, merges, added tokens) are read as they stand in the file, the short parts as trees.
- * What would change ids and is not known is refused by name.
+ * Owns the parts of the file and the choice of what carries them on: common keys where there are
+ * some (byte-level BPE with a known pre-tokenizer; BPE with byte fallback over U+2581 and all
+ * merges, which is SentencePiece's way), else the file's own steps. The long lists (the vocabulary,
+ * merges, added tokens) are read as they stand in the file, the short parts as trees. What would
+ * change ids and is not known is refused by its place in the file.
  * Invariant: every merge is of two pieces, and makes a third.
  */
+#include <float.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json_scan.h"
 #include "model/hf.h"
+#include "model/hf_json.h"
+#include "model/hf_steps.h"
 #include "text/text_hash.h"
 #include "text/vocab.h"
 
@@ -17,8 +22,9 @@ enum { PART_MAX = 4 << 20 };
 
 /* The parts, as they stand in the file; text.p is NULL for one that is not there. */
 struct parts {
-    struct json_value added, normalizer, pre, post;
+    struct json_value added, normalizer, pre, post, decoder;
     struct json_value vocab, merges, type, fallback, unk, prefix, suffix, dropout, whole, most;
+    struct json_value fuse, unk_id;
 };
 
 struct reader {
@@ -27,8 +33,11 @@ struct reader {
     uint64_t *slot; /* [slot_mask + 1] by spelling: half a hash above, id + 1 below; 0: free */
     size_t slot_mask;
     uint64_t key;
-    size_t last; /* the piece that the last merge made */
-    char *pair;  /* [pair_max] */
+    size_t last;     /* the piece that the last merge made */
+    size_t n_merge;  /* in the file */
+    bool scattered;  /* merges to one piece do not stand side by side */
+    bool normalized; /* there are added tokens that are looked for in the normalized text */
+    char *pair;      /* [pair_max] */
     size_t pair_max;
     struct err *e;
 };
@@ -140,15 +149,20 @@ static enum err_code check_wordpiece(const struct reader *r) {
     const struct parts *p = &r->part;
     uint64_t most = 100;
     if (!p->vocab.text.p || p->vocab.kind != JSON_IS_OBJECT) {
-        return err_set(r->e, ERR_FORMAT, "'vocab' is missing");
+        return err_set(r->e, ERR_FORMAT, "'model.vocab' is missing");
     }
     if ((p->prefix.text.p && !(is_text(&p->prefix) && json_text_is(p->prefix.text, "##"))) ||
         (p->most.text.p && (!json_text_u64(&p->most, &most) || most != 100))) {
         return err_set(r->e, ERR_UNSUPPORTED,
                        "WordPiece whose pieces do not go on with '##', or with words longer than "
-                       "100 characters ('continuing_subword_prefix', 'max_input_chars_per_word')");
+                       "100 characters ('model.continuing_subword_prefix', "
+                       "'model.max_input_chars_per_word')");
     }
     return ERR_OK;
+}
+
+static bool is_unigram(const struct reader *r) {
+    return is_text(&r->part.type) && json_text_is(r->part.type.text, "Unigram");
 }
 
 static enum err_code check_model(const struct reader *r) {
@@ -156,24 +170,29 @@ static enum err_code check_model(const struct reader *r) {
     if (is_wordpiece(r)) {
         return check_wordpiece(r);
     }
+    if (is_unigram(r)) {
+        return p->vocab.text.p && p->vocab.kind == JSON_IS_ARRAY
+                   ? ERR_OK
+                   : err_set(r->e, ERR_FORMAT, "'model.vocab' is missing");
+    }
     if (is_text(&p->type) && !json_text_is(p->type.text, "BPE")) {
         enum err_code rc =
-            err_set(r->e, ERR_UNSUPPORTED, "a tokenizer of the kind '%.*s'",
+            err_set(r->e, ERR_UNSUPPORTED, "'model.type' is not known: '%.*s'",
                     (int)(p->type.text.n < 40 ? p->type.text.n : 40), p->type.text.p);
-        err_hint(r->e, "known are WordPiece, and BPE, byte-level or with byte fallback");
+        err_hint(r->e, "known are BPE, Unigram and WordPiece");
         return rc;
     }
     if (!p->vocab.text.p || p->vocab.kind != JSON_IS_OBJECT || !p->merges.text.p ||
         p->merges.kind != JSON_IS_ARRAY) {
-        return err_set(r->e, ERR_FORMAT, "'vocab' or 'merges' is missing");
+        return err_set(r->e, ERR_FORMAT, "'model.vocab' or 'model.merges' is missing");
     }
     if ((is_text(&p->prefix) && p->prefix.text.n) || (is_text(&p->suffix) && p->suffix.text.n)) {
         return err_set(r->e, ERR_UNSUPPORTED,
-                       "pieces with a prefix or suffix ('continuing_subword_prefix', "
-                       "'end_of_word_suffix')");
+                       "pieces with a prefix or suffix ('model.continuing_subword_prefix', "
+                       "'model.end_of_word_suffix')");
     }
     if (p->dropout.text.p && p->dropout.kind != JSON_IS_NULL) {
-        return err_set(r->e, ERR_UNSUPPORTED, "a tokenizer that drops merges at random");
+        return err_set(r->e, ERR_UNSUPPORTED, "'model.dropout': merges are dropped at random");
     }
     return ERR_OK;
 }
@@ -192,39 +211,101 @@ static bool is_byte_piece(struct str s) {
            strchr(hex, s.p[3]) && strchr(hex, s.p[4]);
 }
 
+/* Piece `id` of the vocabulary proper, spelled `key` in the file; NULL: the error is set. */
+static struct hf_piece *put_piece(struct reader *r, uint64_t id, struct str key) {
+    bool fallback = is_true(&r->part.fallback);
+    struct str text = copy_of(r->v, key);
+    struct hf_piece *piece = text.p ? hf_piece_at(r->v, id, r->e) : NULL;
+    if (!piece) {
+        if (!text.p) {
+            no_memory(r);
+        }
+        return NULL;
+    }
+    if (piece->kind) {
+        err_set(r->e, ERR_FORMAT, "two tokens have the id %llu", (unsigned long long)id);
+        return NULL;
+    }
+    *piece = (struct hf_piece){.text = text,
+                               .kind = fallback && is_byte_piece(text) ? PIECE_BYTE : PIECE_NORMAL};
+    return piece;
+}
+
 static enum err_code read_vocab(struct reader *r) {
     struct json_scan s;
     struct json_value x;
     struct str key;
-    const struct parts *p = &r->part;
-    bool fallback = is_true(&p->fallback);
-    json_scan_begin(&s, p->vocab.text.p, p->vocab.text.n, r->e);
+    json_scan_begin(&s, r->part.vocab.text.p, r->part.vocab.text.n, r->e);
     json_scan_open(&s, '{');
     while (json_scan_next(&s, &key) && json_scan_value(&s, &x)) {
         uint64_t id;
-        struct str text = copy_of(r->v, key);
-        if (!text.p) {
-            return no_memory(r);
-        }
         if (!json_text_u64(&x, &id)) {
-            return err_set(r->e, ERR_FORMAT, "the id of token '%.*s' is no whole number",
-                           (int)(text.n < 64 ? text.n : 64), text.p);
+            struct str text = copy_of(r->v, key);
+            return !text.p ? no_memory(r)
+                           : err_set(r->e, ERR_FORMAT, "the id of token '%.*s' is no whole number",
+                                     (int)(text.n < 64 ? text.n : 64), text.p);
         }
-        struct hf_piece *piece = hf_piece_at(r->v, id, r->e);
-        if (!piece) {
-            return id < r->v->most ? ERR_NOMEM : ERR_FORMAT;
+        if (!put_piece(r, id, key)) {
+            return r->e->code;
         }
-        if (piece->kind) {
-            return err_set(r->e, ERR_FORMAT, "two tokens have the id %llu", (unsigned long long)id);
+    }
+    return json_scan_end(&s);
+}
+
+/* A number as it stands in the file, in double precision. */
+static bool number_of(const struct json_value *v, double *d) {
+    char text[64];
+    if ((v->kind != JSON_IS_INT && v->kind != JSON_IS_REAL) || v->text.n >= sizeof text) {
+        return false;
+    }
+    memcpy(text, v->text.p, v->text.n);
+    text[v->text.n] = '\0';
+    *d = strtod(text, NULL);
+    return *d >= -FLT_MAX && *d <= FLT_MAX;
+}
+
+/* Unigram: [["piece", score], ...], ids in order. */
+static enum err_code read_scored(struct reader *r) {
+    struct json_scan s;
+    struct json_value pair, half[2];
+    uint64_t id = 0;
+    json_scan_begin(&s, r->part.vocab.text.p, r->part.vocab.text.n, r->e);
+    json_scan_open(&s, '[');
+    for (; json_scan_next(&s, NULL) && json_scan_value(&s, &pair); id++) {
+        struct json_scan in;
+        struct hf_piece *piece;
+        unsigned n = 0;
+        double score;
+        json_scan_begin(&in, pair.text.p, pair.text.n, NULL);
+        json_scan_open(&in, '[');
+        while (json_scan_next(&in, NULL) && n < 2 && json_scan_value(&in, &half[n])) {
+            n++;
         }
-        *piece = (struct hf_piece){
-            .text = text, .kind = fallback && is_byte_piece(text) ? PIECE_BYTE : PIECE_NORMAL};
+        if (n != 2 || json_scan_end(&in) || half[0].kind != JSON_IS_STR ||
+            !number_of(&half[1], &score)) {
+            return err_set(r->e, ERR_FORMAT, "'model.vocab[%llu]' is not a piece and its score",
+                           (unsigned long long)id);
+        }
+        if (!(piece = put_piece(r, id, half[0].text))) {
+            return r->e->code;
+        }
+        piece->score = score;
     }
     return json_scan_end(&s);
 }
 
 static enum err_code mark_unknown(struct reader *r) {
     const struct parts *p = &r->part;
+    uint64_t id;
+    if (is_unigram(r) && p->unk_id.text.p && p->unk_id.kind != JSON_IS_NULL) {
+        if (!json_text_u64(&p->unk_id, &id) || id >= r->v->n) {
+            return err_set(r->e, ERR_FORMAT,
+                           "'model.unk_id' is not the id of one of the %zu pieces", r->v->n);
+        }
+        r->v->unk = (int32_t)id;
+        r->v->piece[id].kind = PIECE_UNKNOWN;
+        return ERR_OK;
+    }
     if (!is_text(&p->unk)) {
         return ERR_OK;
     }
@@ -236,45 +317,31 @@ static enum err_code mark_unknown(struct reader *r) {
     return name.p ? ERR_OK : no_memory(r);
 }
 
-static enum err_code read_added(struct reader *r) {
+/* Whether any added token is looked for in the normalized text. */
+static enum err_code find_normalized(struct reader *r) {
     struct json_scan s;
-    if (!r->part.added.text.p || r->part.added.kind == JSON_IS_NULL) {
+    const struct json_value *added = &r->part.added;
+    if (!added->text.p || added->kind == JSON_IS_NULL) {
         return ERR_OK;
     }
-    json_scan_begin(&s, r->part.added.text.p, r->part.added.text.n, r->e);
+    json_scan_begin(&s, added->text.p, added->text.n, r->e);
     json_scan_open(&s, '[');
     while (json_scan_next(&s, NULL)) {
-        struct json_value token, id = {0}, content = {0}, special = {0}, word = {0}, left = {0},
-                                 right = {0};
-        const struct slot want[] = {{"id", &id},           {"content", &content},
-                                    {"special", &special}, {"single_word", &word},
-                                    {"lstrip", &left},     {"rstrip", &right}};
-        uint64_t n;
+        struct json_value token, normalized = {0};
+        const struct slot want[] = {{"normalized", &normalized}};
         if (!json_scan_value(&s, &token)) {
             break;
         }
-        enum err_code rc =
-            read_parts(token.text.p, token.text.n, want, sizeof want / sizeof *want, r->e);
+        enum err_code rc = read_parts(token.text.p, token.text.n, want, 1, r->e);
         if (rc) {
             return rc;
         }
-        if (!id.text.p || !json_text_u64(&id, &n) || !is_text(&content)) {
-            return err_set(r->e, ERR_FORMAT, "an added token has no id or no content");
-        }
-        struct str text = copy_of(r->v, content.text);
-        if (!text.p) {
-            return no_memory(r);
-        }
-        int flags = (is_true(&left) ? PIECE_LSTRIP : 0) | (is_true(&right) ? PIECE_RSTRIP : 0) |
-                    (is_true(&word) ? PIECE_WORD : 0);
-        if ((rc = hf_piece_add(r->v, n, text, is_true(&special), flags, r->e))) {
-            return rc;
-        }
+        r->normalized = r->normalized || is_true(&normalized);
     }
     return json_scan_end(&s);
 }
 
-/* ---- merges ----------------------------------------------------------------------------- */
+/* ---- by spelling ------------------------------------------------------------------------ */
 
 /* The place of a spelling, taken or free. */
 static uint64_t *place_of(const struct reader *r, struct str s, uint64_t *half) {
@@ -310,6 +377,54 @@ static enum err_code index_pieces(struct reader *r) {
     }
     return ERR_OK;
 }
+
+static enum err_code read_added(struct reader *r) {
+    struct json_scan s;
+    if (!r->part.added.text.p || r->part.added.kind == JSON_IS_NULL) {
+        return ERR_OK;
+    }
+    json_scan_begin(&s, r->part.added.text.p, r->part.added.text.n, r->e);
+    json_scan_open(&s, '[');
+    while (json_scan_next(&s, NULL)) {
+        struct json_value token, id = {0}, content = {0}, special = {0}, word = {0}, left = {0},
+                                 right = {0}, normalized = {0};
+        const struct slot want[] = {{"id", &id},
+                                    {"content", &content},
+                                    {"special", &special},
+                                    {"single_word", &word},
+                                    {"lstrip", &left},
+                                    {"rstrip", &right},
+                                    {"normalized", &normalized}};
+        uint64_t n;
+        if (!json_scan_value(&s, &token)) {
+            break;
+        }
+        enum err_code rc =
+            read_parts(token.text.p, token.text.n, want, sizeof want / sizeof *want, r->e);
+        if (rc) {
+            return rc;
+        }
+        if (!id.text.p || !json_text_u64(&id, &n) || !is_text(&content)) {
+            return err_set(r->e, ERR_FORMAT, "an added token has no id or no content");
+        }
+        struct str text = copy_of(r->v, content.text);
+        if (!text.p) {
+            return no_memory(r);
+        }
+        uint64_t half, piece = *place_of(r, text, &half);
+        n = piece ? (uint32_t)piece - 1 : n; /* a piece keeps its id, whatever is said here */
+        int flags = (is_true(&left) ? PIECE_LSTRIP : 0) | (is_true(&right) ? PIECE_RSTRIP : 0) |
+                    (is_true(&word) ? PIECE_WORD : 0) |
+                    (is_true(&normalized) ? PIECE_NORMALIZED : 0) |
+                    (r->v->steps && !piece ? PIECE_ADDED : 0);
+        if ((rc = hf_piece_add(r->v, n, text, is_true(&special), flags, r->e))) {
+            return rc;
+        }
+    }
+    return json_scan_end(&s);
+}
+
+/* ---- merges ----------------------------------------------------------------------------- */
 
 /* The piece that a merge makes: mostly that of the merge before, or the next one. */
 static struct hf_piece *find_whole(struct reader *r, struct str s) {
@@ -367,6 +482,7 @@ static bool read_pair(const struct json_value *v, char *out, struct str *pair, s
 
 /* SentencePiece: a piece's score is its first merge's place, so that the order is the same. */
 static enum err_code keep_merge(struct reader *r, struct str pair, size_t left, size_t rank) {
+    size_t before = r->last;
     struct hf_piece *whole = find_whole(r, pair);
     if (!whole || !is_there(r, str_of(pair.p, left)) ||
         !is_there(r, str_of(pair.p + left, pair.n - left))) {
@@ -374,11 +490,13 @@ static enum err_code keep_merge(struct reader *r, struct str pair, size_t left, 
                        rank);
     }
     if (r->v->spm) {
-        whole->score = whole->score == 0 ? -(float)(rank + 1) : whole->score;
+        r->scattered = r->scattered || (whole->score != 0 && r->last != before);
+        whole->score = whole->score == 0 ? -(double)(rank + 1) : whole->score;
         return ERR_OK;
     }
     if (memchr(pair.p, ' ', pair.n)) {
-        return err_set(r->e, ERR_UNSUPPORTED, "merge %zu is of pieces with a space inside", rank);
+        return err_set(r->e, ERR_UNSUPPORTED,
+                       "'model.merges[%zu]' is of pieces with a space inside", rank);
     }
     struct hf_vocab *v = r->v;
     if (v->n_merge == v->cap_merge) {
@@ -426,7 +544,22 @@ static enum err_code read_merges(struct reader *r) {
                  : err_set(r->e, ERR_FORMAT, "merge %zu is not two pieces", rank);
         rank++;
     }
+    r->n_merge = rank;
     return rc ? rc : json_scan_end(&s);
+}
+
+/* How many pairs of pieces make a piece: all of them are merges in files that were made from a
+ * SentencePiece model. */
+static size_t count_pairs(const struct reader *r) {
+    size_t n = 0;
+    for (size_t i = 0; i < r->v->n; i++) {
+        struct str s = r->v->piece[i].text;
+        for (size_t k = 1; r->v->piece[i].kind && k < s.n; k++) {
+            n += ((unsigned char)s.p[k] & 0xC0) != 0x80 && is_there(r, str_of(s.p, k)) &&
+                 is_there(r, str_of(s.p + k, s.n - k));
+        }
+    }
+    return n;
 }
 
 static size_t characters(struct str s) {
@@ -447,100 +580,24 @@ static void hide_unmerged(struct hf_vocab *v) {
     }
 }
 
-/* ---- what stands before and behind ------------------------------------------------------ */
-
-static const struct json *member(const struct json *j, const char *name) {
-    const struct json *x = j && json_kind(j) == JSON_IS_OBJECT ? json_find(j, name) : NULL;
-    return x && json_kind(x) != JSON_IS_NULL ? x : NULL;
-}
-
-static bool says(const struct json *j, const char *name, const char *value) {
-    const struct json *x = member(j, name);
-    return x && str_is(json_str(x), value);
-}
-
-/* One step of "single" in a template: a special token before the text, or behind it. */
-static enum err_code read_step(struct reader *r, const struct json *step, bool *seen_text) {
-    const struct json *special = member(step, "SpecialToken");
-    if (!special) {
-        *seen_text = true;
-        return ERR_OK;
-    }
-    const struct json *name = member(special, "id");
-    int32_t id = name ? hf_piece_find(r->v, json_str(name)) : -1;
-    bool *adds = *seen_text ? &r->v->add_eos : &r->v->add_bos;
-    if (id < 0 || *adds) {
-        return err_set(r->e, ERR_UNSUPPORTED, "'post_processor' adds %s",
-                       id < 0 ? "a token that is not there" : "more than one token at an end");
-    }
-    *adds = true;
-    *(*seen_text ? &r->v->eos : &r->v->bos) = id;
-    return ERR_OK;
-}
-
-/* "cls": ["[CLS]", 101], "sep": ["[SEP]", 102]: before the text, and behind it. */
-static enum err_code read_bert(struct reader *r, const struct json *post) {
-    const struct {
-        const char *name;
-        int32_t *id;
-        bool *adds;
-    } ends[] = {{"cls", &r->v->bos, &r->v->add_bos}, {"sep", &r->v->eos, &r->v->add_eos}};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        const struct json *pair = member(post, ends[i].name);
-        bool list = pair && json_kind(pair) == JSON_IS_ARRAY && json_count(pair) > 0;
-        *ends[i].id = list ? hf_piece_find(r->v, json_str(json_at(pair, 0))) : -1;
-        if (*ends[i].id < 0) {
-            return err_set(r->e, ERR_FORMAT, "'post_processor' adds a token that is not there");
-        }
-        *ends[i].adds = true;
-    }
-    r->v->says_bos = true;
-    return ERR_OK;
-}
-
-static enum err_code read_post(struct reader *r, const struct json *post) {
-    const struct json *list = member(post, "processors"), *single = member(post, "single");
-    enum err_code rc = ERR_OK;
-    if (says(post, "type", "Sequence") && list && json_kind(list) == JSON_IS_ARRAY) {
-        for (size_t i = 0; !rc && i < json_count(list); i++) {
-            rc = says(json_at(list, i), "type", "Sequence") ? ERR_OK
-                                                            : read_post(r, json_at(list, i));
-        }
-        return rc;
-    }
-    if (!post || says(post, "type", "ByteLevel")) {
-        return ERR_OK; /* changes offsets only */
-    }
-    if (says(post, "type", "BertProcessing")) {
-        return read_bert(r, post);
-    }
-    if (!says(post, "type", "TemplateProcessing") || !single ||
-        json_kind(single) != JSON_IS_ARRAY) {
-        return err_set(r->e, ERR_UNSUPPORTED, "a 'post_processor' of a kind that is not known");
-    }
-    bool seen_text = false;
-    r->v->says_bos = true;
-    for (size_t i = 0; !rc && i < json_count(single); i++) {
-        rc = read_step(r, json_at(single, i), &seen_text);
-    }
-    return rc;
-}
+/* ---- what stands before the model --------------------------------------------------------- */
 
 /* Spaces become U+2581, in front of the text too if `prefix`: SentencePiece's way. */
 static bool is_replace(const struct json *j) {
-    return says(j, "type", "Replace") && says(member(j, "pattern"), "String", " ") &&
-           says(j, "content", "\xE2\x96\x81");
+    return hf_says(j, "type", "Replace") && hf_says(hf_member(j, "pattern"), "String", " ") &&
+           hf_says(j, "content", "\xE2\x96\x81");
 }
 
 static bool reads_spaces(const struct json *norm, bool *replaces, int *prefix) {
-    const struct json *list = member(norm, "normalizers");
+    const struct json *list = hf_member(norm, "normalizers");
     if (!norm) {
         return true;
     }
-    if (says(norm, "type", "Sequence") && list && json_kind(list) == JSON_IS_ARRAY) {
+    if (hf_says(norm, "type", "Sequence") && list && json_kind(list) == JSON_IS_ARRAY) {
         for (size_t i = 0; i < json_count(list); i++) {
             const struct json *j = json_at(list, i);
-            if (says(j, "type", "Prepend") && says(j, "prepend", "\xE2\x96\x81") && !*replaces) {
+            if (hf_says(j, "type", "Prepend") && hf_says(j, "prepend", "\xE2\x96\x81") &&
+                !*replaces) {
                 *prefix = PREFIX_ALWAYS;
             } else if (is_replace(j)) {
                 *replaces = true;
@@ -555,20 +612,20 @@ static bool reads_spaces(const struct json *norm, bool *replaces, int *prefix) {
 }
 
 static bool reads_metaspace(const struct json *pre, bool *replaces, int *prefix) {
-    const struct json *split = member(pre, "split"), *old = member(pre, "add_prefix_space");
+    const struct json *split = hf_member(pre, "split"), *old = hf_member(pre, "add_prefix_space");
     if (!pre) {
         return true;
     }
-    if (says(pre, "type", "Split")) { /* cuts at a character that is no longer there */
-        return *replaces && says(member(pre, "pattern"), "String", " ");
+    if (hf_says(pre, "type", "Split")) { /* cuts at a character that is no longer there */
+        return *replaces && hf_says(hf_member(pre, "pattern"), "String", " ");
     }
-    if (!says(pre, "type", "Metaspace") || !says(pre, "replacement", "\xE2\x96\x81") || !split ||
-        json_bool(split)) {
+    if (!hf_says(pre, "type", "Metaspace") || !hf_says(pre, "replacement", "\xE2\x96\x81") ||
+        !split || json_bool(split)) {
         return false;
     }
-    bool always = says(pre, "prepend_scheme", "always") ||
-                  (!member(pre, "prepend_scheme") && (!old || json_bool(old)));
-    bool first = says(pre, "prepend_scheme", "first");
+    bool always = hf_says(pre, "prepend_scheme", "always") ||
+                  (!hf_member(pre, "prepend_scheme") && (!old || json_bool(old)));
+    bool first = hf_says(pre, "prepend_scheme", "first");
     if (*prefix != PREFIX_NONE && (always || first)) {
         return true; /* there is one already, which is enough */
     }
@@ -577,24 +634,66 @@ static bool reads_metaspace(const struct json *pre, bool *replaces, int *prefix)
     return true;
 }
 
-static enum err_code read_style(struct reader *r, const struct json *norm, const struct json *pre) {
+/* Whether SentencePiece's way does what the file says, as far as its short parts tell. */
+static bool is_spm(const struct reader *r, const struct json *norm, const struct json *pre,
+                   int *prefix) {
     bool replaces = false;
-    int prefix = PREFIX_NONE;
-    r->v->ignore_merges = is_true(&r->part.whole);
+    *prefix = PREFIX_NONE;
+    return is_true(&r->part.fallback) && is_true(&r->part.fuse) && !r->v->ignore_merges &&
+           !(norm && r->normalized) && reads_spaces(norm, &replaces, prefix) &&
+           reads_metaspace(pre, &replaces, prefix) && replaces;
+}
+
+/* Steps that no common keys tell go into the file as they stand. */
+static enum err_code take_steps(struct reader *r, const struct json *norm, const struct json *pre) {
+    struct hf_steps s;
+    struct hf_vocab *v = r->v;
+    hf_steps_init(&s);
+    enum err_code rc = hf_steps_read(&s, norm, pre, r->e);
+    if (!rc && s.bytes && v->unigram) {
+        rc = err_set(r->e, ERR_UNSUPPORTED, "'pre_tokenizer': Unigram over ByteLevel");
+    }
+    v->steps = true;
+    v->spm = false;
+    v->characters = !s.bytes;
+    v->normalizer = norm ? r->part.normalizer.text : str_of("", 0);
+    v->pre_tokenizer = pre ? r->part.pre.text : str_of("", 0);
+    hf_steps_fini(&s);
+    return rc;
+}
+
+static enum err_code read_style(struct reader *r, const struct json *norm, const struct json *pre) {
+    struct hf_vocab *v = r->v;
+    v->ignore_merges = is_true(&r->part.whole);
+    v->fuse_unknown = is_true(&r->part.fuse);
+    v->unigram = is_unigram(r);
     if (is_wordpiece(r)) {
-        return hf_wordpiece_style(r->v, norm, pre, r->e);
+        return r->normalized
+                   ? err_set(r->e, ERR_UNSUPPORTED,
+                             "'added_tokens[].normalized': WordPiece with tokens that are "
+                             "looked for in the normalized text")
+                   : hf_wordpiece_style(v, norm, pre, r->e);
     }
-    if (!is_true(&r->part.fallback)) {
-        return hf_pretok(&r->v->pre, r->v->ignore_merges, norm, pre, r->e);
+    if (!v->unigram && is_spm(r, norm, pre, &v->space_prefix)) {
+        v->spm = true;
+        return ERR_OK;
     }
-    if (!reads_spaces(norm, &replaces, &prefix) || !reads_metaspace(pre, &replaces, &prefix) ||
-        !replaces) {
-        return err_set(r->e, ERR_UNSUPPORTED,
-                       "byte fallback with a 'normalizer' or 'pre_tokenizer' that is not known");
+    v->pre =
+        v->unigram || is_true(&r->part.fallback) ? NULL : hf_pretok(v->ignore_merges, norm, pre);
+    return v->pre ? ERR_OK : take_steps(r, norm, pre);
+}
+
+/* Merges; where they are not all that could be, SentencePiece's way would merge more. */
+static enum err_code read_pairs(struct reader *r, const struct json *norm, const struct json *pre) {
+    enum err_code rc = read_merges(r);
+    if (!rc && r->v->spm && (r->scattered || count_pairs(r) != r->n_merge)) {
+        rc = take_steps(r, norm, pre);
+        rc = rc ? rc : read_merges(r);
     }
-    r->v->spm = true;
-    r->v->space_prefix = prefix;
-    return ERR_OK;
+    if (!rc && r->v->spm) {
+        hide_unmerged(r->v);
+    }
+    return rc;
 }
 
 /* ---- the file --------------------------------------------------------------------------- */
@@ -604,7 +703,8 @@ static enum err_code read_file(struct reader *r, const char *text, size_t n) {
     const struct slot file[] = {{"added_tokens", &p->added},
                                 {"normalizer", &p->normalizer},
                                 {"pre_tokenizer", &p->pre},
-                                {"post_processor", &p->post}};
+                                {"post_processor", &p->post},
+                                {"decoder", &p->decoder}};
     const struct slot model[] = {{"vocab", &p->vocab},
                                  {"merges", &p->merges},
                                  {"type", &p->type},
@@ -614,27 +714,30 @@ static enum err_code read_file(struct reader *r, const char *text, size_t n) {
                                  {"end_of_word_suffix", &p->suffix},
                                  {"dropout", &p->dropout},
                                  {"ignore_merges", &p->whole},
+                                 {"fuse_unk", &p->fuse},
+                                 {"unk_id", &p->unk_id},
                                  {"max_input_chars_per_word", &p->most}};
-    struct json *norm = NULL, *pre = NULL, *post = NULL;
+    struct json *norm = NULL, *pre = NULL, *post = NULL, *decoder = NULL;
     enum err_code rc;
     if ((rc = read_levels(text, n, file, sizeof file / sizeof *file, model,
                           sizeof model / sizeof *model, r->e)) ||
         (rc = check_model(r)) || (rc = tree_of(&p->normalizer, "normalizer", &norm, r->e)) ||
         (rc = tree_of(&p->pre, "pre_tokenizer", &pre, r->e)) ||
         (rc = tree_of(&p->post, "post_processor", &post, r->e)) ||
-        (rc = read_style(r, norm, pre)) || (rc = read_vocab(r)) || (rc = mark_unknown(r)) ||
-        (!r->v->wordpiece && ((rc = index_pieces(r)) || (rc = read_merges(r))))) {
+        (rc = tree_of(&p->decoder, "decoder", &decoder, r->e)) || (rc = find_normalized(r)) ||
+        (rc = read_style(r, norm, pre)) || (rc = hf_decoder(r->v, decoder, r->e)) ||
+        (rc = r->v->unigram ? read_scored(r) : read_vocab(r)) || (rc = mark_unknown(r)) ||
+        (rc = index_pieces(r)) ||
+        (!r->v->wordpiece && !r->v->unigram && (rc = read_pairs(r, norm, pre)))) {
         goto done;
     }
-    if (r->v->spm) {
-        hide_unmerged(r->v);
-    }
     rc = read_added(r);
-    rc = rc ? rc : read_post(r, post);
+    rc = rc ? rc : hf_post(r->v, post, r->e);
 done:
     json_free(norm);
     json_free(pre);
     json_free(post);
+    json_free(decoder);
     return rc;
 }
 

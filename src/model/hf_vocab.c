@@ -4,7 +4,8 @@
  * the template in tokenizer_config.json; what a tokenizer says of BOS and EOS before what settings
  * say. Everything ends as tokenizer.* keys; what the common ones cannot say is in tokenizer.ign.*,
  * which other programs pass over: end_token_ids (past the second beside EOS), token_flags (white
- * space and word borders), space_prefix, ignore_merges. Invariant: no table is longer than the
+ * space and word borders), space_prefix, ignore_merges, first_space, and the steps of a tokenizer
+ * whose model is one of ours. Invariant: no table is longer than the
  * bytes that were read can account for.
  */
 #include <stdio.h>
@@ -294,7 +295,6 @@ static enum err_code put_ids(const struct texts *t, struct gguf_build *b, struct
     put_id(b, v->wordpiece ? "tokenizer.ggml.cls_token_id" : "tokenizer.ggml.bos_token_id", v->bos);
     put_id(b, v->wordpiece ? "tokenizer.ggml.seperator_token_id" : "tokenizer.ggml.eos_token_id",
            v->eos);
-    put_id(b, "tokenizer.ggml.unknown_token_id", v->unk);
     put_id(b, "tokenizer.ggml.padding_token_id", said >= 0 ? said : pad[0]);
     put_ends(b, v, eos);
     const struct json *add_bos = find(t->settings, "add_bos_token");
@@ -367,7 +367,7 @@ static enum err_code name_holes(struct hf_vocab *v, uint32_t n_row, struct err *
 static enum err_code put_pieces(struct gguf_build *b, struct hf_vocab *v) {
     struct str *text = mem_alloc(v->n, sizeof *text);
     int32_t *kind = mem_alloc(v->n, sizeof *kind);
-    float *score = mem_alloc(v->n, sizeof *score);
+    double *score = mem_alloc(v->n, sizeof *score);
     bool room = text && kind && score;
     for (size_t i = 0; room && i < v->n; i++) {
         text[i] = v->wordpiece ? hf_wordpiece_spell(v, &v->piece[i]) : v->piece[i].text;
@@ -390,8 +390,8 @@ static enum err_code put_pieces(struct gguf_build *b, struct hf_vocab *v) {
             gguf_build_i32s(b, "tokenizer.ign.token_flags", kind, v->n);
         }
     }
-    if (room && v->spm) {
-        gguf_build_f32s(b, "tokenizer.ggml.scores", score, v->n);
+    if (room && (v->spm || v->unigram)) {
+        gguf_build_reals(b, "tokenizer.ggml.scores", score, v->n);
     } else if (room && !v->wordpiece) {
         gguf_build_strs(b, "tokenizer.ggml.merges", v->merge, v->n_merge);
     }
@@ -401,30 +401,64 @@ static enum err_code put_pieces(struct gguf_build *b, struct hf_vocab *v) {
     return b->code;
 }
 
+/* A name of our own where other programs would read the common keys and be wrong. */
+static const char *model_name(const struct hf_vocab *v) {
+    return v->unigram     ? (v->steps ? "ign.unigram" : "t5")
+           : v->steps     ? "ign.bpe"
+           : v->spm       ? "llama"
+           : v->wordpiece ? "bert"
+                          : "gpt2";
+}
+
+/* The steps of a tokenizer.json that no common keys tell. */
+static void put_steps(struct gguf_build *b, const struct hf_vocab *v) {
+    if (v->normalizer.n) {
+        gguf_build_str(b, "tokenizer.ign.normalizer", v->normalizer);
+    }
+    if (v->pre_tokenizer.n) {
+        gguf_build_str(b, "tokenizer.ign.pre_tokenizer", v->pre_tokenizer);
+    }
+    if (!v->unigram) {
+        gguf_build_bool(b, "tokenizer.ign.ignore_merges", v->ignore_merges);
+        gguf_build_bool(b, "tokenizer.ign.fuse_unknown", v->fuse_unknown);
+    }
+}
+
+/* SentencePiece's normalizer. */
+static void put_spaces(struct gguf_build *b, const struct hf_vocab *v) {
+    gguf_build_bool(b, "tokenizer.ggml.add_space_prefix", v->space_prefix != PREFIX_NONE);
+    if (v->space_prefix > PREFIX_ALWAYS) {
+        gguf_build_u32(b, "tokenizer.ign.space_prefix", (uint32_t)v->space_prefix, NULL);
+    }
+    gguf_build_bool(b, "tokenizer.ggml.remove_extra_whitespaces", v->remove_extra_whitespaces);
+    if (v->charsmap.n) {
+        gguf_build_bytes(b, "tokenizer.ggml.precompiled_charsmap", v->charsmap);
+    }
+}
+
 enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_row,
                            struct err *e) {
     enum err_code rc = name_holes(v, n_row, e);
     if (rc) {
         return rc;
     }
-    gguf_build_str(b, "tokenizer.ggml.model",
-                   str_c(v->spm         ? "llama"
-                         : v->wordpiece ? "bert"
-                                        : "gpt2"));
+    gguf_build_str(b, "tokenizer.ggml.model", str_c(model_name(v)));
+    put_id(b, "tokenizer.ggml.unknown_token_id", v->unk);
     if (v->wordpiece) {
         gguf_build_bool(b, "tokenizer.ggml.normalizer.lowercase", v->lowercase);
         gguf_build_bool(b, "tokenizer.ggml.normalizer.strip_accents", v->strip_accents);
-    } else if (v->spm) {
-        gguf_build_bool(b, "tokenizer.ggml.add_space_prefix", v->space_prefix != PREFIX_NONE);
-        if (v->space_prefix > PREFIX_ALWAYS) {
-            gguf_build_u32(b, "tokenizer.ign.space_prefix", (uint32_t)v->space_prefix, NULL);
-        }
-        gguf_build_bool(b, "tokenizer.ggml.remove_extra_whitespaces", v->remove_extra_whitespaces);
+    } else if (v->steps) {
+        put_steps(b, v);
+    } else if (v->spm || v->unigram) {
+        put_spaces(b, v);
     } else {
         gguf_build_str(b, "tokenizer.ggml.pre", str_c(v->pre));
         if (pretok_find(str_c(v->pre))->ignore_merges != v->ignore_merges) {
             gguf_build_bool(b, "tokenizer.ign.ignore_merges", v->ignore_merges);
         }
+    }
+    if (v->first_space && (v->first_space > 0) != (v->space_prefix != PREFIX_NONE)) {
+        gguf_build_bool(b, "tokenizer.ign.first_space", v->first_space > 0);
     }
     return put_pieces(b, v);
 }

@@ -6,33 +6,20 @@
 #include <string.h>
 
 #include "model/hf.h"
+#include "model/hf_json.h"
 #include "text/vocab.h"
-
-static const struct json *member(const struct json *j, const char *name) {
-    const struct json *x = j && json_kind(j) == JSON_IS_OBJECT ? json_find(j, name) : NULL;
-    return x && json_kind(x) != JSON_IS_NULL ? x : NULL;
-}
-
-static bool says(const struct json *j, const char *name, const char *value) {
-    const struct json *x = member(j, name);
-    return x && str_is(json_str(x), value);
-}
-
-static bool truth(const struct json *j, const char *name, bool def) {
-    const struct json *x = member(j, name);
-    return x ? json_bool(x) : def;
-}
 
 enum err_code hf_wordpiece_style(struct hf_vocab *v, const struct json *norm,
                                  const struct json *pre, struct err *e) {
-    if (!says(norm, "type", "BertNormalizer") || !truth(norm, "clean_text", true) ||
-        !truth(norm, "handle_chinese_chars", true) || !says(pre, "type", "BertPreTokenizer")) {
+    if (!hf_says(norm, "type", "BertNormalizer") || !hf_truth(norm, "clean_text", true) ||
+        !hf_truth(norm, "handle_chinese_chars", true) ||
+        !hf_says(pre, "type", "BertPreTokenizer")) {
         return err_set(e, ERR_UNSUPPORTED,
                        "WordPiece with a 'normalizer' or 'pre_tokenizer' that is not BERT's");
     }
     v->wordpiece = true;
-    v->lowercase = truth(norm, "lowercase", true);
-    v->strip_accents = truth(norm, "strip_accents", v->lowercase);
+    v->lowercase = hf_truth(norm, "lowercase", true);
+    v->strip_accents = hf_truth(norm, "strip_accents", v->lowercase);
     return ERR_OK;
 }
 

@@ -7,6 +7,7 @@
 
 #include "model/config.h"
 #include "model/cost.h"
+#include "model/vocab_load.h"
 
 #if defined(IGN_TORTURE)
 enum { PAGE_TOK = 2 }; /* give page borders a chance */
@@ -174,9 +175,7 @@ static uint64_t text_of(const struct gguf *g, uint64_t tensor_bytes) {
     uint64_t text = strings_of(g, "tokenizer.ggml.tokens", &s.n_vocab), file = g->own.used;
     strings_of(g, "tokenizer.ggml.merges", &s.n_merge);
     if (!gguf_get_str(g, "tokenizer.ggml.model", &name, NULL)) {
-        s.model = str_is(name, "gpt2")   ? VOCAB_BPE
-                  : str_is(name, "bert") ? VOCAB_WORDPIECE
-                                         : VOCAB_SPM;
+        vocab_model_find(name, &s); /* or else vocab_load says what is wrong */
     }
     if (!gguf_get_str(g, "tokenizer.ggml.pre", &pre, NULL)) {
         s.pre = pre;

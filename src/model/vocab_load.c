@@ -7,13 +7,14 @@
 #include "model/vocab_load.h"
 
 #include "base/mem.h"
+#include "model/hf_steps.h"
 
 enum { KEY_NONE = -1 };
 
 /* Arrays made for vocab_create, and only for as long as it runs. */
 struct pieces {
     struct str *piece, *merge;
-    float *score;
+    double *score;
     int32_t *kind, *end;
     uint8_t *flag;
 };
@@ -91,7 +92,7 @@ static enum err_code load_scores(const struct gguf *g, struct pieces *p, uint32_
         return no_memory(key, e);
     }
     for (uint32_t i = 0; i < n; i++) {
-        p->score[i] = (float)gguf_f64_at(kv, i);
+        p->score[i] = gguf_f64_at(kv, i);
     }
     return ERR_OK;
 }
@@ -165,7 +166,8 @@ static enum err_code load_prefix(const struct gguf *g, struct vocab_spec *s, str
     bool prefix;
     uint64_t u;
     enum err_code c =
-        gguf_get_bool_or(g, "tokenizer.ggml.add_space_prefix", s->model == VOCAB_SPM, &prefix, e);
+        gguf_get_bool_or(g, "tokenizer.ggml.add_space_prefix",
+                         s->model == VOCAB_SPM || s->model == VOCAB_UNIGRAM, &prefix, e);
     c = c ? c : gguf_get_u64_or(g, key, prefix ? PREFIX_ALWAYS : PREFIX_NONE, &u, e);
     if (!c && u > PREFIX_FIRST) {
         c = err_set(e, ERR_FORMAT, "%s is %llu; known are 0 to %d", key, (unsigned long long)u,
@@ -204,10 +206,35 @@ static enum err_code load_flags(const struct gguf *g, struct vocab_spec *s, stru
                              &s->strip_accents, e);
     }
     if (!c) {
-        c = gguf_get_bool_or(g, "tokenizer.ggml.remove_extra_whitespaces", false,
-                             &s->remove_extra_whitespaces, e);
+        c = gguf_get_bool_or(g, "tokenizer.ggml.remove_extra_whitespaces",
+                             s->model == VOCAB_UNIGRAM, &s->remove_extra_whitespaces, e);
+    }
+    if (!c && gguf_find(g, "tokenizer.ign.first_space")) {
+        bool drops;
+        c = gguf_get_bool_or(g, "tokenizer.ign.first_space", false, &drops, e);
+        s->first_space = drops ? 1 : -1;
     }
     return c;
+}
+
+bool vocab_model_find(struct str name, struct vocab_spec *s) {
+    static const struct {
+        const char *name;
+        enum vocab_model model;
+        bool steps, single;
+    } known[] = {
+        {"gpt2", VOCAB_BPE, false, false},       {"llama", VOCAB_SPM, false, false},
+        {"bert", VOCAB_WORDPIECE, false, false}, {"t5", VOCAB_UNIGRAM, false, true},
+        {"ign.bpe", VOCAB_BPE, true, false},     {"ign.unigram", VOCAB_UNIGRAM, true, false}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (str_is(name, known[i].name)) {
+            s->model = known[i].model;
+            s->steps = known[i].steps;
+            s->single = known[i].single;
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum err_code load_model(const struct gguf *g, struct vocab_spec *s, struct err *e) {
@@ -216,23 +243,78 @@ static enum err_code load_model(const struct gguf *g, struct vocab_spec *s, stru
     if (c) {
         return c;
     }
-    if (str_is(name, "gpt2")) {
-        s->model = VOCAB_BPE;
-    } else if (str_is(name, "llama")) {
-        s->model = VOCAB_SPM;
-    } else if (str_is(name, "bert")) {
-        s->model = VOCAB_WORDPIECE;
-    } else {
+    if (!vocab_model_find(name, s)) {
         c = err_set(e, ERR_UNSUPPORTED, "tokenizer model '%.*s'", (int)(name.n < 64 ? name.n : 64),
                     name.p);
-        err_hint(e, "known are 'gpt2' (byte-level BPE), 'llama' (SentencePiece) and 'bert' "
-                    "(WordPiece)");
+        err_hint(e,
+                 "known are 'gpt2' (byte-level BPE), 'llama' (SentencePiece), 't5' (Unigram) and "
+                 "'bert' (WordPiece)");
         return c;
     }
     s->pre = str_of("", 0);
     if (gguf_find(g, "tokenizer.ggml.pre")) {
         c = gguf_get_str(g, "tokenizer.ggml.pre", &s->pre, e);
     }
+    return c;
+}
+
+/* ---- steps ------------------------------------------------------------------------------ */
+
+static enum err_code parse_key(const struct gguf *g, const char *key, struct json **j,
+                               struct err *e) {
+    struct str text;
+    *j = NULL;
+    if (!gguf_find(g, key)) {
+        return ERR_OK;
+    }
+    enum err_code c = gguf_get_str(g, key, &text, e);
+    c = c ? c : json_parse(text.p, text.n, j, e);
+    if (c && c != ERR_NOMEM) {
+        err_where(e, "%s", key);
+    }
+    return c;
+}
+
+/* SentencePiece's map of characters is a step before all others. */
+static enum err_code load_charsmap(const struct gguf *g, struct hf_steps *steps, struct err *e) {
+    static const char key[] = "tokenizer.ggml.precompiled_charsmap";
+    const struct gguf_kv *kv;
+    enum err_code c = gguf_get_array(g, key, GGUF_U8, &kv, e);
+    if (c || !kv || !kv->n) {
+        return c;
+    }
+    if (kv->elem != GGUF_U8 && kv->elem != GGUF_I8) {
+        return err_set(e, ERR_FORMAT, "%s is not an array of bytes", key);
+    }
+    if (!(steps->norm = arena_alloc(&steps->mem, 1, sizeof *steps->norm))) {
+        return no_memory(key, e);
+    }
+    steps->n_norm = 1;
+    *steps->norm = (struct norm_step){.kind = NORM_CHARSMAP,
+                                      .find = str_of((const char *)kv->data, (size_t)kv->n),
+                                      .with = {"", 0}};
+    return ERR_OK;
+}
+
+static enum err_code load_steps(const struct gguf *g, struct vocab_spec *s, struct hf_steps *steps,
+                                struct err *e) {
+    struct json *norm = NULL, *pre = NULL;
+    enum err_code c = ERR_OK;
+    if (!s->steps) {
+        bool spaced = s->model == VOCAB_SPM || s->model == VOCAB_UNIGRAM;
+        c = spaced ? load_charsmap(g, steps, e) : ERR_OK;
+    } else if (!(c = parse_key(g, "tokenizer.ign.normalizer", &norm, e)) &&
+               !(c = parse_key(g, "tokenizer.ign.pre_tokenizer", &pre, e)) &&
+               !(c = hf_steps_read(steps, norm, pre, e))) {
+        c = gguf_get_bool_or(g, "tokenizer.ign.fuse_unknown", false, &s->fuse_unknown, e);
+    }
+    s->norm = steps->norm;
+    s->n_norm = steps->n_norm;
+    s->split = steps->split;
+    s->n_split = steps->n_split;
+    s->characters = s->steps && !steps->bytes;
+    json_free(norm);
+    json_free(pre);
     return c;
 }
 
@@ -280,7 +362,9 @@ static enum err_code load_piece_flags(const struct gguf *g, const struct vocab_s
 enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) {
     struct vocab_spec s = {0};
     struct pieces p = {0};
+    struct hf_steps steps;
     *v = NULL;
+    hf_steps_init(&steps);
     enum err_code c = load_model(g, &s, e);
     if (!c) {
         c = load_strings(g, "tokenizer.ggml.tokens", &p.piece, &s.n_vocab, e);
@@ -297,6 +381,7 @@ enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) 
     c = c ? c : load_ints(g, "tokenizer.ign.end_token_ids", &p.end, &s.n_end, e);
     c = c ? c : load_ids(g, &s, e);
     c = c ? c : load_flags(g, &s, e);
+    c = c ? c : load_steps(g, &s, &steps, e);
     if (!c) {
         s.piece = p.piece;
         s.merge = p.merge;
@@ -315,5 +400,6 @@ enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e) 
     mem_free(p.kind);
     mem_free(p.end);
     mem_free(p.flag);
+    hf_steps_fini(&steps);
     return c;
 }

@@ -13,4 +13,8 @@
 /* ERR_FORMAT names the key; ERR_UNSUPPORTED an unknown tokenizer model. */
 enum err_code vocab_load(struct vocab **v, const struct gguf *g, struct err *e);
 
+/* What a name of tokenizer.ggml.model stands for: the fields `model`, `steps`, `single` of *s;
+ * false: it is not known. */
+bool vocab_model_find(struct str name, struct vocab_spec *s);
+
 #endif

@@ -2,7 +2,8 @@
  *
  * Owns three tables: byte to id, pair of ids to (rank, id), and, for models that take whole
  * words first, bytes to id. A byte that the vocabulary lacks is left out, as the reference does
- * for a model without an unknown piece. Invariant: no control piece comes out.
+ * for a model without an unknown piece. Where symbols are characters, one that is no piece becomes
+ * byte pieces, or the unknown piece. Invariant: no control piece comes out.
  */
 #include "text/bpe.h"
 
@@ -26,7 +27,6 @@ struct bpe {
     size_t pair_mask;
     uint32_t *whole; /* [whole_mask + 1] id + 1 by bytes; NULL unless whole_words */
     size_t whole_mask;
-    struct unicode_nfc *nfc; /* NULL if the model does not normalize */
 };
 
 /* ---- the alphabet ----------------------------------------------------------------------- */
@@ -136,6 +136,12 @@ static void index_bytes(struct bpe *b) {
     }
     for (uint32_t id = b->v->n_vocab; id-- > 0;) {
         struct str raw = raw_of(b, id), piece = vocab_at(b->v, id);
+        if (b->v->characters) {
+            if (b->v->kind[id] == PIECE_BYTE) {
+                b->byte[vocab_piece_byte(piece)] = (int32_t)id;
+            }
+            continue;
+        }
         bool spelled = piece.n == 2 || (piece.n == 1 && byte_of((uint8_t)piece.p[0]) >= 0);
         if (raw.n == 1 && spelled && b->v->kind[id] == PIECE_NORMAL) {
             b->byte[(uint8_t)raw.p[0]] = (int32_t)id;
@@ -161,10 +167,7 @@ enum err_code bpe_create(struct bpe **out, const struct vocab *v, const char *ra
     b->raw = raw;
     b->raw_at = raw_at;
     index_bytes(b);
-    if (!index_pairs(b) || (v->whole_words && !index_words(b))) {
-        goto fail;
-    }
-    if (v->pre->nfc && !(b->nfc = unicode_nfc_create())) {
+    if (!index_pairs(b) || (v->whole_words && !v->characters && !index_words(b))) {
         goto fail;
     }
     *out = b;
@@ -180,7 +183,6 @@ void bpe_free(struct bpe *b) {
     }
     mem_free(b->pair);
     mem_free(b->whole);
-    unicode_nfc_free(b->nfc);
     mem_free(b);
 }
 
@@ -194,17 +196,52 @@ static uint32_t bpe_pair(const void *ctx, const char *word, const struct symbol 
     return p->rank;
 }
 
+/* A character: its piece, or else its byte pieces, or else the unknown piece, of which a run of
+ * such characters has one if the model fuses them. */
+static void put_character(const struct bpe *b, struct merger *m, const char *p, uint32_t at,
+                          uint32_t n, bool *unknown) {
+    const struct vocab *v = b->v;
+    int32_t id = n <= v->piece_max ? vocab_find(v, str_of(p + at, n)) : -1;
+    bool bytes = true, fused = *unknown && v->fuse_unknown;
+    *unknown = false;
+    bool added = id >= 0 && v->flags && (v->flags[id] & PIECE_ADDED);
+    if (id >= 0 && !added && !vocab_hidden(v, (uint32_t)id)) {
+        merger_put(m, at, n, id);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        bytes = bytes && b->byte[(uint8_t)p[at + i]] >= 0;
+    }
+    for (uint32_t i = 0; bytes && i < n; i++) {
+        merger_put(m, at + i, 1, b->byte[(uint8_t)p[at + i]]);
+    }
+    if (!bytes && v->unk >= 0) {
+        *unknown = true;
+        if (!fused) {
+            merger_put(m, at, n, v->unk);
+        }
+    }
+}
+
+static void put_symbols(const struct bpe *b, struct merger *m, const char *p, size_t n) {
+    bool unknown = false;
+    for (size_t i = 0, len = 1; i < n; i += len) {
+        int32_t id = b->byte[(uint8_t)p[i]];
+        if (b->v->characters) {
+            unicode_at(p + i, &len);
+            put_character(b, m, p, (uint32_t)i, (uint32_t)len, &unknown);
+        } else if (id >= 0) {
+            merger_put(m, (uint32_t)i, 1, id);
+        }
+    }
+}
+
 static void encode_merges(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
     if (!merger_begin(&x->merger, n)) {
         x->code = ERR_NOMEM;
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        int32_t id = b->byte[(uint8_t)p[i]];
-        if (id >= 0) {
-            merger_put(&x->merger, (uint32_t)i, 1, id);
-        }
-    }
+    put_symbols(b, &x->merger, p, n);
     if (!merger_run(&x->merger, bpe_pair, b, p)) {
         x->code = ERR_NOMEM;
         return;
@@ -214,14 +251,23 @@ static void encode_merges(const struct bpe *b, struct encoder *x, const char *p,
     }
 }
 
-static void encode_word(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
+/* One more than the id of the piece that a word is; 0: none, or it is not looked for. */
+static uint32_t whole_word(const struct bpe *b, struct str word) {
+    if (b->v->characters && b->v->whole_words) {
+        int32_t id = vocab_find(b->v, word);
+        return id >= 0 && b->v->kind[id] == PIECE_NORMAL ? (uint32_t)id + 1 : 0;
+    }
+    return b->whole ? *whole_slot(b, word) : 0;
+}
+
+void bpe_encode_word(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
     bool found;
     size_t first = x->out->n;
     struct word *w = encoder_recall(x, p, n, &found);
     if (found) {
         return;
     }
-    uint32_t whole = b->whole && n <= b->v->piece_max ? *whole_slot(b, str_of(p, n)) : 0;
+    uint32_t whole = n <= b->v->piece_max ? whole_word(b, str_of(p, n)) : 0;
     if (whole) {
         encoder_put(x, (int32_t)(whole - 1));
     } else {
@@ -230,27 +276,11 @@ static void encode_word(const struct bpe *b, struct encoder *x, const char *p, s
     encoder_remember(x, w, p, n, first);
 }
 
-static void encode_normal(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
+void bpe_encode(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
     struct pretok_walk walk;
     struct str word;
     pretok_begin(&walk, b->v->pre, p, n);
     while (!x->code && pretok_next(&walk, &word)) {
-        encode_word(b, x, word.p, word.n);
+        bpe_encode_word(b, x, word.p, word.n);
     }
-}
-
-void bpe_encode(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
-    if (!b->nfc || unicode_nfc_quick(b->nfc, p, n)) {
-        encode_normal(b, x, p, n);
-        return;
-    }
-    struct buf normal;
-    buf_init(&normal, SIZE_MAX);
-    unicode_nfc(b->nfc, p, n, &normal);
-    if (normal.failed) {
-        x->code = ERR_NOMEM;
-    } else {
-        encode_normal(b, x, normal.p, normal.len);
-    }
-    buf_fini(&normal);
 }

@@ -1,4 +1,4 @@
-/* bpe.h: byte-level byte-pair encoding.
+/* bpe.h: byte-pair encoding, of bytes or of characters.
  *
  * Owns the alphabet that spells bytes as printable characters (Radford et al. 2019, as GPT-2's
  * encoder.py has it), the table of merges, and the encoding of words. Refuses special pieces:
@@ -17,8 +17,11 @@ enum err_code bpe_create(struct bpe **b, const struct vocab *v, const char *raw,
 void bpe_free(struct bpe *b); /* NULL is fine */
 /* Bytes that its tables will take; see vocab_need. */
 uint64_t bpe_need(const struct vocab_spec *spec);
-/* Appends the ids of p[0..n), valid UTF-8 without special pieces. */
+/* Appends the ids of p[0..n), valid UTF-8 without special pieces, normalized, in the words that the
+ * vocabulary's pre-tokenizer makes of it. */
 void bpe_encode(const struct bpe *b, struct encoder *x, const char *p, size_t n);
+/* The same of one word, n >= 1. */
+void bpe_encode_word(const struct bpe *b, struct encoder *x, const char *p, size_t n);
 
 /* The bytes that a piece spells, appended to out [at least piece.n bytes]; returns how many. A
  * piece with a character outside the alphabet stands for itself. */

@@ -33,7 +33,7 @@ enum err_code tokenizer_piece(const struct tokenizer *t, int32_t id, bool specia
 }
 
 void detok_init(struct detok *d, const struct tokenizer *t, bool special) {
-    *d = (struct detok){.t = t, .special = special, .started = t->v->space_prefix == PREFIX_NONE};
+    *d = (struct detok){.t = t, .special = special, .started = !t->v->first_space};
 }
 
 void detok_init_continue(struct detok *d, const struct tokenizer *t, bool special) {

@@ -356,7 +356,7 @@ static size_t scan_byte_numbers(const char *p, size_t n) {
 }
 
 /* [\p{P}$+<=>^`|~]+ , where \p{P} is that of Unicode 8, which the reference library has kept. */
-static bool in_punct(uint32_t cp) {
+bool pretok_is_punct(uint32_t cp) {
     static const uint32_t newer[][2] = {
         {0x61D, 0x61D},     {0x9FD, 0x9FD},     {0xA76, 0xA76},     {0xC77, 0xC84},
         {0x1B7D, 0x1B7E},   {0x2E43, 0x2E5D},   {0x10EAD, 0x10EAD}, {0x10F55, 0x10F89},
@@ -374,7 +374,7 @@ static bool in_punct(uint32_t cp) {
 }
 
 static size_t scan_punct(const char *p, size_t n) {
-    return cut_runs(p, n, in_punct);
+    return cut_runs(p, n, pretok_is_punct);
 }
 
 /* [\p{P}$+<=>^~|]+ : no grave accent, and the present \p{P}. */
@@ -569,6 +569,20 @@ const struct pretok *pretok_find(struct str name) {
         }
     }
     return NULL;
+}
+
+pretok_scan pretok_scan_of(enum pretok_pattern pattern) {
+    static const pretok_scan scans[] = {
+        [PATTERN_GPT2] = scan_gpt2,
+        [PATTERN_LLAMA3] = scan_llama3,
+        [PATTERN_QWEN2] = scan_qwen2,
+        [PATTERN_GPT4O] = scan_gpt4o,
+        [PATTERN_TEKKEN] = scan_tekken,
+        [PATTERN_NUMBERS3] = scan_digits3,
+        [PATTERN_IDEOGRAPHS] = scan_ideographs,
+        [PATTERN_DEEPSEEK3] = scan_deepseek3,
+    };
+    return scans[pattern];
 }
 
 void pretok_begin(struct pretok_walk *w, const struct pretok *f, const char *p, size_t n) {

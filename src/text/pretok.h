@@ -11,10 +11,23 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 
 #define PRETOK_STAGE_MAX 6
+
+/* The patterns that stand alone in a tokenizer.json's step, too. */
+enum pretok_pattern {
+    PATTERN_GPT2,
+    PATTERN_LLAMA3,
+    PATTERN_QWEN2,
+    PATTERN_GPT4O,
+    PATTERN_TEKKEN,
+    PATTERN_NUMBERS3,
+    PATTERN_IDEOGRAPHS,
+    PATTERN_DEEPSEEK3
+};
 
 /* The length of the first piece of p[0..n), n >= 1, valid UTF-8: 1..n. */
 typedef size_t (*pretok_scan)(const char *p, size_t n);
@@ -28,6 +41,10 @@ struct pretok {
 
 /* The family for a name of tokenizer.ggml.pre; NULL if unknown. */
 const struct pretok *pretok_find(struct str name);
+
+pretok_scan pretok_scan_of(enum pretok_pattern pattern);
+/* [\p{P}$+<=>^`|~], where \p{P} is that of Unicode 8, which the tokenizers library has kept. */
+bool pretok_is_punct(uint32_t cp);
 
 /* A walk over a text's words. */
 struct pretok_walk {

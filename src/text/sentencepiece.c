@@ -150,23 +150,27 @@ static void encode_word(const struct spm *s, struct encoder *x, const char *p, s
 /* ---- a text ----------------------------------------------------------------------------- */
 
 static bool needs_prefix(enum space_prefix mode, const char *p, size_t n, bool first) {
-    bool space = p[0] == ' ' || is_space(p, n);
+    bool space = n && (p[0] == ' ' || is_space(p, n));
     return mode == PREFIX_ALWAYS || (mode == PREFIX_UNLESS_SPACE && !space) ||
            (mode == PREFIX_FIRST && first && !space);
 }
 
-/* Appends the text as SentencePiece sees it. */
-static void spm_normalize(const struct vocab *v, const char *p, size_t n, bool first,
-                          struct buf *out) {
+/* Bytes of a space at the end: U+2581 of the text itself counts there, too, as in the original. */
+static size_t space_at_end(const char *p, size_t n) {
+    bool bar = n >= SPACE_BYTES && is_space(p + n - SPACE_BYTES, SPACE_BYTES);
+    return bar ? SPACE_BYTES : n && p[n - 1] == ' ';
+}
+
+void spm_normalize(const struct vocab *v, const char *p, size_t n, bool first, struct buf *out) {
     bool squeeze = v->remove_extra_whitespaces;
     while (squeeze && n && p[0] == ' ') {
         p++;
         n--;
     }
-    while (squeeze && n && p[n - 1] == ' ') {
-        n--;
+    for (size_t space; squeeze && (space = space_at_end(p, n)) > 0;) {
+        n -= space;
     }
-    if (n && needs_prefix(v->space_prefix, p, n, first)) {
+    if ((n || !squeeze) && needs_prefix(v->space_prefix, p, n, first)) {
         buf_put(out, SPM_SPACE, SPACE_BYTES);
     }
     for (size_t i = 0, k; i < n; i = k) {
@@ -197,16 +201,9 @@ static size_t word_end(const struct spm *s, const char *p, size_t n) {
     return n;
 }
 
-void spm_encode(const struct spm *s, struct encoder *x, const char *p, size_t n, bool first) {
-    struct buf text;
-    buf_init(&text, SIZE_MAX);
-    spm_normalize(s->v, p, n, first, &text);
-    if (text.failed) {
-        x->code = ERR_NOMEM;
+void spm_encode(const struct spm *s, struct encoder *x, const char *p, size_t n) {
+    for (size_t i = 0, k; i < n && !x->code; i += k) {
+        k = s->whole ? n : word_end(s, p + i, n - i);
+        encode_word(s, x, p + i, k);
     }
-    for (size_t i = 0, k; i < text.len && !x->code; i += k) {
-        k = s->whole ? text.len : word_end(s, text.p + i, text.len - i);
-        encode_word(s, x, text.p + i, k);
-    }
-    buf_fini(&text);
 }

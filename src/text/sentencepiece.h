@@ -16,8 +16,12 @@ struct spm;
 /* Borrows `v`. */
 enum err_code spm_create(struct spm **s, const struct vocab *v, struct err *e);
 void spm_free(struct spm *s); /* NULL is fine */
-/* Appends the ids of p[0..n), valid UTF-8 without special pieces, n >= 1: a text of its own, that
- * begins after a special piece or at the beginning. */
-void spm_encode(const struct spm *s, struct encoder *x, const char *p, size_t n, bool first);
+
+/* Appends p[0..n), valid UTF-8 and what is left of a text that was not empty, as SentencePiece sees
+ * it: spaces spelled U+2581, one in front and extra ones dropped as the vocabulary says; `first`:
+ * nothing is before it. Out of memory: out->failed. */
+void spm_normalize(const struct vocab *v, const char *p, size_t n, bool first, struct buf *out);
+/* Appends the ids of p[0..n), which has come from spm_normalize, without special pieces. */
+void spm_encode(const struct spm *s, struct encoder *x, const char *p, size_t n);
 
 #endif

@@ -10,19 +10,24 @@
 #ifndef IGN_TEXT_SPECIAL_H
 #define IGN_TEXT_SPECIAL_H
 
+#include "text/normalizer.h"
 #include "text/runs.h"
 #include "text/vocab_table.h"
 
 struct special;
 
 struct special_match {
-    size_t at;
+    size_t at, n; /* its bytes in the text */
     int32_t id;
 };
 
-/* Borrows `v`. */
-enum err_code special_create(struct special **s, const struct vocab *v, struct err *e);
-void special_free(struct special *s); /* NULL is fine */
+/* Of the pieces of one pass: those with neither of the flags PIECE_NORMALIZED and PIECE_WITHIN (0),
+ * or with one of them. The spellings of PIECE_NORMALIZED are normalized by z, as the text will be.
+ * Borrows `v`. ERR_NOMEM. */
+enum err_code special_create(struct special **s, const struct vocab *v, const struct normalizer *z,
+                             unsigned pass, struct err *e);
+bool special_any(const struct special *s); /* whether there is any */
+void special_free(struct special *s);      /* NULL is fine */
 
 /* The matches in text[0..n) in order, without overlap: *m (mem_free), *n_m of them. rs == NULL:
  * all bytes are as `trusted` says. False when out of memory. */

@@ -1,8 +1,9 @@
 /* tokenizer.c: a text with its origins to ids.
  *
- * Owns the order of the steps: repair broken UTF-8, cut at special pieces, encode what lies
- * between, add BOS and EOS. Refuses the encoding itself (bpe.c, sentencepiece.c, wordpiece.c) and
- * decoding (detokenizer.c). Invariant: on any error *out is as it was.
+ * Owns the order of the steps: repair broken UTF-8, cut at special pieces, normalize what lies
+ * between, cut that at those that are looked for there, encode the rest, add BOS and EOS. Refuses
+ * the encoding itself (bpe.c, sentencepiece.c, unigram.c, wordpiece.c) and decoding
+ * (detokenizer.c). Invariant: on any error *out is as it was.
  */
 #include "text/tokenizer.h"
 
@@ -31,11 +32,11 @@ static size_t piece_bytes(const struct vocab *v, uint32_t id, char *out) {
         out[0] = (char)byte;
         return 1;
     }
-    if (v->model == VOCAB_BPE && v->kind[id] == PIECE_NORMAL) {
+    if (v->model == VOCAB_BPE && !v->characters && v->kind[id] == PIECE_NORMAL) {
         return bpe_unspell(p, out);
     }
     size_t n = 0;
-    bool spaces = v->model != VOCAB_BPE && !vocab_hidden(v, id);
+    bool spaces = (v->model != VOCAB_BPE || v->characters) && !vocab_hidden(v, id);
     for (size_t i = 0; i < p.n;) {
         bool space = spaces && p.n - i >= 3 && memcmp(p.p + i, SPM_SPACE, 3) == 0;
         out[n++] = space ? ' ' : p.p[i];
@@ -62,7 +63,10 @@ static enum err_code make_raw(struct tokenizer *t, struct err *e) {
 
 uint64_t tokenizer_need(const struct vocab_spec *s, uint64_t text) {
     uint64_t raw = text + ((uint64_t)s->n_vocab + 1) * sizeof(uint32_t);
-    return sizeof(struct tokenizer) + raw + (s->model == VOCAB_BPE ? bpe_need(s) : 0);
+    return sizeof(struct tokenizer) + raw +
+           (s->model == VOCAB_BPE       ? bpe_need(s)
+            : s->model == VOCAB_UNIGRAM ? unigram_need(s, text)
+                                        : 0);
 }
 
 enum err_code tokenizer_create(struct tokenizer **out, const struct vocab *v, struct err *e) {
@@ -73,11 +77,18 @@ enum err_code tokenizer_create(struct tokenizer **out, const struct vocab *v, st
     }
     t->v = v;
     enum err_code c = make_raw(t, e);
-    c = c ? c : special_create(&t->special, v, e);
+    if (!c && v->n_norm) {
+        c = normalizer_create(&t->norm, v->norm, v->n_norm, e);
+    }
+    c = c ? c : special_create(&t->special, v, NULL, 0, e);
+    c = c ? c : special_create(&t->second, v, t->norm, PIECE_NORMALIZED, e);
+    c = c ? c : special_create(&t->within, v, NULL, PIECE_WITHIN, e);
     if (!c && v->model == VOCAB_BPE) {
         c = bpe_create(&t->bpe, v, t->raw, t->raw_at, e);
     } else if (!c && v->model == VOCAB_SPM) {
         c = spm_create(&t->spm, v, e);
+    } else if (!c && v->model == VOCAB_UNIGRAM) {
+        c = unigram_create(&t->unigram, v, e);
     }
     if (c) {
         tokenizer_free(t);
@@ -93,7 +104,11 @@ void tokenizer_free(struct tokenizer *t) {
     }
     bpe_free(t->bpe);
     spm_free(t->spm);
+    unigram_free(t->unigram);
     special_free(t->special);
+    special_free(t->second);
+    special_free(t->within);
+    normalizer_free(t->norm);
     mem_free(t->raw);
     mem_free(t->raw_at);
     mem_free(t);
@@ -125,29 +140,71 @@ static void repair(const char *p, size_t n, const struct runs *rs, struct buf *t
     }
 }
 
-static void encode_part(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
-                        bool first) {
-    if (n && t->bpe) {
+/* A normalized text by the steps that its file lists. */
+static void encode_steps(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
+                         bool first) {
+    struct words w;
+    words_init(&w);
+    x->code = splitter_run(t->v->split, t->v->n_split, p, n, first, &w);
+    for (size_t i = 0; i < w.n && !x->code; i++) {
+        if (t->bpe) {
+            bpe_encode_word(t->bpe, x, w.word[i].p, w.word[i].n);
+        } else {
+            unigram_encode(t->unigram, x, w.word[i].p, w.word[i].n);
+        }
+    }
+    words_fini(&w);
+}
+
+/* SentencePiece's merging: its user-defined pieces stay whole. */
+static void encode_merged(const struct tokenizer *t, struct encoder *x, const char *p, size_t n) {
+    struct special_match *m = NULL;
+    size_t n_m = 0, at = 0;
+    if (special_any(t->within) && !special_find(t->within, p, n, NULL, false, &m, &n_m)) {
+        x->code = ERR_NOMEM;
+    }
+    for (size_t i = 0; i < n_m && !x->code; i++) {
+        spm_encode(t->spm, x, p + at, m[i].at - at);
+        encoder_put(x, m[i].id);
+        at = m[i].at + m[i].n;
+    }
+    spm_encode(t->spm, x, p + at, n - at);
+    mem_free(m);
+}
+
+static void encode_spaced(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
+                          bool first) {
+    struct buf text;
+    buf_init(&text, SIZE_MAX);
+    spm_normalize(t->v, p, n, first, &text);
+    if (text.failed) {
+        x->code = ERR_NOMEM;
+    } else if (t->spm) {
+        encode_merged(t, x, text.p, text.len);
+    } else if (text.len) {
+        unigram_encode(t->unigram, x, text.p, text.len);
+    }
+    buf_fini(&text);
+}
+
+/* A normalized text without special pieces. */
+static void encode_plain(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
+                         bool first) {
+    if (n && t->v->steps) {
+        encode_steps(t, x, p, n, first);
+    } else if (n && t->bpe) {
         bpe_encode(t->bpe, x, p, n);
-    } else if (n && t->spm) {
-        spm_encode(t->spm, x, p, n, first);
+    } else if (!t->v->steps && (t->spm || t->unigram)) {
+        encode_spaced(t, x, p, n, first);
     } else if (n) {
         wordpiece_encode(t->v, x, p, n);
     }
 }
 
-/* Where the character before p[i] begins; i > 0. */
-static size_t step_back(const char *p, size_t i) {
-    do {
-        i--;
-    } while (i > 0 && ((uint8_t)p[i] & 0xC0) == 0x80);
-    return i;
-}
-
 /* Whether no word goes on from before `begin` or behind `end`. */
 static bool is_alone(const char *p, size_t n, size_t begin, size_t end) {
     size_t len;
-    return (begin == 0 || !unicode_is_word(unicode_at(p + step_back(p, begin), &len))) &&
+    return (begin == 0 || !unicode_is_word(unicode_at(p + unicode_before(p, begin), &len))) &&
            (end == n || !unicode_is_word(unicode_at(p + end, &len)));
 }
 
@@ -161,7 +218,7 @@ static bool trim_match(const struct vocab *v, int32_t id, const char *p, size_t 
         return false;
     }
     while ((flags & PIECE_LSTRIP) && *begin > from) {
-        size_t back = step_back(p, *begin);
+        size_t back = unicode_before(p, *begin);
         if (!(unicode_class_at(p + back, &len) & UC_SPACE)) {
             break;
         }
@@ -173,24 +230,101 @@ static bool trim_match(const struct vocab *v, int32_t id, const char *p, size_t 
     return true;
 }
 
-static void encode_text(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
-                        const struct runs *rs, bool trusted) {
+/* A text, and which of its bytes are trusted: all or none of them, or as `rs` says. */
+struct source {
+    const char *p;
+    size_t n;
+    const struct runs *rs;
+    bool trusted;
+};
+
+static void slice_runs(const struct runs *rs, size_t begin, size_t end, struct runs *out) {
+    for (size_t i = 0; i < rs->n && begin < end; i++) {
+        size_t upto = rs->r[i].end < end ? rs->r[i].end : end;
+        if (upto > begin) {
+            runs_put(out, upto - begin, rs->r[i].trusted);
+            begin = upto;
+        }
+    }
+}
+
+/* Normalizes all of a text but SentencePiece's own user-defined pieces. */
+static enum err_code normalize(const struct tokenizer *t, const struct source *s, struct buf *text,
+                               struct runs *origin, bool *first) {
     struct special_match *m = NULL;
     size_t n_m = 0, at = 0;
-    if (!special_find(t->special, p, n, rs, trusted, &m, &n_m)) {
-        x->code = ERR_NOMEM;
+    enum err_code rc = ERR_OK;
+    if (!special_any(t->within)) {
+        return normalizer_run(t->norm, s->p, s->n, s->rs, text, origin, first);
     }
-    for (size_t i = 0; i < n_m && !x->code; i++) {
-        size_t begin = m[i].at, end = begin + vocab_at(t->v, (uint32_t)m[i].id).n;
-        if (begin < at || !trim_match(t->v, m[i].id, p, n, at, &begin, &end)) {
-            continue; /* begins in white space that has been dropped, or is part of a word */
-        }
-        encode_part(t, x, p + at, begin - at, at == 0);
-        encoder_put(x, m[i].id);
+    if (!special_find(t->within, s->p, s->n, NULL, false, &m, &n_m)) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i <= n_m && !rc; i++) { /* such a vocabulary has no second pass */
+        size_t begin = i < n_m ? m[i].at : s->n, end = i < n_m ? begin + m[i].n : s->n;
+        rc = normalizer_run(t->norm, s->p + at, begin - at, NULL, text, NULL, first);
+        buf_put(text, s->p + begin, end - begin);
         at = end;
     }
+    mem_free(m);
+    return rc ? rc : buf_check(text, NULL);
+}
+
+static void encode_pass(const struct tokenizer *t, struct encoder *x, const struct source *s,
+                        bool first, bool normalized);
+
+/* What lies between the special pieces of the first pass, s->p[begin..end): normalized, it is
+ * searched for those of the second. */
+static void encode_part(const struct tokenizer *t, struct encoder *x, const struct source *s,
+                        size_t begin, size_t end, bool first) {
+    bool quick = normalizer_quick(t->norm, s->p + begin, end - begin);
+    bool asks = s->rs && special_any(t->second) && !special_any(t->within);
+    struct source part = {s->p + begin, end - begin, NULL, s->trusted && !s->rs};
+    struct runs slice, origin;
+    struct buf text;
+    buf_init(&text, SIZE_MAX);
+    runs_init(&slice);
+    runs_init(&origin);
+    if (asks) {
+        slice_runs(s->rs, begin, end, &slice);
+        part.rs = &slice;
+        x->code = slice.failed ? ERR_NOMEM : ERR_OK;
+    }
+    if (!x->code && !quick) {
+        x->code = normalize(t, &part, &text, &origin, &first);
+        part = (struct source){text.p, text.len, asks ? &origin : NULL, part.trusted};
+    }
     if (!x->code) {
-        encode_part(t, x, p + at, n - at, at == 0);
+        encode_pass(t, x, &part, first, true);
+    }
+    buf_fini(&text);
+    runs_fini(&slice);
+    runs_fini(&origin);
+}
+
+/* Finds special pieces, in the text as it is or normalized, and encodes what is between them. */
+static void encode_pass(const struct tokenizer *t, struct encoder *x, const struct source *s,
+                        bool first, bool normalized) {
+    const struct special *list = normalized ? t->second : t->special;
+    struct special_match *m = NULL;
+    size_t n_m = 0, at = 0;
+    if (special_any(list) && !special_find(list, s->p, s->n, s->rs, s->trusted, &m, &n_m)) {
+        x->code = ERR_NOMEM;
+    }
+    for (size_t i = 0; i <= n_m && !x->code; i++) {
+        size_t begin = i < n_m ? m[i].at : s->n, end = i < n_m ? begin + m[i].n : s->n;
+        if (i < n_m && (begin < at || !trim_match(t->v, m[i].id, s->p, s->n, at, &begin, &end))) {
+            continue; /* begins in white space that has been dropped, or is part of a word */
+        }
+        if (normalized && (begin > at || s->n == 0)) {
+            encode_plain(t, x, s->p + at, begin - at, first && at == 0);
+        } else if (!normalized && begin > at) {
+            encode_part(t, x, s, at, begin, first && at == 0);
+        }
+        if (i < n_m && !x->code) {
+            encoder_put(x, m[i].id);
+        }
+        at = end;
     }
     mem_free(m);
 }
@@ -238,16 +372,20 @@ enum err_code tokenizer_encode(const struct tokenizer *t, const char *text, size
         rs = rs ? &origin : NULL;
     }
     if (!x.code) {
-        encode_text(t, &x, text, n, rs, parse_special);
+        const struct source all = {text, n, rs, parse_special};
+        encode_pass(t, &x, &all, true, false);
         add_ends(t->v, &x, bos, first);
     }
+    bool full = out->n >= x.max;
     encoder_fini(&x);
     buf_fini(&clean);
     runs_fini(&origin);
     if (x.code) {
         out->n = first;
-        return x.code == ERR_LIMIT ? err_set(e, ERR_LIMIT, "the text has more than %zu tokens", max)
-                                   : err_set(e, x.code, "no memory to tokenize %zu bytes", n);
+        return x.code != ERR_LIMIT ? err_set(e, x.code, "no memory to tokenize %zu bytes", n)
+               : full
+                   ? err_set(e, ERR_LIMIT, "the text has more than %zu tokens", max)
+                   : err_set(e, ERR_LIMIT, "the tokenizer makes a text of %zu bytes too long", n);
     }
     return ERR_OK;
 }

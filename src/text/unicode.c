@@ -1,6 +1,6 @@
 /* unicode.c: the one file that knows utf8proc.
  *
- * Owns the mapping of general categories to class bits, and normalization forms C and D, done span
+ * Owns the mapping of general categories to class bits, and the normalization forms, done span
  * by span with sorting of our own: utf8proc sorts combining marks by exchange, which a hostile run
  * of marks turns quadratic. Refuses allocation by the library: only its functions on our buffers
  * are called. Source: Unicode Standard Annex 15.
@@ -17,7 +17,8 @@ enum {
     NFC_LIMIT = 0x30000, /* nothing at or above decomposes or combines */
     HANGUL_FIRST = 0xAC00,
     HANGUL_LAST = 0xD7A3,
-    DECOMPOSED_MAX = 8 /* no canonical decomposition has more than 4 characters */
+    DECOMPOSED_MAX =
+        18 /* U+FDFA has as many in its compatibility decomposition; canonical ones 4 */
 };
 
 #define U (UC_LETTER | UC_UPPER)
@@ -108,10 +109,11 @@ struct unicode_nfc {
     uint64_t odd[NFC_LIMIT / 64]; /* bit: not a starter that form C always leaves alone */
 };
 
-static size_t nfc_decompose(uint32_t cp, int32_t out[DECOMPOSED_MAX]) {
+static size_t decompose(uint32_t cp, bool compat, int32_t out[DECOMPOSED_MAX]) {
     int boundary = 0;
-    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, out, DECOMPOSED_MAX,
-                                                 UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &boundary);
+    utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0);
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)cp, out, DECOMPOSED_MAX, how, &boundary);
     if (n < 1 || n > DECOMPOSED_MAX) {
         out[0] = (int32_t)cp;
         return 1;
@@ -138,7 +140,7 @@ static void nfc_learn(struct unicode_nfc *t, uint32_t cp) {
         return;
     }
     int32_t d[DECOMPOSED_MAX];
-    size_t n = nfc_decompose(cp, d);
+    size_t n = decompose(cp, false, d);
     if (n > 1 && (uint32_t)d[n - 1] < NFC_LIMIT) {
         nfc_mark(t, (uint32_t)d[n - 1]);
     }
@@ -233,15 +235,14 @@ static void nfc_order(int32_t *cp, struct mark *tmp, size_t n) {
     }
 }
 
-/* One span that starts at a safe starter (or at the beginning) and ends before the next one: form
- * C, or form D without `compose`. */
-static bool form_span(const char *p, size_t n, bool compose, struct buf *out) {
+bool unicode_form(unsigned form, const char *p, size_t n, struct buf *out) {
+    bool compat = form & UNICODE_COMPAT;
     int32_t small[64];
     struct mark small_mark[2 * 64];
     int32_t *cp = small;
     struct mark *mark = small_mark;
-    size_t cap =
-        2 * n + 4; /* at most 4 characters for each one, of 2 bytes at least but the first */
+    /* Characters of 2 bytes at least, but the first, become 4 at most; of 3 bytes, 18. */
+    size_t cap = (compat ? 6 : 2) * n + 4;
     bool ok = false;
     if (cap > 64) {
         cp = mem_alloc(cap, sizeof *cp);
@@ -253,14 +254,14 @@ static bool form_span(const char *p, size_t n, bool compose, struct buf *out) {
     size_t n_cp = 0;
     for (size_t i = 0, len; i < n; i += len) {
         int32_t d[DECOMPOSED_MAX];
-        size_t k = nfc_decompose(unicode_at(p + i, &len), d);
+        size_t k = decompose(unicode_at(p + i, &len), compat, d);
         for (size_t j = 0; j < k && n_cp < cap; j++) {
             cp[n_cp++] = d[j];
         }
     }
     nfc_order(cp, mark, n_cp);
     utf8proc_ssize_t m = (utf8proc_ssize_t)n_cp;
-    if (compose) {
+    if (form & UNICODE_COMPOSE) {
         m = utf8proc_normalize_utf32(cp, m, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     }
     for (utf8proc_ssize_t i = 0; i < m; i++) {
@@ -295,7 +296,7 @@ void unicode_nfc(const struct unicode_nfc *t, const char *p, size_t n, struct bu
                 break;
             }
         }
-        if (!form_span(p + safe, i - safe, true, out)) {
+        if (!unicode_form(UNICODE_COMPOSE, p + safe, i - safe, out)) {
             out->failed = true;
             return;
         }
@@ -312,9 +313,26 @@ void unicode_nfd(const char *p, size_t n, struct buf *out) {
         }
         if (ascii) {
             buf_put(out, p + i, end - i);
-        } else if (!form_span(p + i, end - i, false, out)) {
+        } else if (!unicode_form(0, p + i, end - i, out)) {
             out->failed = true;
             return;
         }
     }
+}
+
+/* ---- graphemes ------------------------------------------------------------------------ */
+
+size_t unicode_grapheme(const char *p, size_t n) {
+    size_t i, len;
+    utf8proc_int32_t state = 0;
+    uint32_t before = unicode_at(p, &i);
+    for (; i < n; i += len) {
+        uint32_t cp = unicode_at(p + i, &len);
+        if (utf8proc_grapheme_break_stateful((utf8proc_int32_t)before, (utf8proc_int32_t)cp,
+                                             &state)) {
+            break;
+        }
+        before = cp;
+    }
+    return i;
 }

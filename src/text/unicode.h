@@ -1,6 +1,6 @@
 /* unicode.h: what the tokenizers ask about characters.
  *
- * Owns the classes that the pre-tokenizers' patterns are made of, and normalization forms C and D.
+ * Owns the classes that the pre-tokenizers' patterns are made of, and the normalization forms.
  * The tables are utf8proc's (Unicode 15.0 in Debian 12), which only unicode.c includes. Everything
  * here expects valid UTF-8: base/utf8.h repairs text first.
  */
@@ -53,6 +53,14 @@ static inline uint32_t unicode_at(const char *p, size_t *len) {
            (uint32_t)(u[2] & 0x3F) << 6 | (u[3] & 0x3F);
 }
 
+/* Where the character that ends before p[i] begins; i >= 1. */
+static inline size_t unicode_before(const char *p, size_t i) {
+    do {
+        i--;
+    } while (i > 0 && ((uint8_t)p[i] & 0xC0) == 0x80);
+    return i;
+}
+
 static inline unsigned unicode_class_at(const char *p, size_t *len) {
     if ((uint8_t)p[0] < 0x80) {
         *len = 1;
@@ -79,5 +87,14 @@ void unicode_nfc(const struct unicode_nfc *t, const char *p, size_t n, struct bu
 
 /* Appends form D of p[0..n) to out likewise. */
 void unicode_nfd(const char *p, size_t n, struct buf *out);
+
+/* Bits of a normalization form: KC has both, D none. */
+enum { UNICODE_COMPOSE = 1, UNICODE_COMPAT = 2 };
+/* Appends any form of one span to out: what neither begins with a character that combines with the
+ * one before it, nor goes on behind its end. False when out of memory. */
+bool unicode_form(unsigned form, const char *p, size_t n, struct buf *out);
+
+/* Bytes of the first grapheme of p[0..n), n >= 1: Unicode Standard Annex 29. */
+size_t unicode_grapheme(const char *p, size_t n);
 
 #endif

@@ -1,7 +1,7 @@
 /* vocab.c: the vocabulary, checked and indexed.
  *
- * Owns the copy of all pieces, the table from spelling to id, the resolved merges and the list
- * of pieces that end a generation. Refuses to read files (model/vocab_load.c) and to encode.
+ * Owns the copy of all pieces and steps, the table from spelling to id, the resolved merges and the
+ * list of pieces that end a generation. Refuses to read files (model/vocab_load.c) and to encode.
  * Of two pieces with one spelling the first is found. A merge whose halves or whole are not in
  * the vocabulary can never apply, and is dropped.
  */
@@ -114,9 +114,12 @@ static enum err_code check_spec(const struct vocab_spec *s, struct err *e) {
     for (uint32_t id = 0; !c && id < s->n_vocab; id++) {
         c = check_piece(s, id, e);
     }
-    if (!c && s->model == VOCAB_BPE && !pretok_find(s->pre)) {
+    if (!c && s->model == VOCAB_BPE && !s->steps && !pretok_find(s->pre)) {
         c = err_set(e, ERR_UNSUPPORTED, "unknown pre-tokenizer '%.*s'",
                     (int)(s->pre.n < 64 ? s->pre.n : 64), s->pre.p);
+    }
+    if (!c && s->model == VOCAB_UNIGRAM && !s->score) {
+        c = err_set(e, ERR_FORMAT, "the pieces of a Unigram vocabulary have no scores");
     }
     if (!c && s->model == VOCAB_WORDPIECE && s->unk < 0) {
         c = err_set(e, ERR_FORMAT, "the vocabulary has no token for unknown words");
@@ -200,11 +203,62 @@ static enum err_code rank_scores(struct vocab *v, const struct vocab_spec *s, st
     }
     for (uint32_t id = 0; id < v->n_vocab; id++) {
         if (s->score) {
-            uint32_t u = f32_bits(s->score[id] + 0.0f); /* -0 becomes 0 */
+            uint32_t u = f32_bits((float)s->score[id] + 0.0f); /* -0 becomes 0 */
             v->rank[id] = u >> 31 ? u : ~(u | 0x80000000u);
         } else {
             v->rank[id] = id;
         }
+    }
+    return ERR_OK;
+}
+
+static enum err_code copy_scores(struct vocab *v, const struct vocab_spec *s, struct err *e) {
+    v->score = mem_alloc(v->n_vocab, sizeof *v->score);
+    if (!v->score) {
+        return err_set(e, ERR_NOMEM, "no memory for %u scores", v->n_vocab);
+    }
+    memcpy(v->score, s->score, v->n_vocab * sizeof *v->score);
+    return ERR_OK;
+}
+
+static struct str move_string(char **at, struct str s) {
+    if (!s.n) {
+        return str_of("", 0);
+    }
+    char *to = memcpy(*at, s.p, s.n);
+    *at += s.n;
+    return str_of(to, s.n);
+}
+
+/* The steps with their strings, and form C behind them where the pre-tokenizer's name says so. */
+static enum err_code copy_steps(struct vocab *v, const struct vocab_spec *s, struct err *e) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < s->n_norm; i++) {
+        bytes += s->norm[i].find.n + s->norm[i].with.n;
+    }
+    for (uint32_t i = 0; i < s->n_split; i++) {
+        bytes += s->split[i].text.n;
+    }
+    v->strings = mem_alloc(bytes, 1);
+    v->norm = mem_alloc((size_t)s->n_norm + 1, sizeof *v->norm);
+    v->split = mem_alloc(s->n_split, sizeof *v->split);
+    if (!v->strings || !v->norm || !v->split) {
+        return err_set(e, ERR_NOMEM, "no memory for the steps of a tokenizer");
+    }
+    char *at = v->strings;
+    for (uint32_t i = 0; i < s->n_norm; i++) {
+        struct norm_step *step = &v->norm[v->n_norm++];
+        *step = s->norm[i];
+        step->find = move_string(&at, step->find);
+        step->with = move_string(&at, step->with);
+    }
+    for (uint32_t i = 0; i < s->n_split; i++) {
+        struct split_step *step = &v->split[v->n_split++];
+        *step = s->split[i];
+        step->text = move_string(&at, step->text);
+    }
+    if (v->pre && v->pre->nfc) {
+        v->norm[v->n_norm++] = (struct norm_step){.kind = NORM_C};
     }
     return ERR_OK;
 }
@@ -269,9 +323,33 @@ uint64_t vocab_need(const struct vocab_spec *s, uint64_t text) {
     uint64_t n = s->n_vocab;
     uint64_t sum = sizeof *v + text + (n + 1) * sizeof *v->at + n * sizeof *v->kind;
     sum += hash_slots(s->n_vocab) * sizeof *v->slot;
-    return sum + (s->model == VOCAB_BPE   ? s->n_merge * sizeof *v->merge
-                  : s->model == VOCAB_SPM ? n * sizeof *v->rank
-                                          : 0);
+    return sum + (s->model == VOCAB_BPE       ? s->n_merge * sizeof *v->merge
+                  : s->model == VOCAB_SPM     ? n * sizeof *v->rank
+                  : s->model == VOCAB_UNIGRAM ? n * sizeof *v->score
+                                              : 0);
+}
+
+static void set_customs(struct vocab *v, const struct vocab_spec *s) {
+    bool spaces = !s->steps && (s->model == VOCAB_SPM || s->model == VOCAB_UNIGRAM);
+    v->model = s->model;
+    v->pre = s->model == VOCAB_BPE && !s->steps ? pretok_find(s->pre) : NULL;
+    v->bos = s->bos;
+    v->eos = s->eos;
+    v->unk = s->unk;
+    v->add_bos = s->has_add_bos ? s->add_bos : v->pre ? v->pre->adds_bos : !s->steps;
+    v->add_eos = s->add_eos;
+    v->space_prefix = spaces                        ? s->space_prefix
+                      : s->model == VOCAB_WORDPIECE ? PREFIX_ALWAYS
+                                                    : PREFIX_NONE;
+    v->remove_extra_whitespaces = spaces && s->remove_extra_whitespaces;
+    v->first_space = s->first_space ? s->first_space > 0 : v->space_prefix != PREFIX_NONE;
+    v->whole_words = s->whole_words ? s->whole_words > 0 : v->pre && v->pre->ignore_merges;
+    v->lowercase = s->lowercase;
+    v->strip_accents = s->strip_accents;
+    v->steps = s->steps;
+    v->characters = s->characters;
+    v->fuse_unknown = s->fuse_unknown;
+    v->single = s->single;
 }
 
 enum err_code vocab_create(struct vocab **out, const struct vocab_spec *s, struct err *e) {
@@ -284,26 +362,16 @@ enum err_code vocab_create(struct vocab **out, const struct vocab_spec *s, struc
     if (!v) {
         return err_set(e, ERR_NOMEM, "no memory for a vocabulary");
     }
-    v->model = s->model;
-    v->pre = s->model == VOCAB_BPE ? pretok_find(s->pre) : NULL;
     v->key = os_random_seed();
     v->n_vocab = s->n_vocab;
-    v->bos = s->bos;
-    v->eos = s->eos;
-    v->unk = s->unk;
-    v->add_bos = s->has_add_bos ? s->add_bos : v->pre ? v->pre->adds_bos : true;
-    v->add_eos = s->add_eos;
-    v->space_prefix = s->model == VOCAB_SPM         ? s->space_prefix
-                      : s->model == VOCAB_WORDPIECE ? PREFIX_ALWAYS
-                                                    : PREFIX_NONE;
-    v->remove_extra_whitespaces = s->model == VOCAB_SPM && s->remove_extra_whitespaces;
-    v->whole_words = v->pre && (s->whole_words ? s->whole_words > 0 : v->pre->ignore_merges);
-    v->lowercase = s->lowercase;
-    v->strip_accents = s->strip_accents;
+    set_customs(v, s);
     c = copy_pieces(v, s, e);
+    c = c ? c : copy_steps(v, s, e);
     c = c ? c : index_pieces(v, e);
     if (!c && s->model != VOCAB_WORDPIECE) {
-        c = s->model == VOCAB_BPE ? resolve_merges(v, s, e) : rank_scores(v, s, e);
+        c = s->model == VOCAB_BPE   ? resolve_merges(v, s, e)
+            : s->model == VOCAB_SPM ? rank_scores(v, s, e)
+                                    : copy_scores(v, s, e);
     }
     if (c) {
         vocab_free(v);
@@ -323,6 +391,10 @@ void vocab_free(struct vocab *v) {
     mem_free(v->kind);
     mem_free(v->flags);
     mem_free(v->rank);
+    mem_free(v->score);
+    mem_free(v->norm);
+    mem_free(v->split);
+    mem_free(v->strings);
     mem_free(v->slot);
     mem_free(v->merge);
     mem_free(v);

@@ -6,7 +6,9 @@
 #ifndef IGN_TEXT_VOCAB_TABLE_H
 #define IGN_TEXT_VOCAB_TABLE_H
 
+#include "text/normalizer.h"
 #include "text/pretok.h"
+#include "text/splitter.h"
 #include "text/vocab.h"
 
 #define VOCAB_END_MAX 64
@@ -34,6 +36,12 @@ struct vocab {
     bool add_bos, add_eos, remove_extra_whitespaces, whole_words;
     enum space_prefix space_prefix; /* PREFIX_NONE for BPE */
     bool lowercase, strip_accents;  /* WordPiece */
+    double *score;                  /* [n_vocab] Unigram */
+    struct norm_step *norm;         /* [n_norm] */
+    struct split_step *split;       /* [n_split]; NULL: `pre` or SentencePiece's way */
+    uint32_t n_norm, n_split;
+    char *strings; /* of both */
+    bool steps, characters, fuse_unknown, single, first_space;
     uint32_t n_end;
     int32_t end[VOCAB_END_MAX];
 };

@@ -346,7 +346,8 @@ static void b12_tokenizer(void **state) {
     static const char model[] = "\"type\": \"BPE\"";
     const struct change c[] = {
         {tok, model, "\"type\": \"WordPiece\"", UNKNOWN, "continuing_subword_prefix"},
-        {tok, model, "\"type\": \"Unigram\"", UNKNOWN, "'Unigram'"},
+        {tok, model, "\"type\": \"WordLevel\"", UNKNOWN, "'model.type' is not known: 'WordLevel'"},
+        {tok, model, "\"type\": \"Unigram\"", BAD, "'model.vocab' is missing"},
         {tok, "\"dropout\": null", "\"dropout\": 0.1", UNKNOWN, "at random"},
         {tok, "\"merges\": []", "\"merges\": [\"a zz\"]", BAD, "not there"},
         {tok, "\"merges\": []", "\"merges\": [\"a b\"]", BAD, "not there"},
@@ -354,7 +355,7 @@ static void b12_tokenizer(void **state) {
         {tok, "\"merges\": []", "\"merges\": [[\"a\"]]", BAD, "not two pieces"},
         {tok, "\"merges\": []", "\"merges\": [[\"a\",\"b\",\"c\"]]", BAD, "not two pieces"},
         {tok, "\"merges\": []", "\"merges\": [7]", BAD, "not two pieces"},
-        {tok, "\"merges\": []", "\"merges\": 7", BAD, "'merges'"},
+        {tok, "\"merges\": []", "\"merges\": 7", BAD, "'model.merges'"},
         {tok, "\"a\": 97", "\"a\": 98", BAD, "two tokens"},
         {tok, "\"a\": 97", "\"a\": -1", BAD, "whole number"},
         {tok, "\"a\": 97", "\"a\": 1e1", BAD, "whole number"},
@@ -364,10 +365,9 @@ static void b12_tokenizer(void **state) {
         {tok, "\"id\": 255", "\"id\": 4294967296", BAD, "past any"},
         {tok, "\"id\": 255", "\"id\": \"x\"", BAD, "no id"},
         {tok, "\"content\": \"<|end|>\"", "\"content\": 3", BAD, "no content"},
-        {tok, "\"type\": \"ByteLevel\"", "\"type\": \"Whitespace\"", UNKNOWN, "pre_tokenizer"},
-        {tok, "\"normalizer\": null", "\"normalizer\": {\"type\":\"Lowercase\"}", UNKNOWN,
-         "'Lowercase'"},
-        {tok, "\"TemplateProcessing\"", "\"RobertaProcessing\"", UNKNOWN, "post_processor"},
+        {tok, "\"TemplateProcessing\"", "\"FooProcessing\"", UNKNOWN,
+         "'post_processor' is not known: 'FooProcessing'"},
+        {tok, "\"TemplateProcessing\"", "\"RobertaProcessing\"", BAD, "not there"},
         {tok, "\"single\": [", "\"single\": [{\"SpecialToken\": {\"id\": \"nobody\"}},", UNKNOWN,
          "not there"},
         {tok, "\"single\": [",
@@ -381,6 +381,67 @@ static void b12_tokenizer(void **state) {
          "\"ByteLevel\",\"add_prefix_space\":false}}",
          BAD, "tokens"},
     };
+    run("tiny-qwen2", c, sizeof c / sizeof *c);
+}
+
+/* What would change ids and is not known is refused by its place in the file. */
+static void b12_steps(void **state) {
+    (void)state;
+    static const char tok[] = "tokenizer.json", norm[] = "\"normalizer\": null",
+                      pre[] = "\"pre_tokenizer\": {", dec[] = "\"decoder\": {";
+#define NORM(step) "\"normalizer\": " step
+#define LIST(step) NORM("{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}," step "]}")
+#define PRE(step)  "\"pre_tokenizer\": " step ", \"other\": {"
+    const struct change c[] = {
+        {tok, norm, NORM("{\"type\":\"Lowercase\"}"), ERR_OK, ""},
+        {tok, norm, NORM("{\"type\":\"BertNormalizer\"}"), UNKNOWN,
+         "'normalizer.type' is not known: 'BertNormalizer'"},
+        {tok, norm, LIST("{\"type\":\"ByteLevel\"}"), UNKNOWN,
+         "'normalizer.normalizers[1].type' is not known: 'ByteLevel'"},
+        {tok, norm, LIST("{\"type\":\"Sequence\",\"normalizers\":[]}"), UNKNOWN, "[1].type"},
+        {tok, norm, LIST("7"), UNKNOWN, "[1].type"},
+        {tok, norm, NORM("7"), BAD, "'normalizer' is not an object"},
+        {tok, norm, NORM("{\"type\":\"Sequence\",\"normalizers\":{}}"), BAD,
+         "'normalizer.normalizers'"},
+        {tok, norm, LIST("{\"type\":\"Prepend\"}"), BAD, "[1].prepend' is missing"},
+        {tok, norm, LIST("{\"type\":\"Replace\",\"content\":\"\"}"), BAD, "[1].String' is missing"},
+        {tok, norm, LIST("{\"type\":\"Replace\",\"content\":\"\",\"pattern\":{\"String\":\"\"}}"),
+         BAD, "[1].String' is missing or empty"},
+        {tok, norm, LIST("{\"type\":\"Replace\",\"content\":\"\",\"pattern\":{\"Regex\":\"a+\"}}"),
+         UNKNOWN, "[1].pattern.Regex' is not known: 'a+'"},
+        {tok, norm, LIST("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"?\"}"), BAD,
+         "[1].precompiled_charsmap' is not Base64"},
+        {tok, pre, PRE("{\"type\":\"UnicodeScripts\"}"), UNKNOWN,
+         "'pre_tokenizer.type' is not known: 'UnicodeScripts'"},
+        {tok, pre,
+         PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},"
+             "{\"type\":\"Whitespace\"}]}"),
+         UNKNOWN, "'pre_tokenizer.pretokenizers[1].type' is a step behind ByteLevel"},
+        {tok, pre,
+         PRE("{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"x+\"}}"),
+         UNKNOWN, "'pre_tokenizer.pattern.Regex' is not known: 'x+'"},
+        {tok, pre,
+         PRE("{\"type\":\"Split\",\"behavior\":\"Removed\",\"pattern\":{\"Regex\":"
+             "\"\\\\p{N}{1,3}\"}}"),
+         UNKNOWN, "'pre_tokenizer.behavior' is not known: 'Removed'"},
+        {tok, pre,
+         PRE("{\"type\":\"Split\",\"behavior\":\"Often\",\"pattern\":{\"String\":\"x\"}}"), UNKNOWN,
+         "'pre_tokenizer.behavior' is not known: 'Often'"},
+        {tok, pre,
+         PRE("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"last\"}"), UNKNOWN,
+         "'pre_tokenizer.prepend_scheme' is not known: 'last'"},
+        {tok, pre, PRE("{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"), UNKNOWN,
+         "'pre_tokenizer.replacement'"},
+        {tok, dec, "\"decoder\": {\"type\":\"CTC\"}, \"other\": {", UNKNOWN,
+         "'decoder' is not known: 'CTC'"},
+        {tok, dec,
+         "\"decoder\": {\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},"
+         "{\"type\":\"BPEDecoder\"}]}, \"other\": {",
+         UNKNOWN, "'decoder.decoders[1]' is not known: 'BPEDecoder'"},
+    };
+#undef NORM
+#undef LIST
+#undef PRE
     run("tiny-qwen2", c, sizeof c / sizeof *c);
 }
 
@@ -465,6 +526,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(b09_b10_index),
         cmocka_unit_test(b11_config),
         cmocka_unit_test(b12_tokenizer),
+        cmocka_unit_test(b12_steps),
         cmocka_unit_test(b12_tokenizer_sizes),
         cmocka_unit_test(b13_pickles),
         cmocka_unit_test(b14_generation),

@@ -1,19 +1,21 @@
 /* fuzz_vocab_tok.c: any vocabulary, any text.
  *
- * Owns the reading of fuzzer bytes as a vocabulary followed by a text, and these claims: creation
- * succeeds or says why; every id is in range; untrusted text never gives a control piece; the
- * bound on ids is exact; decoding piece by piece equals decoding whole.
+ * Owns the reading of fuzzer bytes as a vocabulary with its steps and a text, and these claims:
+ * creation succeeds or says why; every id is in range; untrusted text never gives a control piece;
+ * the bound on ids is exact; decoding piece by piece equals decoding whole.
  */
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "text/normalizer.h"
+#include "text/splitter.h"
 #include "text/tokenizer.h"
 
 #undef NDEBUG
 #include <assert.h>
 
-enum { PIECES = 300, MERGES = 64 };
+enum { PIECES = 300, MERGES = 64, STEPS = 4 };
 
 struct reader {
     const uint8_t *p;
@@ -39,20 +41,22 @@ static struct str take_str(struct reader *r, size_t n) {
 struct made {
     struct str piece[PIECES], merge[MERGES];
     int32_t kind[PIECES];
-    float score[PIECES];
+    double score[PIECES];
     uint8_t flag[PIECES];
+    struct norm_step norm[STEPS];
+    struct split_step split[STEPS];
     char bytes[256][8];
     char joined[MERGES][600];
 };
 
 /* All 256 bytes, in the alphabet of the model, so that most texts encode to something. */
-static uint32_t add_bytes(struct made *m, enum vocab_model model) {
+static uint32_t add_bytes(struct made *m, enum vocab_model model, bool characters) {
     unsigned other = 0;
     for (unsigned b = 0; b < 256; b++) {
         bool prints = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
         char *s = m->bytes[b];
         size_t n;
-        if (model == VOCAB_SPM) {
+        if (model == VOCAB_SPM || model == VOCAB_UNIGRAM || characters) {
             static const char hex[] = "0123456789ABCDEF";
             memcpy(s, "<0x00>", 6);
             s[3] = hex[b >> 4];
@@ -67,6 +71,49 @@ static uint32_t add_bytes(struct made *m, enum vocab_model model) {
         m->score[b] = 0;
     }
     return 256;
+}
+
+/* A text of the steps: short, not empty, UTF-8. */
+static struct str take_text(struct reader *r, const char *or_else) {
+    struct str s = take_str(r, take(r) % 5);
+    return s.n && utf8_valid(s.p, s.n) ? s : str_c(or_else);
+}
+
+/* What a tokenizer.json's steps may become. */
+static void make_steps(struct reader *r, struct made *m, struct vocab_spec *s) {
+    unsigned how = take(r);
+    s->steps = how & 1;
+    s->characters = s->steps && (how & 2);
+    s->fuse_unknown = how & 4;
+    s->single = how & 8;
+    s->first_space = (int)(how >> 4) % 3 - 1;
+    if ((how & 3) == 2 && s->model != VOCAB_WORDPIECE) {
+        s->model = VOCAB_UNIGRAM;
+        s->steps = how & 64;
+    }
+    s->n_norm = take(r) % STEPS;
+    for (uint32_t i = 0; i < s->n_norm; i++) {
+        struct norm_step *step = &m->norm[i];
+        *step = (struct norm_step){.kind = (enum norm_kind)(take(r) % (NORM_CHARSMAP_WHOLE + 1))};
+        step->left = step->right = i % 2;
+        step->find = step->kind >= NORM_CHARSMAP ? take_str(r, take(r)) : take_text(r, "a");
+        step->with = take_text(r, "\xE2\x96\x81");
+    }
+    s->n_split = take(r) % STEPS;
+    for (uint32_t i = 0; i < s->n_split; i++) {
+        unsigned kind = take(r), way = take(r);
+        m->split[i] = (struct split_step){
+            .kind = (enum split_kind)(kind % (SPLIT_PREFIX + 1)),
+            .way = (enum split_way)(way % 5),
+            .invert = way & 128,
+            .scan = pretok_scan_of((enum pretok_pattern)(way % (PATTERN_DEEPSEEK3 + 1))),
+            .prefix = (enum space_prefix)(way % 4),
+            .before = way & 64};
+        bool space = m->split[i].kind == SPLIT_METASPACE;
+        m->split[i].text = space ? str_c(way & 32 ? "_" : "\xE2\x96\x81") : take_text(r, " ");
+    }
+    s->norm = m->norm;
+    s->split = m->split;
 }
 
 static void make_spec(struct reader *r, struct made *m, struct vocab_spec *s) {
@@ -86,11 +133,12 @@ static void make_spec(struct reader *r, struct made *m, struct vocab_spec *s) {
     s->has_add_bos = true;
     s->add_bos = flags & 16;
     s->add_eos = flags & 32;
-    uint32_t n = flags & 64 ? 0 : add_bytes(m, s->model);
+    make_steps(r, m, s);
+    uint32_t n = flags & 64 ? 0 : add_bytes(m, s->model, s->characters);
     for (unsigned more = take(r) % 44; more; more--) {
         m->kind[n] = (int32_t)(take(r) % 8);
-        m->score[n] = (float)(int8_t)take(r);
-        m->flag[n] = (uint8_t)(n % 8);
+        m->score[n] = (int8_t)take(r);
+        m->flag[n] = (uint8_t)(n % 64);
         m->piece[n] = take_str(r, take(r) % 24);
         n++;
     }
@@ -137,6 +185,10 @@ static void check_encode(const struct tokenizer *t, const struct vocab *v, struc
     struct ids ids = {0}, again = {0};
     struct err e = {0};
     enum err_code c = tokenizer_encode(t, text.p, text.n, rs, trusted, BOS_AUTO, 0, &ids, &e);
+    if (c == ERR_LIMIT) {
+        assert(e.what[0] && ids.n == 0); /* a step that makes too long a text */
+        return;
+    }
     assert(c == ERR_OK);
     for (size_t i = 0; i < ids.n; i++) {
         assert(ids.id[i] >= 0 && (uint32_t)ids.id[i] < vocab_size(v));

@@ -181,8 +181,8 @@ static void files(void **state) {
     builder_kv_f32s(&b, "tokenizer.ggml.scores", score, N);
     builder_kv_i32s(&b, "tokenizer.ggml.token_type", kind, N);
     load(&b, ERR_OK, "");
-    begin(&b, "t5");
-    load(&b, ERR_UNSUPPORTED, "t5");
+    begin(&b, "rwkv");
+    load(&b, ERR_UNSUPPORTED, "rwkv");
     begin(&b, "llama");
     load(&b, ERR_FORMAT, "tokenizer.ggml.tokens");
     begin(&b, "llama");

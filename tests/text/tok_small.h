@@ -14,14 +14,14 @@ struct small {
     struct vocab_spec spec;
     struct str piece[SMALL_MAX], merge[SMALL_MAX];
     int32_t kind[SMALL_MAX];
-    float score[SMALL_MAX];
+    double score[SMALL_MAX];
 };
 
 static inline void small_pieces(struct small *s, const struct golden_piece *p, size_t n) {
     for (size_t i = 0; i < n; i++) {
         s->piece[i] = str_of(p[i].p, p[i].n);
         s->kind[i] = p[i].kind;
-        s->score[i] = (float)p[i].score;
+        s->score[i] = p[i].score;
     }
     s->spec = (struct vocab_spec){.n_vocab = (uint32_t)n,
                                   .piece = s->piece,
