@@ -255,7 +255,7 @@ void model_settle(struct model *m, double computed) {
     struct settling *s = &m->settling;
     s->computed += computed;
     if (s->wanted && s->cost == 0) {
-        s->wanted = os_map_large(&m->file->part[s->part]) < 0.5;
+        s->wanted = os_map_large(&m->file->part[s->part]) < 0.9;
     }
     if (s->computed > 2 * s->pages * s->cost) {
         s->credit += computed / SETTLE_SHARE;
