@@ -15,9 +15,10 @@
 #define MAT_MAX 16 /* matrices in a run */
 /* Weights in an item of the matrix-vector path: long enough to stream, but every thread gets
  * several. */
-#define ITEM_BYTES (512 * 1024)
-#define ITEM_SHARE 16    /* items for each thread, at least, where there are rows for it */
-#define SERIAL_ACT 16384 /* activations prepared before a second thread would be awake */
+#define ITEM_BYTES  (512 * 1024)
+#define ITEM_SHARE  16    /* items for each thread, at least, where there are rows for it */
+#define VECTOR_ROWS 512   /* rows of a matrix that a vector passes at once */
+#define SERIAL_ACT  16384 /* activations prepared before a second thread would be awake */
 
 struct mat {
     const struct host_weight *w;
@@ -273,12 +274,13 @@ static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row,
     }
 }
 
-/* The same, one row of activations at a time. */
+/* The same, one row of activations at a time, n <= VECTOR_ROWS: what a kernel has stored is read
+ * again as late as can be, and each matrix is one stream. */
 static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row, int n) {
     const struct cpu_dev *d = r->d;
     const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
     for (int i = 0; i < m->n; i++) {
-        float v[MICRO_ROWS], u[MICRO_ROWS];
+        float v[VECTOR_ROWS], u[VECTOR_ROWS];
         const uint8_t *x = d->act + (size_t)(m->act0 + i) * d->act_bytes;
         m->f->gemv(w, m->w->row_bytes, n, x, m->w->n_col, v);
         if (r->glu) {
@@ -321,14 +323,16 @@ static void mat_item(void *arg, int item, int thread) {
     int64_t row = (int64_t)(item - m->item0) * m->per_item * m->f->rows;
     int64_t end = row + (int64_t)m->per_item * m->f->rows;
     end = end < m->w->n_row ? end : m->w->n_row;
-    for (; row < end && !host_cancelled(&d->host); row += m->f->rows) {
-        int n = end - row < m->f->rows ? (int)(end - row) : m->f->rows;
+    const bool vector = !wants_panels(d, m) && !wants_small(d, m);
+    const int step = vector ? VECTOR_ROWS : m->f->rows;
+    for (; row < end && !host_cancelled(&d->host); row += step) {
+        int n = end - row < step ? (int)(end - row) : step;
         if (wants_panels(d, m)) {
             panel_run(r, m, row, n, panel);
-        } else if (wants_small(d, m)) {
-            small_run(r, m, row, n);
-        } else {
+        } else if (vector) {
             vector_run(r, m, row, n);
+        } else {
+            small_run(r, m, row, n);
         }
     }
 }

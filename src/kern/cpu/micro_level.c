@@ -11,7 +11,7 @@
 struct level {
     const char *name, *what; /* for the error where the processor lacks it */
     const char *needs[8];
-    void (*init[5])(struct micro *m);
+    void (*init[6])(struct micro *m);
 };
 
 /* From the least to the best. */
@@ -25,8 +25,8 @@ static const struct level levels[] = {
     {"avx512",
      "AVX-512 with BW, VL, DQ, VBMI and VNNI",
      {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vnni"},
-     {micro_init_avx512, micro_gemv_init_avx512, micro_rows_init_avx512, micro_att_init_avx512,
-      micro_small_init_avx512}},
+     {micro_init_avx512, micro_gemv_init_avx512, micro_four_init_avx512, micro_rows_init_avx512,
+      micro_att_init_avx512, micro_small_init_avx512}},
 #elif defined(__aarch64__)
     {"neon", "NEON", {"neon"}, {micro_init_neon, micro_rows_init_neon, micro_att_init_neon}},
     {"dotprod", "dot products of bytes", {"dotprod"}, {micro_init_dotprod}},

@@ -492,6 +492,4 @@ void micro_small_init_avx512(struct micro *m) {
     m->gemm_min = MICRO_SMALL + 1;
     m->arrange = arrange_avx512;
     small_init(m, 2);
-    m->fmt[DT_Q2_K].small_min = 1;
-    m->fmt[DT_Q3_K].small_min = 1;
 }
