@@ -12,7 +12,7 @@
 /* Makes a register's value unknown; no instruction comes of it. */
 #define HIDE(v) __asm__ volatile("" : "+x"(v))
 
-enum { CHAINS = 10, ROWS = 6, PAGE = 4096, NEAR = 1024 };
+enum { CHAINS = 10, ROWS = 6, FAR = 2048, NEAR = 512 };
 
 static uint64_t peak_read_avx2(const uint8_t *p, size_t n) {
     __m256i acc[8];
@@ -24,7 +24,7 @@ static uint64_t peak_read_avx2(const uint8_t *p, size_t n) {
         const __m256i *v = (const __m256i *)(p + at);
         /* The hardware's own prefetch stops at the end of a page. */
         for (size_t line = 0; line < sizeof acc; line += 64) {
-            _mm_prefetch((const char *)p + (at + PAGE < n ? at + PAGE : at) + line, _MM_HINT_T1);
+            _mm_prefetch((const char *)p + (at + FAR < n ? at + FAR : at) + line, _MM_HINT_T1);
             _mm_prefetch((const char *)p + at + NEAR + line, _MM_HINT_T0);
         }
 #pragma GCC unroll 8

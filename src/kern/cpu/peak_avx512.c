@@ -10,7 +10,7 @@
 
 #define HIDE(v) __asm__ volatile("" : "+v"(v))
 
-enum { CHAINS = 16, PAGE = 4096, NEAR = 1024 };
+enum { CHAINS = 16, FAR = 2048, NEAR = 512 };
 
 static uint64_t peak_read_avx512(const uint8_t *p, size_t n) {
     __m512i acc[8];
@@ -21,7 +21,7 @@ static uint64_t peak_read_avx512(const uint8_t *p, size_t n) {
     for (size_t at = 0; at < n; at += sizeof acc) {
         const uint8_t *v = p + at;
         for (size_t line = 0; line < sizeof acc; line += 64) { /* see peak_avx2.c */
-            _mm_prefetch((const char *)p + (at + PAGE < n ? at + PAGE : at) + line, _MM_HINT_T1);
+            _mm_prefetch((const char *)p + (at + FAR < n ? at + FAR : at) + line, _MM_HINT_T1);
             _mm_prefetch((const char *)p + at + NEAR + line, _MM_HINT_T0);
         }
 #pragma GCC unroll 8
