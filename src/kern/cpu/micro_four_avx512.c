@@ -237,7 +237,7 @@ INLINE __m512i rotate(__m512i v, __m512i by) {
     return _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, by), v);
 }
 
-/* Scales and minimums of Q4_K and Q5_K, of six bits: eight bytes each. See k4_scales. */
+/* Scales and minimums of Q5_K, of six bits: eight bytes each. See k4_scales. */
 INLINE __m512i k4_bytes(const uint8_t *const g[ROWS]) {
     const __m512i place = _mm512_set1_epi64(0x3830282018100800);
     const __m512i low = _mm512_broadcast_i32x4(
@@ -341,15 +341,12 @@ INLINE void super_row(int type, const uint8_t *g, int i, struct quad *o, int r) 
         }
         return;
     }
-    const uint8_t *q =
-        type == DT_Q4_K ? ((const struct block_q4_k *)g)->q : ((const struct block_q5_k *)g)->q;
-    nibbles512(load512(q + 64 * i), o, r);
-    if (type == DT_Q5_K) {
-        const int b = 4 * i - 4;
-        __m512i h = _mm512_broadcast_i64x4(load256(((const struct block_q5_k *)g)->h));
-        o->low[r] = merge(o->low[r], rotate(h, lane_bytes(b, b, b + 2, b + 2)), 16);
-        o->high[r] = merge(o->high[r], rotate(h, lane_bytes(b + 1, b + 1, b + 3, b + 3)), 16);
-    }
+    const struct block_q5_k *s = (const struct block_q5_k *)g;
+    const int b = 4 * i - 4;
+    __m512i h = _mm512_broadcast_i64x4(load256(s->h));
+    nibbles512(load512(s->q + 64 * i), o, r);
+    o->low[r] = merge(o->low[r], rotate(h, lane_bytes(b, b, b + 2, b + 2)), 16);
+    o->high[r] = merge(o->high[r], rotate(h, lane_bytes(b + 1, b + 1, b + 3, b + 3)), 16);
 }
 
 /* Quad i of IQ4_XS, whose order is that of blocks. See iq4_scales. */
@@ -534,7 +531,6 @@ GEMV_FOUR(q5_0, DT_Q5_0)
 GEMV_FOUR(q5_1, DT_Q5_1)
 GEMV_FOUR(q2_k, DT_Q2_K)
 GEMV_FOUR(q3_k, DT_Q3_K)
-GEMV_FOUR(q4_k, DT_Q4_K)
 GEMV_FOUR(q5_k, DT_Q5_K)
 GEMV_FOUR(iq4_nl, DT_IQ4_NL)
 GEMV_FOUR(iq4_xs, DT_IQ4_XS)
@@ -546,7 +542,6 @@ void micro_four_init_avx512(struct micro *m) {
     m->fmt[DT_Q5_1].gemv = gemv_q5_1;
     m->fmt[DT_Q2_K].gemv = gemv_q2_k;
     m->fmt[DT_Q3_K].gemv = gemv_q3_k;
-    m->fmt[DT_Q4_K].gemv = gemv_q4_k;
     m->fmt[DT_Q5_K].gemv = gemv_q5_k;
     m->fmt[DT_IQ4_NL].gemv = gemv_iq4_nl;
     m->fmt[DT_IQ4_XS].gemv = gemv_iq4_xs;
