@@ -48,11 +48,13 @@ class Benchmark(Case):
         self.assertEqual(d["model"], "tiny")
         self.assertRegex(d["device"], rf"^cpu: .*\b{d['threads']} thread")
         self.assertEqual((prefill["tokens"], decode["tokens"]), (24, 9))
-        for key in ("read_gb_per_s", "int8_gmac_per_s", "f32_gmac_per_s", "attention_gmac_per_s", "model_gmac_per_s"):
+        for key in ("read_gb_per_s", "int8_gmac_per_s", "f32_gmac_per_s",
+                    "attention_gmac_per_s", "model_gmac_per_s"):
             self.assertGreater(ceilings[key], 0, key)
         self.assertEqual(list(ceilings["formats"]), ["F32"])
         self.near(ceilings["formats"]["F32"], ceilings["f32_gmac_per_s"])
-        self.near(ceilings["model_gmac_per_s"], ceilings["f32_gmac_per_s"])
+        both = sorted((ceilings["f32_gmac_per_s"], ceilings["attention_gmac_per_s"]))
+        self.assertTrue(both[0] <= ceilings["model_gmac_per_s"] <= both[1], ceilings)
         for phase in (prefill, decode):
             rate = phase["tokens_per_second"]
             self.ordered(rate, "min", "median", "max")
