@@ -179,7 +179,7 @@ static void encode_spaced(const struct tokenizer *t, struct encoder *x, const ch
     spm_normalize(t->v, p, n, first, &text);
     if (text.failed) {
         x->code = ERR_NOMEM;
-    } else if (t->spm) {
+    } else if (t->spm && text.len) {
         encode_merged(t, x, text.p, text.len);
     } else if (text.len) {
         unigram_encode(t->unigram, x, text.p, text.len);
@@ -292,7 +292,8 @@ static void encode_part(const struct tokenizer *t, struct encoder *x, const stru
     }
     if (!x->code && !quick) {
         x->code = normalize(t, &part, &text, &origin, &first);
-        part = (struct source){text.p, text.len, asks ? &origin : NULL, part.trusted};
+        part =
+            (struct source){text.len ? text.p : "", text.len, asks ? &origin : NULL, part.trusted};
     }
     if (!x->code) {
         encode_pass(t, x, &part, first, true);

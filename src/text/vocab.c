@@ -330,7 +330,8 @@ uint64_t vocab_need(const struct vocab_spec *s, uint64_t text) {
 }
 
 static void set_customs(struct vocab *v, const struct vocab_spec *s) {
-    bool spaces = !s->steps && (s->model == VOCAB_SPM || s->model == VOCAB_UNIGRAM);
+    v->steps = s->steps && (s->model == VOCAB_BPE || s->model == VOCAB_UNIGRAM);
+    bool spaces = !v->steps && (s->model == VOCAB_SPM || s->model == VOCAB_UNIGRAM);
     v->model = s->model;
     v->pre = s->model == VOCAB_BPE && !s->steps ? pretok_find(s->pre) : NULL;
     v->bos = s->bos;
@@ -346,8 +347,7 @@ static void set_customs(struct vocab *v, const struct vocab_spec *s) {
     v->whole_words = s->whole_words ? s->whole_words > 0 : v->pre && v->pre->ignore_merges;
     v->lowercase = s->lowercase;
     v->strip_accents = s->strip_accents;
-    v->steps = s->steps;
-    v->characters = s->characters;
+    v->characters = s->characters && s->model == VOCAB_BPE;
     v->fuse_unknown = s->fuse_unknown;
     v->single = s->single;
 }
