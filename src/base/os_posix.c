@@ -790,8 +790,10 @@ double os_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-int64_t os_wall_time(void) {
-    return (int64_t)time(NULL);
+int64_t os_wall_time(void) { /* not time(), which may lag behind the stamps' clock by a tick */
+    struct timespec now = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec;
 }
 
 size_t os_strftime(char *out, size_t n, const char *fmt, int64_t t) {

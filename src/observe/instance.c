@@ -84,12 +84,15 @@ static enum err_code entry_write(const char *path, const struct instance_info *i
     return rc;
 }
 
-/* What is left there under this process's number is a dead one's. Removed first: the new file is
- * then surely this process's own, and not a link to something else. */
+/* What is left there under this process's number is a dead one's, and a link, which cannot be
+ * locked, is nobody's. Removed first: the new file is then surely this process's own. */
 static enum err_code entry_take(struct instance *i, const struct instance_info *info,
                                 struct err *e) {
     struct os_lock *stale = NULL;
-    enum err_code rc = os_lock_take(&stale, i->path, 0, e);
+    enum err_code rc = os_is_link(i->path) ? os_remove_file(i->path, e) : ERR_OK;
+    if (!rc) {
+        rc = os_lock_take(&stale, i->path, 0, e);
+    }
     if (!rc) {
         rc = os_remove_file(i->path, e);
     }
