@@ -264,24 +264,33 @@ void json_put_uint(struct json_writer *w, uint64_t v) {
     buf_printf(w->out, "%llu", (unsigned long long)v);
 }
 
-/* The shortest text that reads back as the same number, with a point or an exponent in it. */
-void json_put_real(struct json_writer *w, double v) {
+/* The shortest text, tried from `digits` digits on, that reads back as v (with `single`: as the
+ * same float), with a point or an exponent in it.
+ */
+static void json_shortest(struct json_writer *w, double v, int digits, bool single) {
     char text[40];
     if (!isfinite(v)) {
         json_put_null(w);
         return;
     }
-    for (int digits = 15; digits <= 17; digits++) {
+    bool same = false;
+    for (; !same && digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, v);
-        if (strtod(text, NULL) == v) {
-            break;
-        }
+        same = single ? strtof(text, NULL) == (float)v : strtod(text, NULL) == v;
     }
     json_separate(w);
     buf_puts(w->out, text);
     if (!strpbrk(text, ".e")) {
         buf_puts(w->out, ".0");
     }
+}
+
+void json_put_real(struct json_writer *w, double v) {
+    json_shortest(w, v, 15, false);
+}
+
+void json_put_float(struct json_writer *w, float v) {
+    json_shortest(w, (double)v, 6, true);
 }
 
 void json_put_bool(struct json_writer *w, bool v) {

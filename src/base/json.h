@@ -59,6 +59,7 @@ void json_put_z(struct json_writer *w, const char *z); /* NULL becomes null */
 void json_put_int(struct json_writer *w, int64_t v);
 void json_put_uint(struct json_writer *w, uint64_t v);
 void json_put_real(struct json_writer *w, double v); /* not finite becomes null */
+void json_put_float(struct json_writer *w, float v); /* in as few digits as give the same float */
 void json_put_bool(struct json_writer *w, bool v);
 void json_put_null(struct json_writer *w);
 /* A key and its value. */

@@ -101,6 +101,15 @@ static double sampling_in_force(const struct cli *c, const struct checkup_model 
                                  : knobs_real(c->k, name);
 }
 
+/* A model's file has floats: 0.6 of one is not the double 0.6. */
+static void put_value(struct json_writer *w, double v) {
+    if ((double)(float)v == v) {
+        json_put_float(w, (float)v);
+    } else {
+        json_put_real(w, v);
+    }
+}
+
 static void put_sampling(const struct cli *c, const struct checkup_model *m,
                          struct json_writer *w) {
     char place[320];
@@ -111,7 +120,8 @@ static void put_sampling(const struct cli *c, const struct checkup_model *m,
         double v = sampling_in_force(c, m, (enum sampling_field)i, place, sizeof place, &from);
         json_key(w, sampling_name((enum sampling_field)i));
         json_open(w, '{');
-        json_member_real(w, "value", v);
+        json_key(w, "value");
+        put_value(w, v);
         json_member_z(w, "from", from);
         json_close(w, '}');
     }

@@ -172,6 +172,9 @@ static void test_writer(void **state) {
     json_put_real(&w, 3);
     json_put_real(&w, 1e300);
     json_put_real(&w, NAN);
+    json_put_float(&w, 0.6f);
+    json_put_float(&w, 16777216);
+    json_put_float(&w, INFINITY);
     json_put_uint(&w, UINT64_MAX);
     json_open(&w, '{');
     json_close(&w, '}');
@@ -182,7 +185,7 @@ static void test_writer(void **state) {
     json_close(&w, '}');
     assert_int_equal(buf_check(&b, NULL), ERR_OK);
     assert_string_equal(b.p, "{\"a\\\"\\n\":-9223372036854775808,\"b\":[true,null,null,0.1,3.0,"
-                             "1e+300,null,18446744073709551615,{},"
+                             "1e+300,null,0.6,16777216.0,null,18446744073709551615,{},"
                              "\"\xef\xbf\xbd\\u0000\\u007f\\\\\xef\xbf\xbd\"],"
                              "\"c\":\"\\t\\r\\u001b\"}");
     buf_fini(&b);

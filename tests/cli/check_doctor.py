@@ -275,6 +275,20 @@ class Status(Rig):
                      "Last benchmark:", "IGN_TOP_P=0.5"):
             self.assertIn(word, r.text)
 
+    def test_sampling(self):
+        """Each value with who set it: a model's own counts more than a default, less than a user's."""
+        shutil.copy(tiny(temperature=0.6), self.model)
+        own = {"value": 0.6, "from": "model"}  # and not the 0.6000000238 of the file's float
+        (m,) = self.status(environ=env(IGN_TOP_K="7"))["models"]
+        self.assertEqual(m["sampling"]["temperature"], own)
+        self.assertEqual(m["sampling"]["top-k"]["value"], 7)
+        self.assertIn("IGN_TOP_K", m["sampling"]["top-k"]["from"])
+        self.assertEqual(m["sampling"]["min-p"]["from"], "default")
+        self.assertIn("temperature 0.6 (model)", self.run_verb("status").text)
+        (m,) = self.status(environ=env(IGN_TEMPERATURE="0.3"))["models"]
+        self.assertEqual(m["sampling"]["temperature"]["value"], 0.3)
+        self.assertIn("IGN_TEMPERATURE", m["sampling"]["temperature"]["from"])
+
     def test_unhealthy(self):
         write("store/tiny.gguf", "broken")
         self.assertIs(self.status(1)["healthy"], False)

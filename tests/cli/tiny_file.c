@@ -1,6 +1,6 @@
 /* tiny_file.c: writes the tiny model of tests/engine/tiny_model.h, for tests that run the program.
  *
- * Usage: tiny_file OUT [context=N] [d=N] [seed=N] [nan=1]
+ * Usage: tiny_file OUT [context=N] [d=N] [seed=N] [nan=1] [temperature=X]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,8 @@ int main(int argc, char **argv) {
             o.d_model = v;
         } else if (strncmp(argv[i], "seed=", 5) == 0) {
             o.seed = (uint64_t)v;
+        } else if (strncmp(argv[i], "temperature=", 12) == 0) {
+            o.temperature = eq ? strtof(eq + 1, NULL) : 0;
         } else if (strncmp(argv[i], "nan=", 4) == 0) {
             o.nan = v != 0;
         } else {

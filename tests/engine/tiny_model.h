@@ -23,14 +23,15 @@ enum {
 #define TINY_VOCAB 267
 
 struct tiny_opts {
-    uint64_t seed; /* other weights */
-    int context;   /* 0: 256 */
-    int d_model;   /* 0: 64; a multiple of 64 */
-    int window;    /* sliding window, 0: none */
-    float rope;    /* base of the angles, 0: not said */
-    bool ends;     /* the file asks for BOS and EOS around texts */
-    int bos;       /* with `ends`: which id that is */
-    bool nan;      /* every logit is NaN */
+    uint64_t seed;     /* other weights */
+    int context;       /* 0: 256 */
+    int d_model;       /* 0: 64; a multiple of 64 */
+    int window;        /* sliding window, 0: none */
+    float rope;        /* base of the angles, 0: not said */
+    bool ends;         /* the file asks for BOS and EOS around texts */
+    int bos;           /* with `ends`: which id that is */
+    bool nan;          /* every logit is NaN */
+    float temperature; /* the file's own; 0: it has none */
 };
 
 static inline uint64_t tiny_random(uint64_t *s) { /* splitmix64 */
@@ -160,6 +161,9 @@ static inline bool tiny_model_write(const char *path, const struct tiny_opts *o)
     }
     if (o->rope > 0) {
         builder_kv_f32(&b, "llama.rope.freq_base", o->rope);
+    }
+    if (o->temperature > 0) {
+        builder_kv_f32(&b, "general.sampling.temp", o->temperature);
     }
     tiny_vocab(&b, o);
     tiny_matrix(&b, "token_embd.weight", d, TINY_VOCAB, 1, &s);
