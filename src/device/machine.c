@@ -70,16 +70,31 @@ static int budget_of(const struct machine_cpu *c) {
     return most;
 }
 
-void machine_read_root(struct machine *m, struct sys_root *r) {
-    memset(m, 0, sizeof *m);
-    cpu_info_read(m, r);
+/* Memory and the control groups. */
+static void limits_read(struct machine *m, struct sys_root *r) {
     memory_read(m, r);
     cgroup_read(m, r);
-    m->cpu.budget = budget_of(&m->cpu);
     m->memory.usable = m->memory.available;
     if (m->memory.limit_from[0] && m->memory.limit_left < m->memory.usable) {
         m->memory.usable = m->memory.limit_left;
     }
+}
+
+void machine_read_root(struct machine *m, struct sys_root *r) {
+    memset(m, 0, sizeof *m);
+    cpu_info_read(m, r);
+    limits_read(m, r);
+    m->cpu.budget = budget_of(&m->cpu);
+}
+
+uint64_t machine_memory_usable(const char *root) {
+    struct machine m = {0};
+    struct sys_root r = {.folder = root ? root : "", .text = mem_alloc(SYS_TEXT_MAX, 1)};
+    if (r.text) {
+        limits_read(&m, &r);
+    }
+    mem_free(r.text);
+    return m.memory.usable;
 }
 
 void machine_read(struct machine *m, const char *root) {

@@ -47,13 +47,23 @@ static enum err_code check_options(const struct model_opts *o, struct err *e) {
 
 #define SETTLE_SHARE 8 /* of a step's time that moving weights may take after it */
 
+#define SETTLE_LOOK 16 /* large pages between two looks at the memory that is left */
+
 /* Memory of the process's own cannot be taken back when others need it, as a file's pages can: so
- * much has to stay free. */
-static bool may_settle(const struct model_opts *o, const struct plan_row *row, uint64_t available) {
+ * much has to stay free beside all that was planned. */
+static enum err_code may_settle(struct model *m, const struct model_opts *o,
+                                const struct plan_row *row, uint64_t available, struct err *e) {
     const uint64_t least = (uint64_t)2 << 30;
+    const char *root = o->system_root ? o->system_root : "";
+    struct settling *s = &m->settling;
     uint64_t spare = available / 4 > least ? available / 4 : least;
-    return !o->no_mmap && !o->no_large_pages && !o->mlock && (o->duty == 0 || o->duty == 100) &&
-           available != UINT64_MAX && row->total < available && available - row->total >= spare;
+    s->wanted = !o->no_mmap && !o->no_large_pages && !o->mlock &&
+                (o->duty == 0 || o->duty == 100) && available != UINT64_MAX &&
+                row->total < available && available - row->total >= spare;
+    s->pages = (double)row->weights / OS_LARGE;
+    s->reserve = spare + (row->total - row->weights);
+    s->root = arena_strdup(&m->mem, root, strlen(root));
+    return s->root ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a path");
 }
 
 /* Weights may be mapped and shared, and their pages count as available while nobody uses them; but
@@ -82,11 +92,12 @@ static enum err_code check_fits(struct model *m, struct model_opts *o, struct er
     }
     o->n_thread = o->n_thread ? o->n_thread : plan.threads;
     m->plan = plan.row;
-    m->settling.wanted = may_settle(o, &plan.row, plan.available);
-    m->settling.pages = (double)plan.row.weights / OS_LARGE;
     if (!plan.row.fits) {
         rc = plan_refuse(&plan, e);
         err_where(e, "%s", m->file->path);
+        return rc;
+    }
+    if ((rc = may_settle(m, o, &plan.row, plan.available, e))) {
         return rc;
     }
     o->kv_type = plan.row.kv_bytes == 1 ? DT_I8 : o->kv_type;
@@ -249,6 +260,16 @@ static void count_weights(struct weights *w, const struct gguf *g) {
     }
 }
 
+/* Others may have come since the model was loaded, other programs of this kind among them. */
+static bool memory_is_left(struct settling *s) {
+    if (s->looked == 0) {
+        s->looked = SETTLE_LOOK;
+        s->wanted = machine_memory_usable(s->root) >= s->reserve + SETTLE_LOOK * OS_LARGE;
+    }
+    s->looked--;
+    return s->wanted;
+}
+
 /* A page takes from 0.3 ms to 5, where a virtual machine has to be given the memory first. Who has
  * computed for twice the time that all of them take is likely to stay for longer. */
 void model_settle(struct model *m, double computed) {
@@ -262,6 +283,9 @@ void model_settle(struct model *m, double computed) {
     }
     while (s->wanted && (s->cost == 0 || s->credit > s->cost)) {
         double start = os_now();
+        if (!memory_is_left(s)) {
+            break;
+        }
         if (os_map_settle(&m->file->part[s->part], &s->at)) {
             double took = os_now() - start;
             s->cost = s->cost == 0 || took < s->cost ? took : s->cost;

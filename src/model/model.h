@@ -130,12 +130,15 @@ struct model_opts {
 
 /* The way of the mapped weights into large pages of memory (os_map_settle). */
 struct settling {
-    bool wanted;     /* and not at its end */
-    size_t part, at; /* how far: bytes of a part of the file */
-    double pages;    /* left, about */
-    double cost;     /* seconds that a page takes at least; 0: none was moved yet */
-    double computed; /* seconds of all steps */
-    double credit;   /* seconds that may be spent */
+    bool wanted;      /* and not at its end */
+    const char *root; /* model_opts.system_root, the model's own copy */
+    uint64_t reserve; /* bytes of usable memory that are left alone */
+    int looked;       /* pages that may still be moved before it is looked at again */
+    size_t part, at;  /* how far: bytes of a part of the file */
+    double pages;     /* left, about */
+    double cost;      /* seconds that a page takes at least; 0: none was moved yet */
+    double computed;  /* seconds of all steps */
+    double credit;    /* seconds that may be spent */
 };
 
 struct model {
@@ -180,7 +183,8 @@ enum err_code model_hidden(struct model *m, const struct step *s, struct err *e)
 enum err_code model_end(struct model *m, struct err *e);
 
 /* After a step of so many seconds: moves weights into large pages for an eighth of that time, if
- * there was memory for it at loading and all of them will cost less than was computed already. */
+ * there was memory for it at loading and all of them will cost less than was computed already. Ends
+ * for good once other programs have taken so much that less than a reserve would be left. */
 void model_settle(struct model *m, double computed);
 
 /* Computes one step; logits of the rows s->out are then in m->b.logits [n_out, n_vocab].

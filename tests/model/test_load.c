@@ -301,6 +301,47 @@ static void what_it_takes_is_known_beforehand(void **state) {
 /* ---- the rest of the door ---------------------------------------------------------------------
  */
 
+/* Says what a machine of the test's own has: kilobytes, of which as many are available. */
+static void say_memory(const char *root, unsigned kb) {
+    char file[400];
+    snprintf(file, sizeof file, "%s/proc/meminfo", root);
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fprintf(f, "MemTotal: %u kB\nMemAvailable: %u kB\n", kb, kb);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Weights are moved into memory only while others leave enough of it. */
+static void memory_is_looked_at_again(void **state) {
+    (void)state;
+    char root[300], sub[320];
+    snprintf(root, sizeof root, "%s/root", folder);
+    snprintf(sub, sizeof sub, "%s/proc", root);
+    struct builder b;
+    small_build(&b, &(struct small_opts){0});
+    save(&b);
+    for (int full = 0; full < 2; full++) {
+        struct model_opts o = {.device = "cpu", .system_root = root};
+        struct model *m;
+        struct err e = {0};
+        assert_int_equal(os_mkdirs(sub, &e), ERR_OK);
+        say_memory(root, 16 << 20);
+        assert_int_equal(model_open(&m, path, &o, &e), ERR_OK);
+        assert_int_equal(model_load(m, &o, &e), ERR_OK);
+        assert_true(m->settling.wanted);
+        say_memory(root, full ? 1 << 20 : 16 << 20);
+        model_settle(m, 1);
+        assert_false(m->settling.wanted); /* at the end of the file, or at once */
+        assert_int_equal(m->settling.part, full ? 0 : m->file->n_part);
+        model_close(m);
+    }
+    snprintf(sub, sizeof sub, "%s/proc/meminfo", root);
+    unlink(sub);
+    snprintf(sub, sizeof sub, "%s/proc", root);
+    rmdir(sub);
+    rmdir(root);
+}
+
 static void options_are_checked(void **state) {
     (void)state;
     struct builder b;
@@ -390,6 +431,7 @@ int main(void) {
         cmocka_unit_test(weights_that_are_not_finite_compute_without_harm),
         cmocka_unit_test(what_does_not_fit_is_refused_with_numbers),
         cmocka_unit_test(what_it_takes_is_known_beforehand),
+        cmocka_unit_test(memory_is_looked_at_again),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(vocabulary_and_weights_must_agree),
         cmocka_unit_test(a_file_without_tensors_opens_but_does_not_load),
