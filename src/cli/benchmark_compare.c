@@ -67,10 +67,12 @@ static bool is_number(const struct json *j) {
 
 /* The share by which a figure may be off that was measured once. */
 static double band_of(const struct json *doc, const struct item *it) {
-    static const char *const key[] = {"largest_ceiling_spread_percent", "ceiling_drift_percent"};
+    static const char *const key[] = {
+        "largest_ceiling_spread_percent", "ceiling_drift_percent",
+        "ceiling_spread_percent" /* the first, before it was renamed */};
     const struct json *noise = json_find(doc, "noise");
     double band = BAND;
-    for (int i = 0; i < 2 && noise && !it->steady; i++) {
+    for (int i = 0; i < 3 && noise && !it->steady; i++) {
         const struct json *j = json_find(noise, key[i]);
         double share = is_number(j) ? json_num(j) / 100 : 0;
         band = share > band ? share : band;

@@ -134,6 +134,12 @@ static int bundle(struct models_job *j) {
         err_hint(&e, "ign models bundle NAME... --output FILE, or a folder that ends in /");
         return models_fail(j, &e);
     }
+    if (strcmp(to, "-") == 0) {
+        err_set(&e, ERR_USAGE, "a bundle is not written to standard output");
+        err_where(&e, "--output");
+        err_hint(&e, "ign models bundle NAME... --output FILE, or a folder that ends in /");
+        return models_fail(j, &e);
+    }
     for (size_t i = 0; i < n; i++) {
         names[i] = knobs_operand(c->k, i + 1);
     }

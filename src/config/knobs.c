@@ -433,7 +433,7 @@ const char *knob_shown(const struct knob *knob, const char *text, char *out, siz
     const char *scheme = strstr(text, "://"), *host = scheme ? scheme + 3 : text;
     const char *end = user_end(host);
     const char *rest = end ? end : host;
-    size_t query = strcspn(rest, "?");
+    size_t query = strcspn(rest, "?#");
     snprintf(out, n, "%.*s%s%.*s%s", (int)(host - text), text, end ? "***@" : "", (int)query, rest,
              rest[query] ? "?***" : "");
     return out;

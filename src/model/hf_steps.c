@@ -194,6 +194,17 @@ static enum err_code read_split(const struct reader *r, const struct json *j,
     return ERR_OK;
 }
 
+/* "first" is the place 0 of the text as it came; behind a step that removes some of it the first
+ * word may lie elsewhere, which the steps do not carry. */
+static bool front_removed(const struct reader *r) {
+    for (size_t i = 0; i + 1 < r->s->n_split; i++) {
+        if (r->s->split[i].way == WAY_REMOVE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum err_code read_metaspace(const struct reader *r, const struct json *j,
                                     struct split_step *step) {
     struct str scheme = hf_text_of(j, "prepend_scheme");
@@ -206,6 +217,10 @@ static enum err_code read_metaspace(const struct reader *r, const struct json *j
                                                                   : PREFIX_NONE;
     if (scheme.n && step->prefix == PREFIX_NONE && !str_is(scheme, "never")) {
         return unknown(r, "prepend_scheme", scheme);
+    }
+    if (step->prefix == PREFIX_FIRST && front_removed(r)) {
+        return refuse(r, ERR_UNSUPPORTED, "prepend_scheme",
+                      "is not computed behind a step that removes text:", scheme);
     }
     enum err_code rc = copy_text(r, j, "replacement", true, &step->text);
     size_t len = 0;

@@ -121,8 +121,8 @@ struct model_opts {
     int max_tok;           /* tokens in a step; 0: 512 */
     int max_out;           /* rows with logits in a step; 0: 64 */
     enum dtype kv_type;    /* DT_F16, DT_F32 or DT_I8 */
-    bool kv_shrink;        /* int8 in place of f16 where that does not fit */
     int page_tok;          /* positions in a KV page; 0: 32 */
+    bool kv_shrink;        /* int8 in place of f16 where that does not fit */
     bool no_mmap, no_large_pages, mlock;
     uint64_t max_memory;     /* bytes that the process may have in all; 0: what is available */
     const char *system_root; /* where /proc and /sys are; NULL: here */

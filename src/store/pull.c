@@ -318,8 +318,9 @@ static enum err_code find_in_folder(const struct pull *p, const struct pull_file
         mem_free(*path);
         *path = NULL;
     }
+    char shown[HTTP_TEXT]; /* it may be an address whose beginning was forgotten */
     err_set(e, ERR_NOTFOUND, "the folder does not have %s", theirs);
-    err_where(e, "%s", p->base);
+    err_where(e, "%s", http_shown(p->base, shown, sizeof shown));
     err_hint(e, "--from takes an existing folder, an address that begins with https://, or pip");
     return ERR_NOTFOUND;
 }

@@ -370,6 +370,7 @@ static void test_address_shown(void **state) {
         {"https://hub:8443/a@b", "https://hub:8443/a@b"},
         {"https://[::1]:8443/a", "https://[::1]:8443/a"},
         {"https://user@hub/a?key=secret", "https://***@hub/a?***"},
+        {"http://host/#secret", "http://host/?***"},
         {"", ""},
     };
     char out[KNOB_SHOWN];

@@ -236,9 +236,10 @@ static void b04_depth(void **state) {
     (void)state;
     static const char *const files[] = {"config.json", "tokenizer.json", "tokenizer_config.json",
                                         "generation_config.json"};
+    static const char head[] = {'{', '"', 'a', '"', ':'};
     static char deep[100000];
     memset(deep, '[', sizeof deep);
-    memcpy(deep, "{\"a\":", 5);
+    memcpy(deep, head, sizeof head);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         rig_copy("tiny-qwen2");
         rig_write(files[i], deep, sizeof deep);
@@ -430,6 +431,13 @@ static void b12_steps(void **state) {
         {tok, pre,
          PRE("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"last\"}"), UNKNOWN,
          "'pre_tokenizer.prepend_scheme' is not known: 'last'"},
+        {tok, pre,
+         PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},"
+             "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\"}]}"),
+         UNKNOWN,
+         "'pre_tokenizer.pretokenizers[1].prepend_scheme' is not computed behind a step that "
+         "removes "
+         "text: 'first'"},
         {tok, pre, PRE("{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"), UNKNOWN,
          "'pre_tokenizer.replacement'"},
         {tok, dec, "\"decoder\": {\"type\":\"CTC\"}, \"other\": {", UNKNOWN,
