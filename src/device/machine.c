@@ -87,13 +87,10 @@ void machine_read_root(struct machine *m, struct sys_root *r) {
     m->cpu.budget = budget_of(&m->cpu);
 }
 
-uint64_t machine_memory_usable(const char *root) {
+uint64_t machine_memory_usable(const char *root, char *text) {
     struct machine m = {0};
-    struct sys_root r = {.folder = root ? root : "", .text = mem_alloc(SYS_TEXT_MAX, 1)};
-    if (r.text) {
-        limits_read(&m, &r);
-    }
-    mem_free(r.text);
+    struct sys_root r = {.folder = root ? root : "", .text = text};
+    limits_read(&m, &r);
     return m.memory.usable;
 }
 

@@ -67,8 +67,9 @@ struct machine {
 /* Processor, memory and limits, from `root`'s /proc and /sys (NULL or "": this machine). Never
  * fails: what cannot be read is 0 and a warning. Leaves gpu[] empty. */
 void machine_read(struct machine *m, const char *root);
-/* memory.usable alone, in less than a millisecond, for who takes memory bit by bit; 0: unknown. */
-uint64_t machine_memory_usable(const char *root);
+/* memory.usable alone, in less than a millisecond and without an allocation, for who takes memory
+ * bit by bit; 0: unknown. `text` [SYS_TEXT_MAX] is room of the caller's (device/sys_root.h). */
+uint64_t machine_memory_usable(const char *root, char *text);
 /* Once the drivers have been asked: warns of an NVIDIA card that none of them has told of. */
 void machine_pci(struct machine *m, const char *root);
 void machine_warn(struct machine *m, const char *fmt, ...) IGN_PRINTF(2, 3);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "device/sys_root.h"
 #include "model/config.h"
 #include "model/model.h"
 #include "model/need.h"
@@ -62,8 +63,13 @@ static enum err_code may_settle(struct model *m, const struct model_opts *o,
                 row->total < available && available - row->total >= spare;
     s->pages = (double)row->weights / OS_LARGE;
     s->reserve = spare + (row->total - row->weights);
-    s->root = arena_strdup(&m->mem, root, strlen(root));
-    return s->root ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a path");
+    if (s->wanted) {
+        s->root = arena_strdup(&m->mem, root, strlen(root));
+        s->text = arena_alloc(&m->mem, SYS_TEXT_MAX, 1);
+    }
+    return !s->wanted || (s->root && s->text)
+               ? ERR_OK
+               : err_set(e, ERR_NOMEM, "out of memory for what the machine says of itself");
 }
 
 /* Weights may be mapped and shared, and their pages count as available while nobody uses them; but
@@ -264,7 +270,7 @@ static void count_weights(struct weights *w, const struct gguf *g) {
 static bool memory_is_left(struct settling *s) {
     if (s->looked == 0) {
         s->looked = SETTLE_LOOK;
-        s->wanted = machine_memory_usable(s->root) >= s->reserve + SETTLE_LOOK * OS_LARGE;
+        s->wanted = machine_memory_usable(s->root, s->text) >= s->reserve + SETTLE_LOOK * OS_LARGE;
     }
     s->looked--;
     return s->wanted;

@@ -132,6 +132,7 @@ struct model_opts {
 struct settling {
     bool wanted;      /* and not at its end */
     const char *root; /* model_opts.system_root, the model's own copy */
+    char *text;       /* [SYS_TEXT_MAX] room for looking at what others leave */
     uint64_t reserve; /* bytes of usable memory that are left alone */
     int looked;       /* pages that may still be moved before it is looked at again */
     size_t part, at;  /* how far: bytes of a part of the file */
