@@ -139,7 +139,7 @@ class Benchmark(Case):
     def work(self, d):
         """Multiply-adds of a prompt's token, and bytes that a new one reads, as the report counts."""
         ceilings = d["ceilings"]
-        mac = 1e9 * ceilings["f32_gmac_per_s"] / d["prefill"]["ceiling_tokens_per_second"]
+        mac = 1e9 * ceilings["model_gmac_per_s"] / d["prefill"]["ceiling_tokens_per_second"]
         return mac, d["decode"]["bytes_per_token"]
 
     def test_depth(self):
