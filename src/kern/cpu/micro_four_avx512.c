@@ -239,7 +239,6 @@ INLINE __m512i rotate(__m512i v, __m512i by) {
 
 /* Scales and minimums of Q5_K, of six bits: eight bytes each. See k4_scales. */
 INLINE __m512i k4_bytes(const uint8_t *const g[ROWS]) {
-    const __m512i place = _mm512_set1_epi64(0x3830282018100800);
     const __m512i low = _mm512_broadcast_i32x4(
         _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
     const __m512i high = _mm512_broadcast_i32x4(
@@ -248,10 +247,8 @@ INLINE __m512i k4_bytes(const uint8_t *const g[ROWS]) {
         _mm512_broadcast_i32x4(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f));
     const __m512i shift = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0, 0x04040404));
     __m512i x = four_lanes(g, 0);
-    __m512i u =
-        _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, shift), _mm512_shuffle_epi8(x, low));
-    __m512i v = _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, _mm512_set1_epi8(2)),
-                                             _mm512_shuffle_epi8(x, high));
+    __m512i u = rotate(_mm512_shuffle_epi8(x, low), shift);
+    __m512i v = rotate(_mm512_shuffle_epi8(x, high), _mm512_set1_epi8(2));
     return _mm512_ternarylogic_epi32(u, mask, and8(v, 0x30), 0xea); /* (u & mask) | v */
 }
 
@@ -261,15 +258,12 @@ INLINE __m512i q3_bytes(const uint8_t *const g[ROWS]) {
         _mm512_broadcast_i32x4(_mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9));
     const __m512i high = _mm512_broadcast_i32x4(
         _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));
-    const __m512i place = _mm512_set1_epi64(0x3830282018100800);
     const __m512i nibble = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0x04040404, 0x04040404));
     const __m512i bits = _mm512_broadcast_i32x4(
         _mm_setr_epi32((int)0xfcfcfcfc, (int)0xfefefefe, 0, 0x02020202)); /* -4, -2, 0, 2 */
     __m512i x = four_lanes(g, sizeof(struct block_q3_k) - 16);
-    __m512i u =
-        _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, nibble), _mm512_shuffle_epi8(x, low));
-    __m512i v =
-        _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, bits), _mm512_shuffle_epi8(x, high));
+    __m512i u = rotate(_mm512_shuffle_epi8(x, low), nibble);
+    __m512i v = rotate(_mm512_shuffle_epi8(x, high), bits);
     return _mm512_ternarylogic_epi32(u, _mm512_set1_epi8(15), and8(v, 0x30), 0xea);
 }
 
