@@ -532,10 +532,28 @@ class Resumed(Rig):
         _, err = p.communicate(timeout=30 * SLOW)
         return self.begun().get("m.gguf", 0), p.returncode, err.decode()
 
+    def stopped_between(self):
+        """A pull killed while the first part and another have bytes: (bytes there, bytes of the first).
+        Parts are joined as they end, so it is stopped for each look."""
+        p = subprocess.Popen([IGN, *self.words("slow")], env=env(), stderr=subprocess.DEVNULL)
+        grow = os.path.join(self.store, ".pull", "m.gguf", ".grow")
+        first = others = 0
+        while not (first and others):
+            self.assertIsNone(p.poll(), "the pull has ended before two parts had bytes")
+            time.sleep(0.005)
+            p.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, p.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            parts = {n: os.path.getsize(os.path.join(grow, n))
+                     for n in (os.listdir(grow) if os.path.exists(grow) else ()) if n.endswith(".part")}
+            first = parts.pop("0.part", 0)
+            others = sum(parts.values())
+            p.send_signal(signal.SIGKILL if first and others else signal.SIGCONT)
+        p.wait()
+        return self.begun()["m.gguf"], first
+
     def test_killed(self):
         """What has come is there, of whichever connection, and is not fetched again."""
-        there, _, _ = self.partly()
-        grown = os.path.getsize(os.path.join(self.store, ".pull/m.gguf/.grow/0.part"))
+        there, grown = self.stopped_between()
         self.assertGreater(there, grown)
         self.whole([])
         self.server.forget()
