@@ -65,6 +65,11 @@ static bool is_number(const struct json *j) {
     return j && (json_kind(j) == JSON_IS_INT || json_kind(j) == JSON_IS_REAL);
 }
 
+/* A machine that stands still at times can spread by more than all there is. */
+static double at_most(double share) {
+    return share < 0.9 ? share : 0.9;
+}
+
 /* The share by which a figure may be off that was measured once. */
 static double band_of(const struct json *doc, const struct item *it) {
     static const char *const key[] = {
@@ -77,7 +82,7 @@ static double band_of(const struct json *doc, const struct item *it) {
         double share = is_number(j) ? json_num(j) / 100 : 0;
         band = share > band ? share : band;
     }
-    return band < 0.9 ? band : 0.9;
+    return at_most(band);
 }
 
 static bool is_range(const struct range *r) {
@@ -109,7 +114,7 @@ static bool range_of(const struct json *doc, const struct item *it, struct range
     if (read_range(from, &rate)) {
         *r = (struct range){v * rate.min / rate.median, v, v * rate.max / rate.median};
     } else if (is_number(from)) {
-        *r = (struct range){v * (1 - json_num(from) / 100), v, v};
+        *r = (struct range){v * (1 - at_most(json_num(from) / 100)), v, v};
     } else {
         *r = (struct range){v * (1 - band), v, v * (1 + band)};
     }

@@ -12,7 +12,7 @@
 #include "device/plan_table.h"
 
 /* Resident memory of the program before it opens anything: code, libraries, tables, stacks. */
-#define PROGRAM_BYTES ((uint64_t)5 << 19)
+#define PROGRAM_BYTES ((uint64_t)5 << 20)
 /* The largest context that may be asked for, and the least that is worth having. */
 enum { CONTEXT_MAX = 1 << 24, CONTEXT_LEAST = 512, CONTEXT_STEP = 512, THREAD_MAX = 1024 };
 

@@ -253,6 +253,8 @@ static enum err_code alloc_buffers(struct model *m, const struct model_opts *o, 
             return rc;
         }
     }
+    m->b.q = m->b.gate;
+    m->b.att = m->b.up;
     m->max_tok = o->max_tok;
     m->max_out = o->max_out;
     return ERR_OK;

@@ -100,9 +100,10 @@ struct weights {
 struct buffers {
     kern_ref x;         /* [max_tok, d_model] residual stream */
     kern_ref h;         /* [max_tok, d_model] normalized */
-    kern_ref q, att;    /* [max_tok, n_head * d_head] */
     kern_ref k, v;      /* [max_tok, n_kv * d_head] */
     kern_ref gate, up;  /* [max_tok * max(1, n_used), d_ff] */
+    kern_ref q, att;    /* [max_tok, n_head * d_head], in the memory of gate and up: attention has
+                         * ended where feed forward begins */
     kern_ref exp_logit; /* experts: [max_tok, n_exp] */
     kern_ref exp_sel;   /* [max_tok, 2 n_used] the choice; the device's secret */
     kern_ref exp_down;  /* [max_tok * n_used, d_model] */

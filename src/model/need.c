@@ -51,17 +51,16 @@ void need_buffers(struct need_buffer w[NEED_BUFFER], struct buffers *b, const st
     uint64_t q = (uint64_t)c->n_head * (uint64_t)c->d_head;
     uint64_t kv = (uint64_t)c->n_kv * (uint64_t)c->d_head;
     uint64_t exp = (uint64_t)c->n_exp, used = (uint64_t)c->n_used;
-    uint64_t ff = tok * (used ? used : 1) * (uint64_t)c->d_ff;
-    uint64_t makes_text = !c->encoder; /* an encoder has no use for the rest */
+    uint64_t ff = (used ? used : 1) * (uint64_t)c->d_ff;
+    uint64_t wide = tok * (ff > q ? ff : q); /* for feed forward and attention in turn */
+    uint64_t makes_text = !c->encoder;       /* an encoder has no use for the rest */
     const struct need_buffer list[NEED_BUFFER] = {
         {&b->x, tok * d},
         {&b->h, makes_text * tok * d},
-        {&b->q, tok * q},
-        {&b->att, tok * q},
         {&b->k, tok * kv},
         {&b->v, tok * kv},
-        {&b->gate, makes_text * ff},
-        {&b->up, ff},
+        {&b->gate, wide},
+        {&b->up, wide},
         {&b->exp_logit, tok * exp},
         {&b->exp_sel, tok * used * 2},
         {&b->exp_down, tok * used * d},

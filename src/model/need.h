@@ -14,7 +14,7 @@
 struct model_opts need_settle(const struct config *c, const struct model_opts *o);
 struct kern_kv need_kv(const struct config *c, const struct model_opts *settled);
 
-enum { NEED_BUFFER = 13 };
+enum { NEED_BUFFER = 11 };
 struct need_buffer {
     kern_ref *ref;
     uint64_t n; /* floats; 0: the model has no use for it */
