@@ -103,7 +103,8 @@ typedef struct ign_model_info {
     int layers, vocabulary, context_trained, context;
     double load_seconds;
     int dimension; /* numbers in an embedding */
-    bool encoder;  /* reads texts and writes none: it has embeddings, and no sessions */
+    bool encoder;  /* reads texts and writes none (BERT, or a decoder without an output matrix):
+                    * it has embeddings, and no sessions */
 } ign_model_info;
 
 /* Strings live as long as the model. [any] */

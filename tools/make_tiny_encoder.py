@@ -7,8 +7,11 @@
     tiny-bert.gguf         the same weights under the names that GGUF files have, F16
     tiny-bert.embeddings   texts, ids by `tokenizers`, vectors by transformers
     tiny-qwen3.embeddings  of the folder tiny-qwen3, pooled
+    tiny-mistral-embed     a decoder without an output matrix, whose last token is the text's: a folder
+                           as sentence-transformers writes them, BF16; its tokenizer adds an end
+    tiny-mistral-embed.embeddings   likewise
 
-Heads of 12 dimensions are no whole registers, and texts are cut after 40 tokens, before the
+BERT's heads of 12 dimensions are no whole registers, and texts are cut after 40 tokens, before the
 positions end. A golden file has for each text four lines: the text; its ids; its vector by the mean;
 by the first token (of the decoder: the last). Vectors have the length 1. Needs torch, transformers,
 tokenizers, gguf. The random numbers are fixed: running it again changes nothing.
@@ -22,10 +25,15 @@ import gguf
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoModel, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (AutoModel, BertConfig, BertModel, MistralConfig, MistralModel,
+                          PreTrainedTokenizerFast)
+
+import make_tiny_folders
+import make_tiny_models as tiny
 
 MOST = 40
-CONFIG = dict(hidden_size=96, num_hidden_layers=2, num_attention_heads=8, intermediate_size=128,
+WIDTH = {"mean_tokens": 96, "lasttoken": 64}
+CONFIG = dict(hidden_size=WIDTH["mean_tokens"], num_hidden_layers=2, num_attention_heads=8, intermediate_size=128,
               max_position_embeddings=48, type_vocab_size=2, hidden_act="gelu")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXTS = ["The pump is hot", "", "a", "Überdruck im Kessel, naïve Änderung!", "the the the thermal",
@@ -123,14 +131,19 @@ def write_folder(path, model, tok):
     shutil.rmtree(path, ignore_errors=True)
     model.save_pretrained(path)
     tok.save_pretrained(path)
+    write_modules(path, "mean_tokens")
+
+
+def write_modules(path, how):
+    """What sentence-transformers writes beside a model."""
     os.mkdir(os.path.join(path, "1_Pooling"))
     kind = "sentence_transformers.models."
     for name, value in (
             ("modules.json", [{"idx": 0, "name": "0", "path": "", "type": kind + "Transformer"},
                               {"idx": 1, "name": "1", "path": "1_Pooling", "type": kind + "Pooling"}]),
-            ("1_Pooling/config.json", {"word_embedding_dimension": CONFIG["hidden_size"],
+            ("1_Pooling/config.json", {"word_embedding_dimension": WIDTH[how],
                                        "pooling_mode_cls_token": False,
-                                       "pooling_mode_mean_tokens": True}),
+                                       "pooling_mode_" + how: True}),
             ("sentence_bert_config.json", {"max_seq_length": MOST, "do_lower_case": False})):
         with open(os.path.join(path, name), "w", encoding="utf-8") as f:
             json.dump(value, f, indent=2)
@@ -149,6 +162,19 @@ def write_golden(path, model, tok, texts, at, **limit):
             f.write(b"".join(line + b"\n" for line in lines))
 
 
+def write_decoder(folder):
+    model = MistralModel(MistralConfig(**{**tiny.BASE, "tie_word_embeddings": False}, head_dim=24,
+                                       sliding_window=12)).eval()
+    tiny.randomize(model, np.random.default_rng(9))
+    model = model.to(torch.bfloat16)
+    make_tiny_folders.save(model, folder, "1GB", post="$A <|end|>")
+    write_modules(folder, "lasttoken")
+    write_golden(folder + ".embeddings",
+                 AutoModel.from_pretrained(folder, dtype=torch.float32).eval(),
+                 PreTrainedTokenizerFast.from_pretrained(folder), PLAIN + ["", "pump " * 60], -1,
+                 truncation=True, max_length=MOST)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--out", default=os.path.join(os.path.dirname(__file__), "../tests/model/golden"))
@@ -165,6 +191,7 @@ def main():
     write_golden(os.path.join(out, "tiny-qwen3.embeddings"),
                  AutoModel.from_pretrained(folder, dtype=torch.float32).eval(),
                  PreTrainedTokenizerFast.from_pretrained(folder), PLAIN, -1)
+    write_decoder(os.path.join(out, "tiny-mistral-embed"))
 
 
 if __name__ == "__main__":

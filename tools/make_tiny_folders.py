@@ -27,7 +27,7 @@ import tempfile
 
 import numpy as np
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig,
                           Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig,
                           Phi3Config, Phi3ForCausalLM, PixtralVisionConfig,
@@ -68,15 +68,20 @@ OWN = {
 }
 
 
-def save(model, path, shard):
+def save(model, path, shard, post=None):
+    """`post`: what the tokenizer makes of a text $A, where that is more than the text."""
     shutil.rmtree(path, ignore_errors=True)
     model.config.architectures = [type(model).__name__]
-    model.generation_config.eos_token_id = tiny.N_VOCAB - 1
+    if model.can_generate():
+        model.generation_config.eos_token_id = tiny.N_VOCAB - 1
     model.save_pretrained(path, max_shard_size=shard)
     t = Tokenizer(models.BPE({p: i for i, p in enumerate(tiny.byte_pieces())}, []))
     t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     t.decoder = decoders.ByteLevel()
     t.add_special_tokens([AddedToken("<|end|>", normalized=False, special=True)])
+    if post:
+        t.post_processor = processors.TemplateProcessing(
+            single=post, special_tokens=[("<|end|>", tiny.N_VOCAB - 1)])
     fast = PreTrainedTokenizerFast(tokenizer_object=t, eos_token="<|end|>")
     fast.chat_template = TEMPLATE
     fast.save_pretrained(path)

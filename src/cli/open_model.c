@@ -244,7 +244,7 @@ static void instance_begin(struct cli *c, const ign_model *m) {
     buf_fini(&b);
 }
 
-/* An encoder is for one verb; the others are told before they ask it for text. */
+/* What has no output matrix is for one verb; the others are told before they ask it for text. */
 static int check_kind(struct cli *c, const char *path, ign_model **m) {
     struct err e = {0};
     ign_model_info info;
@@ -252,7 +252,8 @@ static int check_kind(struct cli *c, const char *path, ign_model **m) {
     if (!info.encoder || c->verb == &verb_embed) {
         return EXIT_DONE;
     }
-    err_set(&e, ERR_UNSUPPORTED, "a model of the kind '%s' reads texts and writes none",
+    err_set(&e, ERR_UNSUPPORTED,
+            "a model of the kind '%s' without an output matrix reads texts and writes none",
             info.architecture);
     err_where(&e, "%s", path);
     err_hint(&e, "it is for ign embed; give ign %s a language model", c->verb->args.name);

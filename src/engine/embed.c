@@ -48,12 +48,14 @@ static int cut_text(struct ids *ids, size_t at, size_t most, const struct vocab 
  * the middle of a word is far behind them. */
 enum { SPARE_IDS = 128, BYTES_PER_ID = 16 };
 
-/* The ids of a text, at most x->m->context. What lies behind `end` bytes can change the ids of the
- * last words before it, and no others. */
+/* The ids of a text, at most x->m->context, or what the model's folder says. What lies behind `end`
+ * bytes can change the ids of the last words before it, and no others. */
 static enum err_code encode_text(struct embedding *x, const char *text, size_t n, int *cut,
                                  struct err *e) {
     const struct model *m = x->m->m;
-    size_t at = x->ids.n, most = (size_t)x->m->context, end = (most + SPARE_IDS) * BYTES_PER_ID;
+    size_t at = x->ids.n, most = (size_t)x->m->context, own = (size_t)m->cfg.text_max;
+    most = own && own < most ? own : most;
+    size_t end = (most + SPARE_IDS) * BYTES_PER_ID;
     for (;; end *= 2) {
         end = end < n ? end : n;
         while (end < n && ((unsigned char)text[end] & 0xc0) == 0x80) {

@@ -145,8 +145,9 @@ ign_status ign_session_create(ign_model *m, int context, const ign_sampling *sam
     *s = NULL;
     if (!m->loaded) {
         err_set(&err, ERR_USAGE, "the model was opened without its weights");
-    } else if (m->m->cfg.encoder) {
-        err_set(&err, ERR_UNSUPPORTED, "a model of the kind '%s' reads texts and writes none",
+    } else if (m->m->cfg.encoder || m->m->cfg.headless) {
+        err_set(&err, ERR_UNSUPPORTED,
+                "a model of the kind '%s' without an output matrix reads texts and writes none",
                 m->m->cfg.arch);
         err_where(&err, "%s", m->m->file->path);
         err_hint(&err, "it is for `ign embed`; take a language model to generate text");

@@ -1,17 +1,12 @@
 /* arch_bert.c: BERT and what is built like it (all-MiniLM, bge, e5, gte): encoders of texts.
  *
- * Files say how a text's vectors are pooled; how long a text may be, only folders say, in
- * sentence_bert_config.json: "bert.truncation_length" is this program's own key for that.
  * Source: Devlin et al. 2019.
  */
-#include "model/config.h"
-
 #include <stdio.h>
 
-#include "model/hparam.h"
+#include "model/config.h"
 
 static enum err_code bert_extra(struct config *c, const struct gguf *g, struct err *e) {
-    struct hparam h = {.g = g, .arch = c->arch, .n_layer = c->n_layer, .e = e};
     const struct gguf_tensor *t = gguf_find_tensor(g, "position_embd.weight");
     if (!t || t->dim[1] < 2 || t->dim[1] > CONFIG_CTX_MAX) {
         enum err_code rc = err_set(e, ERR_FORMAT, "tensor 'position_embd.weight' is %s",
@@ -21,12 +16,10 @@ static enum err_code bert_extra(struct config *c, const struct gguf *g, struct e
     }
     c->n_pos = (int)t->dim[1];
     c->n_ctx = c->n_ctx < c->n_pos ? c->n_ctx : c->n_pos;
-    int cut;
-    enum err_code rc = hparam_int(&h, "truncation_length", c->n_ctx, 2, CONFIG_CTX_MAX, &cut);
-    c->n_ctx = cut < c->n_ctx ? cut : c->n_ctx;
+    c->n_ctx = c->text_max && c->text_max < c->n_ctx ? c->text_max : c->n_ctx;
     t = gguf_find_tensor(g, "token_types.weight");
     c->n_type = t && t->dim[1] < CONFIG_CTX_MAX ? (int)t->dim[1] : 0;
-    return rc;
+    return ERR_OK;
 }
 
 static enum err_code bert_hf_extra(struct gguf_build *b, const struct arch *a,

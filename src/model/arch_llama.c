@@ -35,6 +35,8 @@ static const char *const hf_classes[] = {"LlamaForCausalLM",
                                          "LlavaForConditionalGeneration",
                                          NULL};
 
+static const char *const hf_bodies[] = {"LlamaModel", "MistralModel", "MixtralModel", NULL};
+
 static const struct hf_key hf_keys[] = {
     {"sliding_window", "attention.sliding_window", HF_INT, 4096, "mistral"},
     {"sliding_window", "attention.sliding_window", HF_INT, 0, "mixtral"},
@@ -51,8 +53,11 @@ static const struct hf_name hf_names[] = {
     {0},
 };
 
-static const struct hf_family llama_hf = {
-    .types = hf_types, .classes = hf_classes, .keys = hf_keys, .names = hf_names};
+static const struct hf_family llama_hf = {.types = hf_types,
+                                          .classes = hf_classes,
+                                          .bodies = hf_bodies,
+                                          .keys = hf_keys,
+                                          .names = hf_names};
 
 const struct arch arch_llama = {
     .name = "llama",

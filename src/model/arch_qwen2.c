@@ -3,8 +3,9 @@
 
 static const char *const hf_types[] = {"qwen2", NULL};
 static const char *const hf_classes[] = {"Qwen2ForCausalLM", NULL};
+static const char *const hf_bodies[] = {"Qwen2Model", NULL};
 static const struct hf_family qwen2_hf = {
-    .types = hf_types, .classes = hf_classes, .extra = hf_some_windows};
+    .types = hf_types, .classes = hf_classes, .bodies = hf_bodies, .extra = hf_some_windows};
 
 const struct arch arch_qwen2 = {
     .name = "qwen2",

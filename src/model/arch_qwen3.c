@@ -3,8 +3,9 @@
 
 static const char *const hf_types[] = {"qwen3", NULL};
 static const char *const hf_classes[] = {"Qwen3ForCausalLM", NULL};
+static const char *const hf_bodies[] = {"Qwen3Model", NULL};
 static const struct hf_family qwen3_hf = {
-    .types = hf_types, .classes = hf_classes, .extra = hf_some_windows};
+    .types = hf_types, .classes = hf_classes, .bodies = hf_bodies, .extra = hf_some_windows};
 
 const struct arch arch_qwen3 = {
     .name = "qwen3",

@@ -210,17 +210,23 @@ enum err_code config_read(struct config *c, const struct gguf *g, struct err *e)
     const char *eps_key =
         a->encoder ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
     int pooling;
+    char headless[64];
+    snprintf(headless, sizeof headless, "%s.ign.headless", a->name);
     if ((rc = read_shape(c, &h)) || (!a->encoder && (rc = read_rope(c, &h))) ||
         (rc = read_vocab(c, &h)) ||
         (rc = hparam_real(&h, eps_key, HPARAM_REQUIRED, 1e-30, 1, &eps)) ||
-        (rc = hparam_int(&h, "pooling_type", POOL_NONE, POOL_NONE, POOL_RANK, &pooling))) {
+        (rc = hparam_int(&h, "pooling_type", POOL_NONE, POOL_NONE, POOL_RANK, &pooling)) ||
+        (rc = hparam_int(&h, "truncation_length", 0, 2, CONFIG_CTX_MAX, &c->text_max)) ||
+        (rc = gguf_get_bool_or(g, headless, false, &c->headless, e))) {
         return rc;
     }
     c->norm_eps = (float)eps;
     c->pooling = (enum model_pooling)pooling;
     c->qkv_bias = a->qkv_bias || gguf_find_tensor(g, "blk.0.attn_q.bias");
     c->out_bias = gguf_find_tensor(g, "blk.0.attn_output.bias") != NULL;
-    c->tied = gguf_find_tensor(g, "output.weight") == NULL;
+    bool own = gguf_find_tensor(g, "output.weight") != NULL;
+    c->headless = c->headless && !own;
+    c->tied = !c->headless && !own;
     if (c->tied && g->own_output) {
         return hf_missing(g, "output.weight", e);
     }

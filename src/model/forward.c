@@ -153,7 +153,7 @@ enum err_code model_forward(struct model *m, const struct step *s, struct err *e
     const struct config *c = &m->cfg;
     const struct buffers *b = &m->b;
     const struct kern *k = m->kern;
-    assert(s->n_out >= 0 && s->n_out <= m->max_out);
+    assert(s->n_out >= 0 && s->n_out <= m->max_out && (s->n_out == 0 || !c->headless));
     enum err_code rc = run_layers(m, s, e);
     if (rc) {
         return rc;

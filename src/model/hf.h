@@ -46,6 +46,7 @@ struct hf_name {
 struct hf_family {
     const char *const *types;    /* model_type, ended by NULL */
     const char *const *classes;  /* of "architectures": what is computed here; ended by NULL */
+    const char *const *bodies;   /* likewise, but without an output matrix; may be NULL */
     bool part_rotates;           /* "partial_rotary_factor" counts */
     bool local_base;             /* local layers rotate by a base of their own */
     const struct hf_key *keys;   /* beside the common ones; may be NULL */
@@ -104,9 +105,18 @@ enum err_code hf_tensors(struct gguf_build *b, const struct arch *a, const struc
 enum err_code hf_missing(const struct gguf *g, const char *name, struct err *e);
 
 /* What a folder of sentence-transformers says of pooling and of the longest text: the keys
- * pooling_type and, for encoders, truncation_length. ERR_FORMAT, ERR_UNSUPPORTED, ERR_NOMEM. */
+ * pooling_type and truncation_length. ERR_FORMAT, ERR_UNSUPPORTED, ERR_NOMEM, ERR_IO. */
 enum err_code hf_pooling(struct gguf_build *b, const struct arch *a, const char *path,
                          struct err *e);
+/* The parts of hf_pooling. modules.json: the name of the pooling module's folder, a view into
+ * `modules`; n = 0: no such module. ERR_FORMAT, ERR_UNSUPPORTED (a module that is not known). */
+enum err_code hf_modules(const struct json *modules, struct str *folder, struct err *e);
+/* The pooling module's settings. ERR_UNSUPPORTED, ERR_NOMEM. */
+enum err_code hf_pooling_put(struct gguf_build *b, const struct arch *a,
+                             const struct json *settings, struct err *e);
+/* sentence_bert_config.json. ERR_FORMAT, ERR_NOMEM. */
+enum err_code hf_text_limit_put(struct gguf_build *b, const struct arch *a,
+                                const struct json *settings, struct err *e);
 
 /* The vocabulary of the folder at `path`: tokenizer.json, or else tokenizer.model; special tokens
  * and the chat template from tokenizer_config.json, generation_config.json and

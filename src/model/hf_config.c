@@ -180,16 +180,35 @@ static enum err_code check_known(const struct arch *a, const struct json *config
                           NULL);
         }
     }
+    const struct json *causal = json_find(config, "is_causal");
+    if (causal && !a->encoder && !json_bool(causal)) { /* null, too, is not true to transformers */
+        return refuse(e, "is_causal", "not true: each token would see those behind it, too", NULL);
+    }
     enum err_code rc = check_quantized(config, e);
     return rc ? rc : check_act(a, config, e);
 }
 
+/* Whether `name` is one of `list`; those that are listed are added to known [cap], *n long. */
+static bool is_class(const char *const *list, struct str name, char *known, size_t cap, size_t *n) {
+    for (; list && *list; list++) {
+        if (str_is(name, *list)) {
+            return true;
+        }
+        if (*n < cap) {
+            *n += (size_t)snprintf(known + *n, cap - *n, "%s%s", *n ? ", " : "", *list);
+        }
+    }
+    return false;
+}
+
 /* The class that the weights were trained as: a classifier has a decoder's type, too, and its
- * weights but for the head. */
-static enum err_code check_class(const struct arch *a, const struct json *config, struct err *e) {
+ * weights but for the head. *headless: it has no output matrix. */
+static enum err_code check_class(const struct arch *a, const struct json *config, bool *headless,
+                                 struct err *e) {
     const struct json *list = find(config, "architectures");
     char known[256] = "";
-    int n = 0;
+    size_t n = 0;
+    *headless = false;
     if (!list) {
         return ERR_OK;
     }
@@ -199,11 +218,9 @@ static enum err_code check_class(const struct arch *a, const struct json *config
         return err_set(e, ERR_FORMAT, "'architectures' is not a list of names");
     }
     struct str name = json_str(first);
-    for (const char *const *c = a->hf->classes; *c; c++) {
-        if (str_is(name, *c)) {
-            return ERR_OK;
-        }
-        n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "", *c);
+    if (is_class(a->hf->classes, name, known, sizeof known, &n) ||
+        (*headless = is_class(a->hf->bodies, name, known, sizeof known, &n))) {
+        return ERR_OK;
     }
     char value[128];
     snprintf(value, sizeof value, "'%.*s', whose results are not what this program computes",
@@ -307,12 +324,13 @@ static enum err_code read_config(struct gguf_build *b, const struct arch **a,
                                  const struct json *config, struct err *e) {
     const struct json *text =
         json_kind(config) == JSON_IS_OBJECT ? find(config, "text_config") : NULL;
+    bool headless;
     enum err_code rc;
     if (json_kind(config) != JSON_IS_OBJECT || (text && json_kind(text) != JSON_IS_OBJECT)) {
         return err_set(e, ERR_FORMAT, "the settings are not an object");
     }
     if ((rc = check_quantized(config, e)) || (rc = find_type(a, text ? text : config, e)) ||
-        (rc = check_class(*a, config, e))) {
+        (rc = check_class(*a, config, &headless, e))) {
         return rc;
     }
     config = text ? text : config;
@@ -321,6 +339,9 @@ static enum err_code read_config(struct gguf_build *b, const struct arch **a,
     }
     const struct hf_family *hf = (*a)->hf;
     gguf_build_str(b, "general.architecture", str_c((*a)->name));
+    if (headless) {
+        gguf_build_bool(b, key_of(*a, "ign.headless").s, true);
+    }
     if ((rc = put_keys(b, *a, config, hf->keys, e)) || (rc = put_keys(b, *a, config, common, e))) {
         return rc;
     }

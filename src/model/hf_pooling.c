@@ -1,85 +1,171 @@
 /* hf_pooling.c: what the folders of sentence-transformers say beside the model: how the vectors of
  * a text's tokens become one, and after how many tokens a text is cut.
  *
- * Owns the names in modules.json, in the settings of its pooling module and in
- * sentence_bert_config.json. A folder without these files is none of theirs, and nothing is said.
+ * Owns the names in modules.json, in the settings of its pooling module, in
+ * sentence_bert_config.json and in config_sentence_transformers.json. A folder without these files
+ * is none of theirs, and nothing is said. A module that changes vectors and is not known is
+ * refused. How long a text may be has no common key: "ARCH.truncation_length" is this program's
+ * own.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "model/config.h"
 #include "model/hf.h"
+#include "model/hf_json.h"
 
 enum { SETTINGS_MAX = 1 << 20, NAME_MOST = 64 };
 
-static const struct json *member(const struct json *j, const char *name) {
-    const struct json *x = j && json_kind(j) == JSON_IS_OBJECT ? json_find(j, name) : NULL;
-    return x && json_kind(x) != JSON_IS_NULL ? x : NULL;
+/* ---- modules.json ----------------------------------------------------------------------- */
+
+/* "sentence_transformers.models.Pooling", or what newer versions call it: the last name counts. */
+static bool is_module(struct str type, const char *name) {
+    size_t n = strlen(name);
+    return type.n >= n && memcmp(type.p + type.n - n, name, n) == 0 &&
+           (type.n == n || type.p[type.n - n - 1] == '.');
 }
 
-static bool is_true(const struct json *j, const char *name) {
-    const struct json *x = member(j, name);
-    return x && json_bool(x);
+/* A folder inside of this one. */
+static bool is_folder_name(struct str s) {
+    return s.n > 0 && s.n < NAME_MOST && s.p[0] != '.' && !memchr(s.p, '/', s.n) &&
+           !memchr(s.p, '\\', s.n) && !memchr(s.p, '\0', s.n);
 }
 
-/* The name of the pooling module's folder, inside of this one; empty if there is none. */
-static struct str pooling_folder(const struct json *modules) {
-    size_t n = modules && json_kind(modules) == JSON_IS_ARRAY ? json_count(modules) : 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct json *m = json_at(modules, i), *type = member(m, "type");
-        const struct json *path = member(m, "path");
-        struct str t = type ? json_str(type) : str_of("", 0);
-        struct str p = path ? json_str(path) : str_of("", 0);
-        if (t.n >= 7 && memcmp(t.p + t.n - 7, "Pooling", 7) == 0 && p.n > 0 && p.n < NAME_MOST &&
-            p.p[0] != '.' && !memchr(p.p, '/', p.n) && !memchr(p.p, '\\', p.n) &&
-            !memchr(p.p, '\0', p.n)) {
-            return p;
+enum err_code hf_modules(const struct json *modules, struct str *folder, struct err *e) {
+    *folder = str_of("", 0);
+    if (json_kind(modules) != JSON_IS_ARRAY) {
+        return err_set(e, ERR_FORMAT, "it is not a list of modules");
+    }
+    for (size_t i = 0; i < json_count(modules); i++) {
+        struct str type = hf_text_of(json_at(modules, i), "type");
+        struct str path = hf_text_of(json_at(modules, i), "path");
+        if (is_module(type, "Pooling") && !folder->n) {
+            *folder = path;
+            if (!is_folder_name(path)) {
+                return err_set(e, ERR_FORMAT,
+                               "'[%zu].path' is not the name of a folder in this one", i);
+            }
+        } else if (!is_module(type, "Transformer") && !is_module(type, "Normalize")) {
+            enum err_code rc = err_set(e, ERR_UNSUPPORTED, "'[%zu].type' is not known here: '%.*s'",
+                                       i, (int)(type.n < 80 ? type.n : 80), type.p);
+            err_hint(e, "known are Transformer, one Pooling, and Normalize");
+            return rc;
         }
     }
-    return str_of("", 0);
+    return ERR_OK;
 }
 
-static enum err_code pooling_of(const struct json *j, enum model_pooling *how, struct err *e) {
-    const struct json *mode = member(j, "pooling_mode");
-    struct str name = mode ? json_str(mode) : str_of("", 0);
-    *how = is_true(j, "pooling_mode_mean_tokens") || str_is(name, "mean")      ? POOL_MEAN
-           : is_true(j, "pooling_mode_cls_token") || str_is(name, "cls")       ? POOL_CLS
-           : is_true(j, "pooling_mode_lasttoken") || str_is(name, "lasttoken") ? POOL_LAST
-                                                                               : POOL_NONE;
-    return *how ? ERR_OK
-                : err_set(e, ERR_UNSUPPORTED,
-                          "a text's vectors are pooled in a way that is not known (known are the "
-                          "mean, the first and the last)");
+/* ---- the pooling module ----------------------------------------------------------------- */
+
+/* A name, or, in older files, one flag of several. */
+static enum model_pooling pooling_of(const struct json *settings) {
+    static const struct {
+        const char *name, *flag;
+        enum model_pooling how;
+    } known[] = {{"mean", "pooling_mode_mean_tokens", POOL_MEAN},
+                 {"cls", "pooling_mode_cls_token", POOL_CLS},
+                 {"lasttoken", "pooling_mode_lasttoken", POOL_LAST},
+                 {"max", "pooling_mode_max_tokens", POOL_NONE},
+                 {"mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", POOL_NONE},
+                 {"weightedmean", "pooling_mode_weightedmean_tokens", POOL_NONE}};
+    bool named = hf_member(settings, "pooling_mode") != NULL;
+    enum model_pooling how = POOL_NONE;
+    int n = 0;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (named ? hf_says(settings, "pooling_mode", known[i].name)
+                  : hf_truth(settings, known[i].flag, false)) {
+            how = known[i].how;
+            n++; /* of several ways the vectors would lie side by side in one */
+        }
+    }
+    return n == 1 ? how : POOL_NONE;
+}
+
+enum err_code hf_pooling_put(struct gguf_build *b, const struct arch *a,
+                             const struct json *settings, struct err *e) {
+    enum model_pooling how = pooling_of(settings);
+    if (!how) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "a text's vectors are pooled in a way that is not known (known are the "
+                       "mean, the first and the last, one of them)");
+    }
+    hf_put_int(b, a, "pooling_type", how, NULL);
+    return b->code;
+}
+
+enum err_code hf_text_limit_put(struct gguf_build *b, const struct arch *a,
+                                const struct json *settings, struct err *e) {
+    const struct json *most = hf_member(settings, "max_seq_length");
+    if (!most) {
+        return ERR_OK;
+    }
+    if (json_kind(most) != JSON_IS_INT || json_int(most) < 2 || json_int(most) > CONFIG_CTX_MAX) {
+        return err_set(e, ERR_FORMAT, "'max_seq_length' is not a whole number from 2 to %d",
+                       CONFIG_CTX_MAX);
+    }
+    hf_put_int(b, a, "truncation_length", (uint32_t)json_int(most), "max_seq_length");
+    return b->code;
+}
+
+/* ---- the files -------------------------------------------------------------------------- */
+
+static enum err_code read_pooling(struct gguf_build *b, const struct arch *a, const char *path,
+                                  struct err *e) {
+    struct json *modules = NULL, *settings = NULL;
+    struct str folder;
+    char file[NAME_MOST + 16] = "modules.json";
+    enum err_code rc = hf_folder_json(path, file, SETTINGS_MAX, &modules, e);
+    if (rc || !modules) {
+        return rc;
+    }
+    if ((rc = hf_modules(modules, &folder, e))) {
+        err_where(e, "%s/%s", path, file);
+    } else if (folder.n) {
+        snprintf(file, sizeof file, "%.*s/config.json", (int)folder.n, folder.p);
+        rc = hf_folder_json(path, file, SETTINGS_MAX, &settings, e);
+        if (!rc) {
+            rc = settings ? hf_pooling_put(b, a, settings, e)
+                          : err_set(e, ERR_FORMAT, "the file is missing; modules.json names it");
+            if (rc && rc != ERR_NOMEM) {
+                err_where(e, "%s/%s", path, file);
+            }
+        }
+    }
+    json_free(modules);
+    json_free(settings);
+    return rc;
+}
+
+static enum err_code read_limit(struct gguf_build *b, const struct arch *a, const char *path,
+                                struct err *e) {
+    static const char name[] = "sentence_bert_config.json";
+    struct json *settings = NULL;
+    enum err_code rc = hf_folder_json(path, name, SETTINGS_MAX, &settings, e);
+    if (!rc && settings && (rc = hf_text_limit_put(b, a, settings, e)) && rc != ERR_NOMEM) {
+        err_where(e, "%s/%s", path, name);
+    }
+    json_free(settings);
+    return rc;
+}
+
+/* sentence-transformers would put it in front of each text that comes without one. */
+static enum err_code tell_prompt(const char *path, struct err *e) {
+    static const char name[] = "config_sentence_transformers.json";
+    struct json *settings = NULL;
+    enum err_code rc = hf_folder_json(path, name, SETTINGS_MAX, &settings, e);
+    struct str prompt = hf_text_of(settings, "default_prompt_name");
+    if (!rc && prompt.n) {
+        log_line(LOG_WARN, "%s/%s: the prompt '%.*s' is not put before texts: do so yourself", path,
+                 name, (int)(prompt.n < 40 ? prompt.n : 40), prompt.p);
+    }
+    json_free(settings);
+    return rc;
 }
 
 enum err_code hf_pooling(struct gguf_build *b, const struct arch *a, const char *path,
                          struct err *e) {
-    struct json *modules = NULL, *pooling = NULL, *limits = NULL;
-    char file[NAME_MOST + 16];
-    enum model_pooling how;
-    enum err_code rc = hf_folder_json(path, "modules.json", SETTINGS_MAX, &modules, e);
-    struct str folder = pooling_folder(modules);
-    snprintf(file, sizeof file, "%.*s/config.json", (int)folder.n, folder.p);
-    if (!rc && folder.n) {
-        rc = hf_folder_json(path, file, SETTINGS_MAX, &pooling, e);
-    }
-    if (!rc && pooling) {
-        if ((rc = pooling_of(pooling, &how, e))) {
-            err_where(e, "%s/%s", path, file);
-        } else {
-            hf_put_int(b, a, "pooling_type", how, NULL);
-        }
-    }
-    if (!rc && a->encoder) {
-        rc = hf_folder_json(path, "sentence_bert_config.json", SETTINGS_MAX, &limits, e);
-        const struct json *most = member(limits, "max_seq_length");
-        if (most && json_kind(most) == JSON_IS_INT && json_int(most) > 0 &&
-            json_int(most) <= INT32_MAX) {
-            hf_put_int(b, a, "truncation_length", (uint32_t)json_int(most), NULL);
-        }
-    }
-    json_free(modules);
-    json_free(pooling);
-    json_free(limits);
-    return rc ? rc : b->code;
+    enum err_code rc = read_pooling(b, a, path, e);
+    rc = rc ? rc : read_limit(b, a, path, e);
+    return rc ? rc : tell_prompt(path, e);
 }

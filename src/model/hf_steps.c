@@ -12,7 +12,7 @@
 #include "model/hf_json.h"
 #include "text/unicode.h"
 
-enum { STEPS_MAX = 64 };
+enum { STEPS_MAX = 64, PATTERN_MAX = 1024 };
 
 struct reader {
     struct hf_steps *s;
@@ -61,6 +61,23 @@ static enum err_code copy_text(const struct reader *r, const struct json *j, con
     return p ? ERR_OK : err_set(r->e, ERR_NOMEM, "out of memory for the steps of a tokenizer");
 }
 
+/* A string that is looked for, under `name` in j, which a message calls `full`. Looking for it
+ * takes time in proportion to its length at each place of a text; the longest ones of models have
+ * three bytes. */
+static enum err_code copy_pattern(const struct reader *r, const struct json *j, const char *name,
+                                  const char *full, struct str *out) {
+    struct str s = hf_text_of(j, name);
+    if (s.n > PATTERN_MAX) {
+        char what[64];
+        snprintf(what, sizeof what, "has %zu bytes; the bound is %d", s.n, PATTERN_MAX);
+        return refuse(r, ERR_LIMIT, full, what, str_of("", 0));
+    }
+    if (!s.n) {
+        return refuse(r, ERR_FORMAT, full, "is missing or empty", str_of("", 0));
+    }
+    return copy_text(r, j, name, true, out);
+}
+
 /* ---- normalizers ------------------------------------------------------------------------ */
 
 static int sextet(char c) {
@@ -106,7 +123,7 @@ static enum err_code read_replace(const struct reader *r, const struct json *j,
         step->kind = NORM_REPLACE_SPACES;
         return str_is(regex, " {2,}") ? ERR_OK : unknown(r, "pattern.Regex", regex);
     }
-    return rc ? rc : copy_text(r, pattern, "String", true, &step->find);
+    return rc ? rc : copy_pattern(r, pattern, "String", "pattern.String", &step->find);
 }
 
 static enum err_code read_norm(const struct reader *r, const struct json *j) {
@@ -180,7 +197,7 @@ static enum err_code read_split(const struct reader *r, const struct json *j,
     step->invert = hf_truth(j, "invert", false);
     enum err_code rc = read_way(r, j, &step->way);
     if (rc || !hf_member(pattern, "Regex")) {
-        return rc ? rc : copy_text(r, pattern, "String", true, &step->text);
+        return rc ? rc : copy_pattern(r, pattern, "String", "pattern.String", &step->text);
     }
     step->kind = SPLIT_SCAN;
     step->scan = hf_pattern(regex, &total);
@@ -258,7 +275,8 @@ static enum err_code read_pre(const struct reader *r, const struct json *j) {
     } else if (str_is(type, "Metaspace")) {
         return read_metaspace(r, j, add(r, SPLIT_METASPACE, WAY_BEHIND));
     } else if (str_is(type, "CharDelimiterSplit")) {
-        return copy_text(r, j, "delimiter", true, &add(r, SPLIT_STRING, WAY_REMOVE)->text);
+        return copy_pattern(r, j, "delimiter", "delimiter",
+                            &add(r, SPLIT_STRING, WAY_REMOVE)->text);
     } else if (str_is(type, "Punctuation")) {
         struct split_step *step = add(r, SPLIT_PUNCT, WAY_ISOLATE);
         return hf_member(j, "behavior") ? read_way(r, j, &step->way) : ERR_OK;

@@ -23,7 +23,8 @@ struct hf_steps {
 
 void hf_steps_init(struct hf_steps *s);
 void hf_steps_fini(struct hf_steps *s);
-/* Reads the two parts, each of which may be NULL. ERR_FORMAT, ERR_UNSUPPORTED, ERR_NOMEM. */
+/* Reads the two parts, each of which may be NULL. ERR_FORMAT, ERR_UNSUPPORTED, ERR_LIMIT
+ * (a string to look for), ERR_NOMEM. */
 enum err_code hf_steps_read(struct hf_steps *s, const struct json *normalizer,
                             const struct json *pre_tokenizer, struct err *e);
 

@@ -12,9 +12,11 @@
 #include <string.h>
 
 #include "base/json_scan.h"
+#include "base/utf8.h"
 #include "model/hf.h"
 #include "model/hf_json.h"
 #include "model/hf_steps.h"
+#include "text/bpe.h"
 #include "text/text_hash.h"
 #include "text/vocab.h"
 
@@ -683,9 +685,33 @@ static enum err_code read_style(struct reader *r, const struct json *norm, const
     return v->pre ? ERR_OK : take_steps(r, norm, pre);
 }
 
+/* Bytes that have no letter in the vocabulary become the unknown token, which the common keys do
+ * not tell. */
+static enum err_code check_letters(struct reader *r, const struct json *norm,
+                                   const struct json *pre) {
+    bool all = true;
+    for (unsigned byte = 0; all && byte < 256; byte++) {
+        char letter[4];
+        uint64_t half;
+        size_t n = (size_t)utf8_encode(bpe_letter((uint8_t)byte), letter);
+        all = *place_of(r, str_of(letter, n), &half) != 0;
+    }
+    if (all) {
+        return ERR_OK;
+    }
+    if (is_true(&r->part.fallback)) {
+        return err_set(r->e, ERR_UNSUPPORTED,
+                       "'model.byte_fallback' over ByteLevel, in a vocabulary that has not every "
+                       "byte's letter");
+    }
+    return r->v->unk >= 0 && !r->v->steps ? take_steps(r, norm, pre) : ERR_OK;
+}
+
 /* Merges; where they are not all that could be, SentencePiece's way would merge more. */
 static enum err_code read_pairs(struct reader *r, const struct json *norm, const struct json *pre) {
-    enum err_code rc = read_merges(r);
+    bool bytes = !r->v->spm && !r->v->characters;
+    enum err_code rc = bytes ? check_letters(r, norm, pre) : ERR_OK;
+    rc = rc ? rc : read_merges(r);
     if (!rc && r->v->spm && (r->scattered || count_pairs(r) != r->n_merge)) {
         rc = take_steps(r, norm, pre);
         rc = rc ? rc : read_merges(r);

@@ -56,10 +56,13 @@ struct config {
     float rope_base_local; /* of local layers, whose angles are never scaled; 0: as in all others */
     float rope_scale;      /* on sine and cosine (YaRN, long factors); else 1 */
 
-    bool encoder; /* gives vectors and no logits: encoder_forward.h; then n_ctx is a text's longest
-                   */
-    int n_pos;    /* encoders: rows of the table of positions */
-    int n_type;   /* encoders: rows of the table of token types; 0: no such table */
+    bool headless; /* a decoder without an output matrix: gives vectors and no logits */
+    int text_max;  /* tokens that are read of a text to be embedded; 0: as many as there is room for
+                    */
+    bool encoder;  /* gives vectors and no logits: encoder_forward.h; then n_ctx is a text's longest
+                    */
+    int n_pos;     /* encoders: rows of the table of positions */
+    int n_type;    /* encoders: rows of the table of token types; 0: no such table */
     enum model_pooling pooling; /* POOL_NONE: the file does not say */
 };
 

@@ -53,10 +53,11 @@ void need_buffers(struct need_buffer w[NEED_BUFFER], struct buffers *b, const st
     uint64_t exp = (uint64_t)c->n_exp, used = (uint64_t)c->n_used;
     uint64_t ff = (used ? used : 1) * (uint64_t)c->d_ff;
     uint64_t wide = tok * (ff > q ? ff : q); /* for feed forward and attention in turn */
-    uint64_t makes_text = !c->encoder;       /* an encoder has no use for the rest */
+    uint64_t decodes = !c->encoder;          /* an encoder has no use for the rest */
+    uint64_t makes_text = decodes && !c->headless;
     const struct need_buffer list[NEED_BUFFER] = {
         {&b->x, tok * d},
-        {&b->h, makes_text * tok * d},
+        {&b->h, decodes * tok * d},
         {&b->k, tok * kv},
         {&b->v, tok * kv},
         {&b->gate, wide},
@@ -217,7 +218,7 @@ static void copy_shape(struct plan_model *p, const struct gguf *g, const struct 
         .n_ctx = c->n_ctx,
         .n_exp = c->n_exp,
         .n_used = c->n_used,
-        .tied = c->tied,
+        .tied = c->tied || c->headless, /* no second matrix of n_vocab rows */
         .bias = c->qkv_bias,
         .qk_norm = c->qk_norm,
         .post_norm = c->post_norm,

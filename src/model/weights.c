@@ -303,8 +303,8 @@ static enum err_code bind_all(struct binder *b) {
         (rc = bind_rope(b))) {
         return rc;
     }
-    w->out = w->embed;
-    if (!c->tied && (rc = get(b, "output.weight", table, &w->out))) {
+    w->out = c->headless ? 0 : w->embed;
+    if (!c->tied && !c->headless && (rc = get(b, "output.weight", table, &w->out))) {
         return rc;
     }
     w->layer = arena_zalloc(&m->mem, (size_t)c->n_layer, sizeof *w->layer);

@@ -2,8 +2,9 @@
  *
  * Owns three tables: byte to id, pair of ids to (rank, id), and, for models that take whole
  * words first, bytes to id. A byte that the vocabulary lacks is left out, as the reference does
- * for a model without an unknown piece. Where symbols are characters, one that is no piece becomes
- * byte pieces, or the unknown piece. Invariant: no control piece comes out.
+ * for a model without an unknown piece, or becomes that piece. Where symbols are characters, one
+ * that is no piece becomes byte pieces, or the unknown piece. Invariant: no control piece comes
+ * out.
  */
 #include "text/bpe.h"
 
@@ -46,6 +47,14 @@ static int byte_of(uint32_t cp) {
     }
     uint32_t k = cp - 0x100;
     return (int)(k < 0x21 ? k : k < 0x21 + 0x22 ? k - 0x21 + 0x7F : 0xAD);
+}
+
+uint32_t bpe_letter(uint8_t byte) {
+    uint32_t cp = 0x100;
+    while (!byte_prints(byte) && byte_of(cp) != byte) {
+        cp++;
+    }
+    return byte_prints(byte) ? byte : cp;
 }
 
 size_t bpe_unspell(struct str piece, char *out) {
@@ -223,15 +232,26 @@ static void put_character(const struct bpe *b, struct merger *m, const char *p, 
     }
 }
 
+/* A byte: its piece, or the unknown piece, if the vocabulary has one and its file's steps count. */
+static void put_byte(const struct bpe *b, struct merger *m, const char *p, uint32_t at,
+                     bool *unknown) {
+    const struct vocab *v = b->v;
+    int32_t id = b->byte[(uint8_t)p[at]];
+    bool fused = *unknown && v->fuse_unknown;
+    *unknown = id < 0 && v->steps && v->unk >= 0;
+    if (id >= 0 || (*unknown && !fused)) {
+        merger_put(m, at, 1, id >= 0 ? id : v->unk);
+    }
+}
+
 static void put_symbols(const struct bpe *b, struct merger *m, const char *p, size_t n) {
     bool unknown = false;
     for (size_t i = 0, len = 1; i < n; i += len) {
-        int32_t id = b->byte[(uint8_t)p[i]];
         if (b->v->characters) {
             unicode_at(p + i, &len);
             put_character(b, m, p, (uint32_t)i, (uint32_t)len, &unknown);
-        } else if (id >= 0) {
-            merger_put(m, (uint32_t)i, 1, id);
+        } else {
+            put_byte(b, m, p, (uint32_t)i, &unknown);
         }
     }
 }

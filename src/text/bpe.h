@@ -26,5 +26,7 @@ void bpe_encode_word(const struct bpe *b, struct encoder *x, const char *p, size
 /* The bytes that a piece spells, appended to out [at least piece.n bytes]; returns how many. A
  * piece with a character outside the alphabet stands for itself. */
 size_t bpe_unspell(struct str piece, char *out);
+/* The character that spells a byte. */
+uint32_t bpe_letter(uint8_t byte);
 
 #endif

@@ -251,6 +251,33 @@ static void test_decoder(void **state) {
     mem_free(g.file);
 }
 
+/* A decoder's folder without an output matrix: windows, the end that its tokenizer adds, where a
+ * text is cut and how it is pooled are the folder's; it writes no text. */
+static void test_headless(void **state) {
+    (void)state;
+    static struct golden g;
+    static struct result r;
+    golden_read(&g, GOLDEN "tiny-mistral-embed.embeddings");
+    ign_model *m = open_model(GOLDEN "tiny-mistral-embed", 2, 0);
+    embed(m, &g, 0, g.n, IGN_POOL_AUTO, &r); /* which is the last token */
+    assert_vectors(&g, 1, &r, 3e-4f);
+    for (int i = 0; i < g.n; i++) {
+        assert_true(r.cut[i] == 0 || r.tokens[i] == 40);
+    }
+    assert_true(r.cut[g.n - 1] > 0);
+    embed(m, &g, 0, g.n, IGN_POOL_MEAN, &r);
+    assert_vectors(&g, 0, &r, 3e-4f);
+    ign_error e = {0};
+    ign_session *s = NULL;
+    ign_model_info info;
+    ign_model_get_info(m, &info);
+    assert_true(info.encoder);
+    assert_int_equal(ign_session_create(m, 0, NULL, &s, &e), IGN_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "without an output matrix"));
+    ign_model_close(m);
+    mem_free(g.file);
+}
+
 /* A line as long as a book: only its front is looked at, and gives what the whole would. */
 static void test_long_line(void **state) {
     (void)state;
@@ -304,7 +331,7 @@ static ign_status embed_once(const char *path, ign_error *e) {
 static void test_every_allocation_fails(void **state) {
     (void)state;
     static const char *const paths[] = {GOLDEN "tiny-bert.gguf", GOLDEN "tiny-bert",
-                                        GOLDEN "tiny-qwen3"};
+                                        GOLDEN "tiny-qwen3", GOLDEN "tiny-mistral-embed"};
     if (!mem_fail_at(0)) {
         skip();
     }
@@ -329,13 +356,10 @@ static void test_every_allocation_fails(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encoder_golden),
-        cmocka_unit_test(test_encoder_ids),
-        cmocka_unit_test(test_encoder_same_bits),
-        cmocka_unit_test(test_encoder_refuses),
-        cmocka_unit_test(test_decoder),
-        cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_every_allocation_fails),
+        cmocka_unit_test(test_encoder_golden),    cmocka_unit_test(test_encoder_ids),
+        cmocka_unit_test(test_encoder_same_bits), cmocka_unit_test(test_encoder_refuses),
+        cmocka_unit_test(test_decoder),           cmocka_unit_test(test_headless),
+        cmocka_unit_test(test_long_line),         cmocka_unit_test(test_every_allocation_fails),
     };
     rig_device = "plain";
     int bad = cmocka_run_group_tests_name("plain", tests, NULL, NULL);

@@ -20,6 +20,8 @@
 #include "base/mem.h"
 #include "base/os.h"
 
+#define RIG_POOLING "1_Pooling" /* the only folder in one of them */
+
 static const char *rig_golden; /* tests/model/golden */
 static char rig_folder[256];
 
@@ -46,17 +48,28 @@ static inline void rig_read(const char *path, char **text, size_t *n) {
     assert_int_equal(os_read_file(path, (size_t)1 << 26, text, n, NULL), ERR_OK);
 }
 
-static inline void rig_clear(void) {
-    char **names;
+/* Removes what is in the folder, or in its folder `in`. */
+static inline void rig_clear_in(const char *in) {
+    char **names, name[256];
     size_t n;
-    assert_int_equal(os_list(rig_folder, &names, &n, NULL), ERR_OK);
+    assert_int_equal(os_list(in ? rig_path(in) : rig_folder, &names, &n, NULL), ERR_OK);
     for (size_t i = 0; i < n; i++) {
-        unlink(rig_path(names[i]));
+        snprintf(name, sizeof name, "%s%s%s", in ? in : "", in ? "/" : "", names[i]);
+        unlink(rig_path(name));
     }
     mem_free(names);
 }
 
-/* Empties the folder and copies the files of golden/NAME, not its folders, into it. */
+/* Empties the folder, which may hold the folder of a pooling module. */
+static inline void rig_clear(void) {
+    if (os_file_exists(rig_path(RIG_POOLING))) {
+        rig_clear_in(RIG_POOLING);
+        rmdir(rig_path(RIG_POOLING));
+    }
+    rig_clear_in(NULL);
+}
+
+/* Empties the folder and copies the files of golden/NAME, and of its pooling module, into it. */
 static inline void rig_copy(const char *name) {
     char from[512], **names, *text;
     size_t n, bytes;
@@ -64,14 +77,14 @@ static inline void rig_copy(const char *name) {
     snprintf(from, sizeof from, "%s/%s", rig_golden, name);
     assert_int_equal(os_list(from, &names, &n, NULL), ERR_OK);
     for (size_t i = 0; i < n; i++) {
-        snprintf(from, sizeof from, "%s/%s/%s", rig_golden, name, names[i]);
-        struct os_file_info info;
-        assert_int_equal(os_file_info(from, &info, NULL), ERR_OK);
-        if (info.is_folder) {
-            continue;
+        bool pooling = strcmp(names[i], RIG_POOLING) == 0;
+        const char *to = pooling ? RIG_POOLING "/config.json" : names[i];
+        snprintf(from, sizeof from, "%s/%s/%s", rig_golden, name, to);
+        if (pooling) {
+            assert_int_equal(os_mkdirs(rig_path(RIG_POOLING), NULL), ERR_OK);
         }
         rig_read(from, &text, &bytes);
-        rig_write(names[i], text, bytes);
+        rig_write(to, text, bytes);
         mem_free(text);
     }
     mem_free(names);

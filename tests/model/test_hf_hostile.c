@@ -128,7 +128,8 @@ static void settings_of_other_models(void **state) {
         CONFIG(own, "\"Qwen2ForSequenceClassification\"", UNKNOWN,
                "'Qwen2ForSequenceClassification'"),
         CONFIG(own, "\"Qwen2ForTokenClassification\"", UNKNOWN, "'architectures'"),
-        CONFIG(own, "\"Qwen2Model\"", UNKNOWN, "Qwen2ForCausalLM"),
+        CONFIG(own, "\"Qwen2Model\"", ERR_OK, ""), /* and an output matrix */
+        CONFIG(own, "\"Qwen3Model\"", UNKNOWN, "Qwen2ForCausalLM, Qwen2Model"),
         CONFIG(own, "\"\"", UNKNOWN, "'architectures'"),
         CONFIG(own, "7", BAD, "'architectures'"),
         CONFIG(own, "", BAD, "'architectures'"),
@@ -137,6 +138,9 @@ static void settings_of_other_models(void **state) {
         MORE("\"use_bidirectional_attention\": true", UNKNOWN, "'use_bidirectional_attention'"),
         MORE("\"use_bidirectional_attention\": \"all\"", UNKNOWN, "'use_bidirectional_attention'"),
         MORE("\"use_bidirectional_attention\": false", ERR_OK, ""),
+        MORE("\"is_causal\": false", UNKNOWN, "'is_causal'"),
+        MORE("\"is_causal\": null", UNKNOWN, "'is_causal'"),
+        MORE("\"is_causal\": true", ERR_OK, ""),
         MORE("\"is_encoder_decoder\": true", UNKNOWN, "'is_encoder_decoder'"),
         MORE("\"add_cross_attention\": true", UNKNOWN, "'add_cross_attention'"),
         MORE("\"partial_rotary_factor\": 0.5", UNKNOWN, "'partial_rotary_factor'"),
@@ -405,9 +409,10 @@ static void b12_steps(void **state) {
         {tok, norm, NORM("{\"type\":\"Sequence\",\"normalizers\":{}}"), BAD,
          "'normalizer.normalizers'"},
         {tok, norm, LIST("{\"type\":\"Prepend\"}"), BAD, "[1].prepend' is missing"},
-        {tok, norm, LIST("{\"type\":\"Replace\",\"content\":\"\"}"), BAD, "[1].String' is missing"},
+        {tok, norm, LIST("{\"type\":\"Replace\",\"content\":\"\"}"), BAD,
+         "[1].pattern.String' is missing"},
         {tok, norm, LIST("{\"type\":\"Replace\",\"content\":\"\",\"pattern\":{\"String\":\"\"}}"),
-         BAD, "[1].String' is missing or empty"},
+         BAD, "[1].pattern.String' is missing or empty"},
         {tok, norm, LIST("{\"type\":\"Replace\",\"content\":\"\",\"pattern\":{\"Regex\":\"a+\"}}"),
          UNKNOWN, "[1].pattern.Regex' is not known: 'a+'"},
         {tok, norm, LIST("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"?\"}"), BAD,
@@ -464,6 +469,19 @@ static void b12_tokenizer_sizes(void **state) {
     rig_copy("tiny-qwen2");
     rig_replace("tokenizer.json", "\"id\": 255", "\"id\": 256");
     assert_int_equal(load("257"), BAD);
+    /* A string to look for, which would cost its length at each place of a text. */
+    static char split[2048];
+    for (int n = 1024; n <= 1025; n++) {
+        rig_copy("tiny-qwen2");
+        snprintf(split, sizeof split,
+                 "\"pre_tokenizer\": {\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":"
+                 "{\"String\":\"%0*d\"}}, \"other\": {",
+                 n, 0);
+        rig_replace("tokenizer.json", "\"pre_tokenizer\": {", split);
+        rig_replace("tokenizer.json", "\"decoder\": {", "\"decoder\": null, \"more\": {");
+        enum err_code rc = load("'pre_tokenizer.pattern.String' has 1025 bytes; the bound is 1024");
+        assert_int_equal(rc, n > 1024 ? ERR_LIMIT : ERR_OK);
+    }
     /* Every cut of the file. */
     char *text;
     size_t n;
@@ -525,6 +543,38 @@ static void b14_generation(void **state) {
     run("tiny-qwen2", c, sizeof c / sizeof *c);
 }
 
+/* What sentence-transformers says beside the model. */
+static void settings_of_pooling(void **state) {
+    (void)state;
+    static const char modules[] = "modules.json", pooling[] = RIG_POOLING "/config.json",
+                      limit[] = "sentence_bert_config.json";
+    static const char mean[] = "\"pooling_mode_mean_tokens\": true", most[] = ": 40";
+    const struct change c[] = {
+        {modules, NULL, "{}", BAD, "list of modules"},
+        {modules, NULL, "[7]", UNKNOWN, "'[0].type'"},
+        {modules, NULL, "[]", ERR_OK, ""},
+        {modules, "models.Pooling", "models.Dense", UNKNOWN, "models.Dense"},
+        {modules, "models.Pooling", "models.NoPooling", UNKNOWN, "'[1].type'"},
+        {modules, "\"1_Pooling\"", "\"../1_Pooling\"", BAD, "'[1].path'"},
+        {modules, "\"1_Pooling\"", "\"\"", BAD, "'[1].path'"},
+        {modules, "\"1_Pooling\"", "\"2_Pooling\"", BAD, "2_Pooling/config.json"},
+        {pooling, mean, "\"pooling_mode_mean_tokens\": false", UNKNOWN, "pooled"},
+        {pooling, mean, "\"pooling_mode_max_tokens\": true", UNKNOWN, "pooled"},
+        {pooling, mean, "\"pooling_mode_lasttoken\": true", ERR_OK, ""},
+        {pooling, mean, "\"pooling_mode_lasttoken\": true, \"pooling_mode_mean_tokens\": true",
+         UNKNOWN, "one of them"},
+        {pooling, mean, "\"pooling_mode\": \"lasttoken\"", ERR_OK, ""},
+        {pooling, mean, "\"pooling_mode\": [\"mean\", \"max\"]", UNKNOWN, "pooled"},
+        {pooling, mean, "\"pooling_mode\": \"max\", \"pooling_mode_mean_tokens\": true", UNKNOWN,
+         "pooled"},
+        {limit, most, ": null", ERR_OK, ""},
+        {limit, most, ": 1", BAD, "'max_seq_length'"},
+        {limit, most, ": 40.5", BAD, "'max_seq_length'"},
+        {limit, most, ": 4294967296", BAD, "'max_seq_length'"},
+    };
+    run("tiny-bert", c, sizeof c / sizeof *c);
+}
+
 int main(int argc, char **argv) {
     rig_golden = argc > 1 ? argv[1] : "tests/model/golden";
     const struct CMUnitTest tests[] = {
@@ -540,6 +590,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(b14_generation),
         cmocka_unit_test(settings_of_other_models),
         cmocka_unit_test(settings_of_one_family),
+        cmocka_unit_test(settings_of_pooling),
     };
     return cmocka_run_group_tests_name("hf_hostile", tests, rig_setup, rig_teardown);
 }
