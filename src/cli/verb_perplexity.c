@@ -32,7 +32,23 @@ struct measure {
     bool mapped;
 };
 
-static void put_json(struct measure *p, double ppl, double err, const struct score_apart *d) {
+/* The mean divergence of each chunk: positions of one chunk go wrong together, so that a standard
+ * error is had from these, and that of a difference of two models from the differences. */
+static void put_chunks(const struct measure *p, struct json_writer *w) {
+    size_t each = p->score.n / p->text.n_chunk;
+    json_key(w, "kl_of_chunks");
+    json_open(w, '[');
+    for (size_t i = 0; i < p->text.n_chunk; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < each; k++) {
+            sum += p->score.kl[i * each + k];
+        }
+        json_put_real(w, sum / (double)each);
+    }
+    json_close(w, ']');
+}
+
+static void put_json(struct measure *p, double ppl, double err) {
     struct json_writer w;
     cli_json_begin(p->text.c, &w);
     json_member_real(&w, "perplexity", ppl);
@@ -41,30 +57,28 @@ static void put_json(struct measure *p, double ppl, double err, const struct sco
     json_member_uint(&w, "chunks", p->text.n_chunk);
     json_member_uint(&w, "context", (uint64_t)p->text.context);
     json_member_real(&w, "seconds", p->text.seconds);
-    if (d) {
-        json_member_real(&w, "kl_mean", d->mean);
-        json_member_real(&w, "kl_standard_error", d->error);
-        json_member_real(&w, "kl_p99", d->p99);
-        json_member_real(&w, "top1_agreement", d->agreement);
+    if (p->score.other) {
+        put_chunks(p, &w); /* before they are sorted */
+        struct score_apart d = score_apart(&p->score);
+        json_member_real(&w, "kl_mean", d.mean);
+        json_member_real(&w, "kl_standard_error", d.error);
+        json_member_real(&w, "kl_p99", d.p99);
+        json_member_real(&w, "top1_agreement", d.agreement);
     }
     cli_json_end(p->text.c, &w);
 }
 
 static void report(struct measure *p) {
     struct cli *c = p->text.c;
-    struct score_apart d = {0};
     double err, ppl = score_perplexity(&p->score, &err);
     size_t computed = p->text.n_chunk * (size_t)p->text.context;
-    bool compared = p->score.other != NULL;
-    if (compared) {
-        d = score_apart(&p->score);
-    }
     if (c->json) {
-        put_json(p, ppl, err, compared ? &d : NULL);
+        put_json(p, ppl, err);
     } else {
         cli_printf(c, "perplexity %.4f +/- %.4f (%zu tokens in %zu chunks of %d)\n", ppl, err,
                    p->score.n, p->text.n_chunk, p->text.context);
-        if (compared) {
+        if (p->score.other) {
+            struct score_apart d = score_apart(&p->score);
             cli_printf(c,
                        "divergence %.6f +/- %.6f (99 of 100 are below %.4f), same best token "
                        "%.2f %%\n",

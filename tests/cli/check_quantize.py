@@ -156,7 +156,7 @@ class Against(Case):
         text = write("q-kl.txt", "the inner ring of the pump " * 60)
         coarse = path("q-coarse.gguf")
         self.ok("quantize", wide(), coarse, "--type", "q2_k")
-        base = ["--file", text, "--context", "512", "--json"]
+        base = ["--file", text, "--context", "128", "--json"]
         a = self.ok("perplexity", "--model", wide(), *base, "--save-logits", path("q-a.logits"))
         same = self.ok("perplexity", "--model", wide(), *base, "--against", path("q-a.logits")).json()
         self.assertLess(abs(same["kl_mean"]), 1e-7)
@@ -178,7 +178,11 @@ class Against(Case):
         self.assertGreater(b["kl_mean"], 1e-4)
         self.assertAlmostEqual(b["kl_p99"], sorted(apart)[int(0.99 * (n - 1) + 0.5)], 5)
         self.assertEqual(b["top1_agreement"], agree / n)
-        plain = self.ok("perplexity", "--model", coarse, "--file", text, "--context", "512",
+        each = n // b["chunks"]
+        self.assertEqual(len(b["kl_of_chunks"]), b["chunks"])
+        for i, mean in enumerate(b["kl_of_chunks"]):
+            self.assertAlmostEqual(mean, sum(apart[i * each:(i + 1) * each]) / each, 5)
+        plain = self.ok("perplexity", "--model", coarse, "--file", text, "--context", "128",
                         "--against", path("q-a.logits"))
         self.assertIn("divergence ", plain.text)
 
