@@ -1,6 +1,6 @@
-/* depot.c: see depot.h.
+/* depot.c: what comes into the store and what goes: see depot.h.
  *
- * Owns the order of the steps. A model comes in like this: its files are hashed; they are linked or
+ * Owns the lock, and the order of the steps. A model comes in like this: its files are hashed; they are linked or
  * copied into a folder ".new.*", and its record is written there; one rename puts the record into
  * its place, and one the model. It goes by one rename into such a folder. Whatever ends the program
  * before leaves a folder ".new.*", which the next writer removes.
@@ -12,12 +12,10 @@
 
 #include "base/mem.h"
 #include "base/os.h"
-#include "base/utf8.h"
 #include "store/store_part.h"
 
 #define LOCK_SECONDS 10.0 /* for another writer to end */
 #define LOCK_STEP    0.2  /* between two looks at Ctrl-C */
-#define QUARANTINE   "quarantine"
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
@@ -86,13 +84,21 @@ enum err_code depot_begin_late(const struct depot *d, struct os_lock **lock, str
     return begin(d, true, lock, e);
 }
 
-enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e) {
+static enum err_code look(const struct depot *d, bool late, struct os_lock **lock, struct err *e) {
     struct os_file_info info;
     *lock = NULL;
     if (!os_file_info(d->dir, &info, NULL) && info.is_folder && !info.writable) {
         return ERR_OK;
     }
-    return depot_begin(d, lock, e);
+    return begin(d, late, lock, e);
+}
+
+enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e) {
+    return look(d, false, lock, e);
+}
+
+enum err_code depot_look_late(const struct depot *d, struct os_lock **lock, struct err *e) {
+    return look(d, true, lock, e);
 }
 
 /* ---- what is there --------------------------------------------------------------------------- */
@@ -107,7 +113,7 @@ bool depot_is_model(const char *root, const char *name) {
     char *path, *config = NULL, **names = NULL;
     size_t n = 0;
     bool yes = false;
-    if (name[0] == '.' || strcmp(name, QUARANTINE) == 0 ||
+    if (name[0] == '.' || strcmp(name, STORE_QUARANTINE) == 0 ||
         store_path(&path, NULL, "%s/%s", root, name)) {
         return false;
     }
@@ -126,147 +132,11 @@ bool depot_is_model(const char *root, const char *name) {
     return yes;
 }
 
-void depot_models_init(struct buf *models) {
-    buf_init(models, (size_t)1 << 26);
-}
-
-static struct depot_model *models_at(const struct buf *models, size_t *n) {
-    *n = models->len / sizeof(struct depot_model);
-    return (struct depot_model *)(void *)models->p;
-}
-
-void depot_models_fini(struct buf *models) {
-    size_t n;
-    struct depot_model *m = models_at(models, &n);
-    for (size_t i = 0; i < n; i++) {
-        mem_free(m[i].name);
-    }
-    buf_fini(models);
-}
-
-/* m->why from what went wrong, whole characters of it. */
-static void why_set(struct depot_model *m, const char *what, const char *where) {
-    char text[1024];
-    snprintf(text, sizeof text, "%.500s%s%.500s", what, where[0] ? ": " : "", where);
-    size_t n = strnlen(text, sizeof m->why - 1);
-    while (n > 0 && !utf8_valid(text, n)) {
-        n--;
-    }
-    memcpy(m->why, text, n);
-    m->why[n] = '\0';
-}
-
-/* What the record of a model says of it. */
-static enum err_code model_record(const struct depot *d, struct depot_model *m, struct err *e) {
-    struct store_files recorded;
-    struct err why = {0};
-    size_t n;
-    files_init(&recorded);
-    enum err_code rc = record_read(d->dir, m->name, &recorded, &why);
-    if (!rc) {
-        const struct store_file *one = files_at(&recorded, &n);
-        m->state = DEPOT_RECORDED;
-        if (!m->folder && n == 1) {
-            memcpy(m->sha256, one->sha256, sizeof m->sha256);
-        }
-    } else if (rc != ERR_NOTFOUND) {
-        why_set(m, why.what, why.where);
-    }
-    files_fini(&recorded);
-    return rc == ERR_NOMEM ? err_set(e, rc, "out of memory for a record") : ERR_OK;
-}
-
-/* Adds a model that is there. */
-static enum err_code model_add(const struct depot *d, const char *name, struct buf *out,
-                               struct err *e) {
-    struct store_files there;
-    struct depot_model m = {.state = DEPOT_UNRECORDED, .name = mem_strdup(name, strlen(name))};
-    struct err why = {0};
-    size_t n;
-    files_init(&there);
-    enum err_code rc = m.name ? files_list(&there, d->dir, name, name, &why) : ERR_NOMEM;
-    if (rc == ERR_NOMEM) {
-        err_set(e, rc, "out of memory for a list of models");
-    } else if (rc) {
-        m.folder = true;
-        m.state = DEPOT_BROKEN_HERE;
-        why_set(&m, why.what, why.where);
-        rc = ERR_OK;
-    } else {
-        const struct store_file *file = files_at(&there, &n);
-        m.bytes = files_bytes(&there);
-        m.n_file = n;
-        m.folder = n != 1 || strcmp(file->path, name) != 0;
-        rc = model_record(d, &m, e);
-    }
-    if (!rc) {
-        buf_put(out, &m, sizeof m);
-        rc = buf_check(out, e);
-    }
-    if (rc) {
-        mem_free(m.name);
-    }
-    files_fini(&there);
-    return rc;
-}
-
-enum err_code depot_list(const struct depot *d, struct buf *out, struct err *e) {
-    char **names = NULL;
-    size_t n = 0;
-    if (!os_file_exists(d->dir)) {
-        return ERR_OK;
-    }
-    enum err_code rc = os_list(d->dir, &names, &n, e);
-    for (size_t i = 0; i < n && !rc; i++) {
-        if (depot_is_model(d->dir, names[i])) {
-            rc = model_add(d, names[i], out, e);
-        }
-    }
-    mem_free(names);
-    return rc;
-}
-
-/* The folder of what failed verification, *away (mem_free); a link there is not ours. */
-static enum err_code quarantine_path(const struct depot *d, char **away, struct err *e) {
-    enum err_code rc = store_path(away, e, "%s/" QUARANTINE, d->dir);
-    return rc ? rc : link_refuse(*away, e);
-}
-
-/* m, which was added last, is in quarantine. */
-static enum err_code mark_quarantined(const struct depot *in, struct depot_model *m,
-                                      struct err *e) {
-    char *notes = record_notes(in->dir, m->name), *name, why[sizeof m->why];
-    const char *at = notes;
-    enum err_code rc = store_path(&name, e, QUARANTINE "/%s", m->name);
-    if (!rc) {
-        mem_free(m->name);
-        m->name = name;
-        m->state = DEPOT_QUARANTINED;
-        snprintf(m->why, sizeof m->why, "%s",
-                 note_next(&at, "quarantined", why, sizeof why) ? why : "it failed verification");
-    }
-    mem_free(notes);
-    return rc;
-}
-
-enum err_code depot_list_quarantine(const struct depot *d, struct buf *out, struct err *e) {
-    struct depot in = *d;
-    char *away, **names = NULL;
-    size_t n = 0, n_all;
-    enum err_code rc = quarantine_path(d, &away, e);
-    in.dir = away;
-    if (!rc && os_file_exists(away)) {
-        rc = os_list(away, &names, &n, e);
-    }
-    for (size_t i = 0; i < n && !rc; i++) {
-        if (depot_is_model(away, names[i]) && !(rc = model_add(&in, names[i], out, e))) {
-            struct depot_model *all = models_at(out, &n_all);
-            rc = mark_quarantined(&in, &all[n_all - 1], e);
-        }
-    }
-    mem_free(names);
-    mem_free(away);
-    return rc;
+enum err_code depot_missing(const struct depot *d, const char *name, struct err *e) {
+    err_set(e, ERR_NOTFOUND, "no model '%s' in the store", name);
+    err_where(e, "%s", d->dir);
+    err_hint(e, "'ign models list' names those that are there");
+    return ERR_NOTFOUND;
 }
 
 enum err_code depot_find(const struct depot *d, const char *name, char **found, struct err *e) {
@@ -278,9 +148,7 @@ enum err_code depot_find(const struct depot *d, const char *name, char **found, 
     if (!rc && (!name_is_plain(*found, strlen(*found)) || !depot_is_model(d->dir, *found))) {
         mem_free(*found);
         *found = NULL;
-        rc = err_set(e, ERR_NOTFOUND, "no model '%s' in the store", name);
-        err_where(e, "%s", d->dir);
-        err_hint(e, "'ign models list' names those that are there");
+        rc = depot_missing(d, name, e);
     }
     return rc;
 }
@@ -695,131 +563,28 @@ done:
     return rc;
 }
 
-/* ---- verify ---------------------------------------------------------------------------------- */
-
-/* Where a path stands in a list of files, or NULL. */
-static const struct store_file *file_find(const struct store_files *files, const char *path) {
-    size_t n;
-    const struct store_file *f = files_at(files, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(f[i].path, path) == 0) {
-            return &f[i];
-        }
-    }
-    return NULL;
-}
-
-/* Reads one file against its line of the record. */
-static enum err_code file_check(const struct depot *d, struct depot_model *m,
-                                const struct store_file *f, struct err *e) {
-    struct err why = {0};
-    char *path, hex[65] = "";
-    enum err_code rc = store_path(&path, e, "%s/%s", d->dir, f->path);
-    if (rc) {
-        return rc;
-    }
-    rc = file_hash(d, path, hex, &why);
-    mem_free(path);
-    if (rc == ERR_CANCELLED || rc == ERR_NOMEM) {
-        return err_set(e, rc, "%s", why.what);
-    }
-    if (rc || strcmp(hex, f->sha256) != 0) {
-        m->state = DEPOT_BROKEN;
-        why_set(m, rc ? why.what : "its bytes are not those that were recorded", f->path);
-    }
-    return ERR_OK;
-}
-
-/* Reads a model's files against its record, and looks for others: what is wrong goes into m->why.
- */
-static enum err_code model_check(const struct depot *d, struct depot_model *m, struct err *e) {
-    struct store_files recorded, there;
-    size_t n, n_there;
-    if (m->state != DEPOT_RECORDED) {
-        return ERR_OK;
-    }
-    files_init(&recorded);
-    files_init(&there);
-    enum err_code rc = record_read(d->dir, m->name, &recorded, e);
-    rc = rc ? rc : files_list(&there, d->dir, m->name, m->name, e);
-    const struct store_file *f = files_at(&recorded, &n), *t = files_at(&there, &n_there);
-    m->state = DEPOT_VERIFIED;
-    for (size_t i = 0; i < n && !rc && m->state == DEPOT_VERIFIED; i++) {
-        rc = file_check(d, m, &f[i], e);
-    }
-    for (size_t i = 0; i < n_there && !rc && m->state == DEPOT_VERIFIED; i++) {
-        if (!file_find(&recorded, t[i].path)) {
-            m->state = DEPOT_BROKEN;
-            why_set(m, "a file that its record does not name", t[i].path);
-        }
-    }
-    files_fini(&there);
-    files_fini(&recorded);
-    return rc;
-}
-
-/* Moves a model and its record out of reach; one of that name which is there already goes. */
-static enum err_code quarantine(const struct depot *d, const char *name, const char *why,
-                                struct err *e) {
-    char *from = NULL, *away = NULL, *to = NULL, *record = NULL, *record_to = NULL;
-    char line[320], stamp[OS_STAMP];
-    enum err_code rc = quarantine_path(d, &away, e);
-    if (rc || (rc = os_mkdirs(away, e)) || (rc = tree_remove(away, name, e)) ||
-        (rc = store_path(&from, e, "%s/%s", d->dir, name)) ||
-        (rc = store_path(&to, e, "%s/%s", away, name)) || (rc = os_rename(from, to, e)) ||
-        (rc = store_path(&record, e, "%s.sha256", from)) ||
-        (rc = store_path(&record_to, e, "%s.sha256", to))) {
-        goto done;
-    }
-    os_stamp(stamp);
-    snprintf(line, sizeof line, "quarantined %s, %s", why, stamp);
-    os_rename(record, record_to, NULL);
-    record_add_note(away, name, line, NULL);
-done:
-    mem_free(record_to);
-    mem_free(record);
-    mem_free(to);
-    mem_free(away);
-    mem_free(from);
-    return rc;
-}
-
-enum err_code depot_verify(const struct depot *d, const char *name, struct buf *out,
-                           struct err *e) {
-    struct os_lock *lock = NULL;
-    char *found = NULL;
-    size_t n;
-    enum err_code rc = name ? depot_find(d, name, &found, e) : ERR_OK;
-    if (rc || (!name && !os_file_exists(d->dir))) {
-        return rc;
-    }
-    rc = depot_look(d, &lock, e);
-    if (!rc) {
-        rc = name ? model_add(d, found, out, e) : depot_list(d, out, e);
-    }
-    struct depot_model *m = models_at(out, &n);
-    for (size_t i = 0; i < n && !rc; i++) {
-        rc = model_check(d, &m[i], e);
-        if (!rc && m[i].state == DEPOT_BROKEN) {
-            m[i].state = lock ? DEPOT_BROKEN : DEPOT_BROKEN_HERE;
-            rc = lock ? quarantine(d, m[i].name, m[i].why, e) : ERR_OK;
-        }
-    }
-    os_lock_drop(lock);
-    mem_free(found);
-    return rc;
-}
-
 /* ---- remove ---------------------------------------------------------------------------------- */
 
-/* The same for what is in quarantine, which nobody reads. */
+/* Finds a model of `in`, the store or its quarantine, and takes the store's lock. It is looked for
+ * before, so that no store is made for a name that is not there, and after: another program may
+ * have removed it while this one waited. */
+static enum err_code find_begin(const struct depot *d, const struct depot *in, const char *name,
+                                struct os_lock **lock, char **found, struct err *e) {
+    enum err_code rc = depot_find(in, name, found, e);
+    mem_free(*found);
+    *found = NULL;
+    rc = rc ? rc : depot_begin(d, lock, e);
+    return rc ? rc : depot_find(in, name, found, e);
+}
+
+/* Removes what is in quarantine, where nobody reads it. */
 static enum err_code quarantine_remove(const struct depot *d, const char *name, struct err *e) {
     struct os_lock *lock = NULL;
     struct depot in = *d;
     char *away = NULL, *found = NULL, *record = NULL;
     enum err_code rc = quarantine_path(d, &away, e);
     in.dir = away;
-    if (rc || (rc = depot_find(&in, name, &found, e)) || (rc = depot_begin(d, &lock, e)) ||
+    if (rc || (rc = find_begin(d, &in, name, &lock, &found, e)) ||
         (rc = tree_remove(away, found, e)) ||
         (rc = store_path(&record, e, "%s/%s.sha256", away, found))) {
         goto done;
@@ -835,13 +600,13 @@ done:
 }
 
 enum err_code depot_remove(const struct depot *d, const char *name, struct err *e) {
-    if (strncmp(name, QUARANTINE "/", sizeof QUARANTINE) == 0) {
-        return quarantine_remove(d, name + sizeof QUARANTINE, e);
+    if (strncmp(name, STORE_QUARANTINE "/", sizeof STORE_QUARANTINE) == 0) {
+        return quarantine_remove(d, name + sizeof STORE_QUARANTINE, e);
     }
     struct os_lock *lock = NULL;
     char *found = NULL, *record = NULL, *from = NULL, *to = NULL, *staging = NULL;
-    enum err_code rc = depot_find(d, name, &found, e);
-    if (rc || (rc = depot_begin(d, &lock, e)) || (rc = staging_make(d->dir, &staging, e)) ||
+    enum err_code rc = find_begin(d, d, name, &lock, &found, e);
+    if (rc || (rc = staging_make(d->dir, &staging, e)) ||
         (rc = store_path(&record, e, "%s/%s.sha256", d->dir, found)) ||
         (rc = store_path(&from, e, "%s/%s", d->dir, found)) ||
         (rc = store_path(&to, e, "%s/%s", staging, found)) || (rc = os_rename(from, to, e))) {

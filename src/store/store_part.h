@@ -114,12 +114,19 @@ enum err_code link_refuse(const char *path, struct err *e);
 /* The same for somebody who only reads; in a store where this user may write nothing, without a
  * lock: *lock is NULL. */
 enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e);
+enum err_code depot_look_late(const struct depot *d, struct os_lock **lock, struct err *e);
 /* Whether a name of a folder is a model: a GGUF file, or a folder with config.json or GGUF files.
  */
 bool depot_is_model(const char *root, const char *name);
 /* The name of a model that is there, as it stands in the store, NAME or NAME.gguf: *found
  * (mem_free). ERR_NOTFOUND. */
 enum err_code depot_find(const struct depot *d, const char *name, char **found, struct err *e);
+/* ERR_NOTFOUND, and what to do: no model of that name is there. */
+enum err_code depot_missing(const struct depot *d, const char *name, struct err *e);
+/* The folder of what failed verification, *away (mem_free). ERR_FORMAT: a link there is not ours.
+ */
+#define STORE_QUARANTINE "quarantine"
+enum err_code quarantine_path(const struct depot *d, char **away, struct err *e);
 /* The path of a file in the store that has these bytes by its record, *path (mem_free), or NULL.
  * Whether it still has them is for twin_link to find out. */
 enum err_code depot_twin(const struct depot *d, const struct store_file *want, char **path,

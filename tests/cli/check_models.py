@@ -1,4 +1,6 @@
 """The store by the program: import, verify, bundles, and what hostile bundles and bad moments do."""
+import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -891,6 +893,32 @@ class Moments(Rig):
                 _, err = p.communicate(timeout=60 * SLOW)
                 self.assertEqual(p.returncode, 0, err)
             self.assertEqual(self.whole(), [f"m{k}.gguf" for k in range(6)])
+
+
+    def test_two_remove(self):
+        """Both have found the model when the lock is given back: the second says that it is not there."""
+        self.models("import", tiny(), "--name", "a")
+        write_in(self.store, "b.gguf", b"GGUF-b")
+        self.models("import", os.path.join(self.store, "b.gguf"))
+        write_in(self.store, "b.gguf", b"GGUF-B")
+        self.models("verify", code=1)
+        for name in ("a", "quarantine/b"):
+            lock = os.path.join(self.store, ".lock")
+            with open(lock, "rb") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                runs = [subprocess.Popen([IGN, "models", "remove", name, "--store", self.store], env=env(),
+                                         stderr=subprocess.PIPE) for _ in range(2)]
+                for p in runs:  # what it holds open says how far it is
+                    while p.poll() is None and not any(
+                            os.path.realpath(x) == lock for x in glob.glob(f"/proc/{p.pid}/fd/*")):
+                        time.sleep(0.005)
+            ends = sorted((p.wait(timeout=60 * SLOW), p.stderr.read().decode()) for p in runs)
+            for p in runs:
+                p.stderr.close()
+            self.assertEqual(ends[0], (0, ""))
+            self.assertEqual(ends[1][0], 4, ends)
+            self.assertIn(f"no model '{name.split('/')[-1]}' in the store", ends[1][1])
+        self.assertEqual(sorted(os.listdir(self.store)), [".lock"])
 
 
 if __name__ == "__main__":

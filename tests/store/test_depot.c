@@ -1,0 +1,213 @@
+/* test_depot.c: what others do to the store while `verify` reads it. They act from within its
+ * reports, so that it is known what it had read by then.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "store/depot.h"
+#include "store/store_part.h"
+
+static char top[128], store[160];
+
+/* Calls act(), once, when the first byte of the file `when` is about to be read. */
+struct meddler {
+    const char *when;
+    void (*act)(void);
+};
+
+static void on_report(void *arg, const char *what, uint64_t done, uint64_t total) {
+    struct meddler *m = arg;
+    (void)done;
+    (void)total;
+    if (m->act && strcmp(what, m->when) == 0) {
+        void (*act)(void) = m->act;
+        m->act = NULL;
+        act();
+    }
+}
+
+static void write_file(const char *dir, const char *name, const char *text) {
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    assert_int_equal(folder_make(path, NULL), ERR_OK);
+    assert_int_equal(os_write_file(path, text, strlen(text), NULL), ERR_OK);
+}
+
+/* Brings a file of this text in as NAME.gguf, and fails where others keep it out. */
+static void import(const char *name, const char *text) {
+    struct depot d = {.dir = store};
+    struct err e = {0};
+    enum depot_came came;
+    char path[200], *as = NULL;
+    write_file(top, name, text);
+    snprintf(path, sizeof path, "%s/%s", top, name);
+    if (depot_import(&d, path, NULL, NULL, &came, &as, &e)) {
+        fail_msg("%s: %s", name, e.what);
+    }
+    mem_free(as);
+    os_remove_file(path, NULL);
+}
+
+static void take_away(const char *name) {
+    struct depot d = {.dir = store};
+    struct err e = {0};
+    if (depot_remove(&d, name, &e)) {
+        fail_msg("%s: %s", name, e.what);
+    }
+}
+
+/* Other bytes under the name, as a broken disk has them: the record stays. */
+static void spoil(const char *name) {
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", store, name);
+    os_remove_file(path, NULL);
+    write_file(store, name, "GGUF spoilt");
+}
+
+/* Verifies `name` (NULL: all) while `act` meddles; "NAME:STATE ..." of what was found. */
+static enum err_code verify(const char *name, const char *when, void (*act)(void), char out[300],
+                            struct err *e) {
+    struct meddler m = {.when = when, .act = act};
+    struct depot d = {.dir = store, .report = on_report, .arg = &m};
+    struct buf models;
+    size_t at = 0;
+    depot_models_init(&models);
+    enum err_code rc = depot_verify(&d, name, &models, e);
+    assert_null(m.act);
+    const struct depot_model *found = (const struct depot_model *)(const void *)models.p;
+    out[0] = '\0';
+    for (size_t i = 0; i < models.len / sizeof *found; i++) {
+        at += (size_t)snprintf(out + at, 300 - at, "%s:%d ", found[i].name, (int)found[i].state);
+    }
+    depot_models_fini(&models);
+    return rc;
+}
+
+static int start(void **state) {
+    (void)state;
+    tree_remove(store, "", NULL);
+    import("a.gguf", "GGUF a");
+    import("b.gguf", "GGUF b");
+    return 0;
+}
+
+#define EXPECT(out, text, ...)                                                                     \
+    do {                                                                                           \
+        char want[300];                                                                            \
+        snprintf(want, sizeof want, text, __VA_ARGS__);                                            \
+        assert_string_equal(out, want);                                                            \
+    } while (0)
+
+static void others_work(void) {
+    import("c.gguf", "GGUF c");
+    take_away("b");
+}
+
+/* Nobody is kept out for as long as the reading takes, and what has gone is not missed. */
+static void test_others_work(void **state) {
+    (void)state;
+    char out[300];
+    struct err e = {0};
+    assert_int_equal(verify(NULL, "a.gguf", others_work, out, &e), ERR_OK);
+    EXPECT(out, "a.gguf:%d ", DEPOT_VERIFIED);
+    assert_int_equal(verify(NULL, "?", NULL, out, &e), ERR_OK);
+    EXPECT(out, "a.gguf:%d c.gguf:%d ", DEPOT_VERIFIED, DEPOT_VERIFIED);
+}
+
+static void replace_b(void) {
+    take_away("b");
+    import("b.gguf", "GGUF another b");
+}
+
+/* A model that takes the place of a broken one while that is read is not moved away for it. */
+static void test_replaced(void **state) {
+    (void)state;
+    char out[300];
+    struct err e = {0};
+    spoil("b.gguf");
+    assert_int_equal(verify(NULL, "b.gguf", replace_b, out, &e), ERR_OK);
+    EXPECT(out, "a.gguf:%d b.gguf:%d ", DEPOT_VERIFIED, DEPOT_VERIFIED);
+    spoil("b.gguf"); /* the hash is of what was read: the broken one's is said of no other */
+    assert_int_equal(verify("b", "b.gguf", NULL, out, &e), ERR_OK);
+    EXPECT(out, "b.gguf:%d ", DEPOT_BROKEN);
+    assert_int_equal(verify(NULL, "?", NULL, out, &e), ERR_OK);
+    EXPECT(out, "a.gguf:%d ", DEPOT_VERIFIED);
+}
+
+static void take_b(void) {
+    take_away("b");
+}
+
+/* One that is removed while it is read is not broken: it has gone. */
+static void test_removed(void **state) {
+    (void)state;
+    char out[300], away[200];
+    struct err e = {0};
+    spoil("b.gguf");
+    assert_int_equal(verify("b", "b.gguf", take_b, out, &e), ERR_NOTFOUND);
+    assert_string_equal(e.what, "no model 'b' in the store");
+    assert_string_equal(out, "");
+    snprintf(away, sizeof away, "%s/quarantine", store);
+    assert_false(os_file_exists(away));
+}
+
+/* The same for a folder, of which one file has been read when it goes, and comes with others. */
+static void replace_folder(void) {
+    struct depot d = {.dir = store};
+    struct err e = {0};
+    enum depot_came came;
+    char path[200], *as = NULL;
+    take_away("f");
+    write_file(top, "f/config.json", "{}");
+    write_file(top, "f/model.safetensors", "new");
+    snprintf(path, sizeof path, "%s/f", top);
+    assert_int_equal(depot_import(&d, path, NULL, NULL, &came, &as, &e), ERR_OK);
+    mem_free(as);
+    tree_remove(top, "f", NULL);
+}
+
+static void no_folder(void) {
+    take_away("f");
+}
+
+static void test_folder(void **state) {
+    (void)state;
+    char out[300];
+    struct err e = {0};
+    write_file(store, "f/config.json", "x");
+    replace_folder();
+    assert_int_equal(verify("f", "model.safetensors", replace_folder, out, &e), ERR_OK);
+    EXPECT(out, "f:%d ", DEPOT_VERIFIED);
+    assert_int_equal(verify("f", "config.json", no_folder, out, &e), ERR_NOTFOUND);
+}
+
+static int begin(void **state) {
+    (void)state;
+    const char *shm = os_file_exists("/dev/shm") ? "/dev/shm" : "/tmp";
+    snprintf(top, sizeof top, "%s/test-depot.%llu", shm, (unsigned long long)os_process_id());
+    snprintf(store, sizeof store, "%s/store", top);
+    return os_mkdirs(top, NULL);
+}
+
+static int end(void **state) {
+    (void)state;
+    return tree_remove(top, "", NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_others_work, start),
+        cmocka_unit_test_setup(test_replaced, start),
+        cmocka_unit_test_setup(test_removed, start),
+        cmocka_unit_test_setup(test_folder, start),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
