@@ -49,15 +49,28 @@ static enum err_code token_read(const char *path, char **token, struct err *e) {
     return rc;
 }
 
-/* A password would be seen by everybody who lists the processes of this machine. */
+/* A password on the command line would be seen by everybody who lists the processes of this machine;
+ * one with a '/' in it would be taken for a port and a path, and be looked up as a host's name. */
 static enum err_code proxy_check(const char *proxy, struct err *e) {
-    if (!proxy || !strchr(proxy, '@')) {
-        return ERR_OK;
+    static const char *const variables[] = {"https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy",
+                                            "ALL_PROXY"};
+    if (proxy && strchr(proxy, '@')) {
+        err_set(e, ERR_USAGE, "a proxy's address with a name or a password in it");
+        err_where(e, "--proxy");
+        err_hint(e, "put such a one into the environment variable https_proxy");
+        return ERR_USAGE;
     }
-    err_set(e, ERR_USAGE, "a proxy's address with a name or a password in it");
-    err_where(e, "--proxy");
-    err_hint(e, "put such a one into the environment variable https_proxy");
-    return ERR_USAGE;
+    for (size_t i = 0; !proxy && i < sizeof variables / sizeof *variables; i++) {
+        const char *text = knobs_env(variables[i]);
+        const char *scheme = text ? strstr(text, "://") : NULL, *host = scheme ? scheme + 3 : text;
+        if (host && strchr(host + strcspn(host, "/?#"), '@')) {
+            err_set(e, ERR_USAGE, "a proxy's address whose name or password has a '/', '?' or '#'");
+            err_where(e, "the environment variable %s", variables[i]);
+            err_hint(e, "write these signs as %%2F, %%3F and %%23 there");
+            return ERR_USAGE;
+        }
+    }
+    return ERR_OK;
 }
 
 static void put_result(struct models_job *j, const struct pull_result *r, double seconds) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/mem.h"
 #include "config/knob_help.h"
 #include "config/knob_value.h"
@@ -414,29 +415,8 @@ bool knobs_given(const struct knobs *k, const char *name) {
     return knobs_get(k, name)->origin != KNOB_DEFAULT;
 }
 
-/* Where the name and the password of an address end: behind its '@'; NULL where it has none. A
- * password with a '/' that should not be there makes a port of letters. */
-static const char *user_end(const char *host) {
-    size_t n = strcspn(host, "/?#"), port = strcspn(host, ":/?#");
-    const char *end = NULL, *last = strrchr(host, '@');
-    for (size_t i = 0; i < n; i++) {
-        end = host[i] == '@' ? host + i + 1 : end;
-    }
-    bool odd = host[port] == ':' && strspn(host + port + 1, "0123456789") + port + 1 < n;
-    return end || !odd || !last ? end : last + 1;
-}
-
 const char *knob_shown(const struct knob *knob, const char *text, char *out, size_t n) {
-    if (!text || !(knob->flags & KNOB_ADDRESS)) {
-        return text;
-    }
-    const char *scheme = strstr(text, "://"), *host = scheme ? scheme + 3 : text;
-    const char *end = user_end(host);
-    const char *rest = end ? end : host;
-    size_t query = strcspn(rest, "?#");
-    snprintf(out, n, "%.*s%s%.*s%s", (int)(host - text), text, end ? "***@" : "", (int)query, rest,
-             rest[query] ? "?***" : "");
-    return out;
+    return text && (knob->flags & KNOB_ADDRESS) ? address_shown(text, out, n) : text;
 }
 
 const char *knobs_idle_flag(const struct knobs *k, size_t *i) {

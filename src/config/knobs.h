@@ -137,8 +137,8 @@ const char *knobs_text(const struct knobs *k, const char *name);
 /* By flag, environment or file. */
 bool knobs_given(const struct knobs *k, const char *name);
 
-/* A value as it may be shown: an address without what stands before its '@' or behind its '?'. What
- * is returned is `text`, or lies in out [n]. */
+/* A value as it may be shown: of an address what address_shown leaves (base/address.h). What is
+ * returned is `text`, or lies in out [n]. */
 const char *knob_shown(const struct knob *knob, const char *text, char *out, size_t n);
 enum { KNOB_SHOWN = 600 };
 /* The next flag of the command line whose value nobody has asked for, from *i = 0 on; NULL: there

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/mem.h"
 #include "base/os.h"
 
@@ -126,16 +127,6 @@ bool http_is_url(const char *text) {
     return starts_with(text, "http://") || starts_with(text, "https://");
 }
 
-const char *http_shown(const char *url, char *out, size_t n) {
-    const char *scheme = strstr(url, "://"), *host = scheme ? scheme + 3 : url, *rest = host;
-    for (const char *p = host; p < host + strcspn(host, "/?#"); p++) {
-        rest = *p == '@' ? p + 1 : rest;
-    }
-    snprintf(out, n, "%.*s%s%.*s", (int)(host - url), url, rest > host ? "***@" : "",
-             (int)strcspn(rest, "?#"), rest);
-    return out;
-}
-
 /* "https://host:443" of an address; false where it has none, or names a user. */
 static bool origin_of(const struct http *h, const char *url, char *out, size_t n) {
     char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL;
@@ -161,7 +152,7 @@ enum err_code http_check_url(struct http *h, const char *url, struct err *e) {
         return ERR_OK;
     }
     err_set(e, ERR_USAGE, "not an address that can be asked");
-    err_where(e, "%s", strchr(url, '@') ? "it names a user" : http_shown(url, shown, sizeof shown));
+    err_where(e, "%s", strchr(url, '@') ? "it names a user" : address_shown(url, shown, sizeof shown));
     err_hint(e, "https://HOST/PATH, without a name or password in it");
     return ERR_USAGE;
 }
@@ -321,7 +312,7 @@ static void refuse(struct http_get *g, const char *what, const char *url) {
     char shown[HTTP_TEXT];
     g->end = HTTP_REFUSED;
     err_set(&g->why, ERR_IO, "%s", what);
-    err_where(&g->why, "%s", http_shown(url, shown, sizeof shown));
+    err_where(&g->why, "%s", address_shown(url, shown, sizeof shown));
     err_hint(&g->why, "see to the address, or ask whoever runs the server");
 }
 
@@ -556,7 +547,7 @@ static void finish(struct http *h, struct http_get *g, CURLcode code) {
             : g->error[0] && !strchr(g->error, '@') /* a proxy's password may be in it */
                 ? g->error
                 : h->curl.strerror(code));
-    err_where(&g->why, "%s", http_shown(g->at, shown, sizeof shown));
+    err_where(&g->why, "%s", address_shown(g->at, shown, sizeof shown));
     if (g->end == HTTP_REFUSED) {
         hint_final(g, code);
     }

@@ -38,9 +38,6 @@ void http_close(struct http *h); /* NULL is fine */
 bool http_is_url(const char *text);
 /* ERR_USAGE with the reason, for one that a user gave. */
 enum err_code http_check_url(struct http *h, const char *url, struct err *e);
-/* The address without what follows '?' or '#' and what stands before '@', where secrets may be, in
- * out [n]. */
-const char *http_shown(const char *url, char *out, size_t n);
 
 #define HTTP_UNKNOWN UINT64_MAX
 enum { HTTP_TEXT = 200, HTTP_URL = 4096 };

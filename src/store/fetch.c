@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/os.h"
@@ -249,7 +250,7 @@ static enum err_code fail_status(const struct http_get *g, struct err *e) {
             : status == 206      ? " with a range that was not asked for"
             : may_pass(status)   ? ""
                                  : ", which is no file");
-    err_where(e, "%s", http_shown(g->at, shown, sizeof shown));
+    err_where(e, "%s", address_shown(g->at, shown, sizeof shown));
     err_hint(e, "%s",
              status == 407 ? "the proxy wants a name and a password: in the variable https_proxy"
              : who ? "a gated model wants a token of somebody who accepted its licence there: "
@@ -292,7 +293,7 @@ static enum err_code judge(struct fetch *f, struct rng *r, const struct http_get
     }
     if (lie) {
         err_set(e, ERR_IO, "%s", lie);
-        err_where(e, "%s", http_shown(g->at, shown, sizeof shown));
+        err_where(e, "%s", address_shown(g->at, shown, sizeof shown));
         err_hint(e, "the server is broken, or something between it and us");
         return ERR_IO;
     }

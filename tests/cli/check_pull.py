@@ -1014,6 +1014,11 @@ class Secure(Rig):
             self.assertIn(b"407", f.err)
             odd = self.fails(1, *self.words("good", *self.ca, "--name", "n", "--pull-retries", "0"),
                              environ=env(https_proxy="http://me:pa55w0rd@[::x"))
+            for name, word in (("https_proxy", "55/5w0rd"), ("ALL_PROXY", "55#5w0rd"), ("http_proxy", "x?pa55")):
+                f = self.fails(2, *self.words("good", "--name", "n", "--pull-retries", "0"),
+                               environ=env(**{name: f"http://localhost:{word}@localhost:9"}))
+                self.assertIn(f"the environment variable {name}); write these signs as %2F", f.err.decode())
+                self.assertNotIn(b"55", f.err)
             config = write("proxy.toml", f'proxy = "{address}"\n'
                            'hub = "https://me:pa55w0rd@hub.example/{repository}?key=pa55w0rd"\n')
             shown = [r, f, odd, self.fails(2, *self.words("good", "--name", "n", "--config", config))]
