@@ -8,8 +8,9 @@
 
 #include <stddef.h>
 
-/* An address ("https://host/path", "user:password@host:80") as it may be shown, in out [n], which is
- * returned: "***" in place of what stands before its '@', "?***" in place of what follows a '?' or a
+/* An address ("https://host/path", "user:password@host:80") as it may be shown, in out [n], which
+ * is returned: "***" in place of what stands before its '@', "?***" in place of what follows a '?'
+ * or a
  * '#'. An '@' behind the host is one of a path; with a ':' before it, which may begin a password
  * with a '/' in it as well as a port, what lies between the two is hidden, too. The places of a
  * hub's pattern ("{repository}@{revision}") are not. */

@@ -331,3 +331,12 @@ void json_member_z(struct json_writer *w, const char *key, const char *z) {
 void json_member_or_null(struct json_writer *w, const char *key, const char *z) {
     json_member_z(w, key, z && z[0] ? z : NULL);
 }
+
+void json_member_uint_or_null(struct json_writer *w, const char *key, uint64_t v) {
+    json_key(w, key);
+    if (v) {
+        json_put_uint(w, v);
+    } else {
+        json_put_null(w);
+    }
+}

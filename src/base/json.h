@@ -67,7 +67,8 @@ void json_member_int(struct json_writer *w, const char *key, int64_t v);
 void json_member_uint(struct json_writer *w, const char *key, uint64_t v);
 void json_member_real(struct json_writer *w, const char *key, double v);
 void json_member_z(struct json_writer *w, const char *key, const char *z);
-void json_member_or_null(struct json_writer *w, const char *key, const char *z); /* "" is null */
+void json_member_or_null(struct json_writer *w, const char *key, const char *z);   /* "" is null */
+void json_member_uint_or_null(struct json_writer *w, const char *key, uint64_t v); /* 0 is null */
 void json_put_raw(struct json_writer *w, struct str json); /* a whole value, not looked at */
 
 #endif

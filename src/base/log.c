@@ -21,8 +21,8 @@ static atomic_int log_fd = STANDARD_ERROR;
 static atomic_bool log_json;
 static atomic_bool log_lost; /* a line, which has been said */
 
-void log_set_level(enum log_level level) {
-    atomic_store(&log_level, (int)level);
+enum log_level log_set_level(enum log_level level) {
+    return (enum log_level)atomic_exchange(&log_level, (int)level);
 }
 
 enum err_code log_open(const char *file, bool json, struct err *e) {

@@ -15,8 +15,8 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-/* LOG_WARN until it is set. */
-void log_set_level(enum log_level level);
+/* LOG_WARN until it is set. Returns what it was. */
+enum log_level log_set_level(enum log_level level);
 /* From now on lines go to the end of `file` (made with mode 0600 if need be; NULL: to standard
  * error), as JSON objects or as text. In a file each line has its time and level. To be called
  * once, before threads log. ERR_NOTFOUND, ERR_IO: nothing has changed then. */

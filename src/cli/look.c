@@ -4,6 +4,7 @@
  */
 #include "cli/look.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -76,12 +77,7 @@ void look_put_cpu(struct cli *c, struct json_writer *w, const struct machine *m)
     json_member_z(w, "affinity", cpu->affinity);
     json_member_int(w, "usable_cores", cpu->usable_cores);
     json_member_int(w, "slow_cores", cpu->slow_cores);
-    json_key(w, "quota");
-    if (cpu->quota > 0) {
-        json_put_real(w, cpu->quota);
-    } else {
-        json_put_null(w);
-    }
+    json_member_real(w, "quota", cpu->quota > 0 ? cpu->quota : NAN);
     json_member_or_null(w, "quota_from", cpu->quota_from);
     json_member_int(w, "budget", cpu->budget);
     json_member_uint(w, "l1d", cpu->l1d);
@@ -96,12 +92,9 @@ void look_put_memory(struct json_writer *w, const struct machine *m) {
     json_open(w, '{');
     json_member_uint(w, "total", mem->total);
     json_member_uint(w, "available", mem->available);
-    json_key(w, "limit");
+    json_member_uint_or_null(w, "limit", mem->limit);
     if (mem->limit) {
-        json_put_uint(w, mem->limit);
         json_member_uint(w, "limit_left", mem->limit_left);
-    } else {
-        json_put_null(w);
     }
     json_member_or_null(w, "limit_from", mem->limit_from);
     json_member_uint(w, "usable", mem->usable);

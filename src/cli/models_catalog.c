@@ -85,15 +85,6 @@ static void put_sources(struct json_writer *w, const struct catalogue_model *m) 
     json_close(w, ']');
 }
 
-static void put_uint_or_null(struct json_writer *w, const char *key, uint64_t v) {
-    json_key(w, key);
-    if (v) {
-        json_put_uint(w, v);
-    } else {
-        json_put_null(w);
-    }
-}
-
 static void put_model(struct json_writer *w, const struct models_job *j,
                       const struct catalogue_model *m) {
     json_open(w, '{');
@@ -112,13 +103,13 @@ static void put_model(struct json_writer *w, const struct models_job *j,
     json_member_z(w, "store", m->store);
     json_key(w, "in_store");
     json_put_bool(w, in_store(j, m->store));
-    put_uint_or_null(w, "bytes", catalogue_bytes(m));
+    json_member_uint_or_null(w, "bytes", catalogue_bytes(m));
     json_key(w, "files");
     json_open(w, '[');
     for (size_t i = 0; i < m->n_file; i++) {
         json_open(w, '{');
         json_member_z(w, "path", m->file[i].path);
-        put_uint_or_null(w, "bytes", m->file[i].bytes);
+        json_member_uint_or_null(w, "bytes", m->file[i].bytes);
         json_member_or_null(w, "sha256", m->file[i].sha256);
         json_member_or_null(w, "sha256_by", m->file[i].by);
         json_close(w, '}');

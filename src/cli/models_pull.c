@@ -49,8 +49,9 @@ static enum err_code token_read(const char *path, char **token, struct err *e) {
     return rc;
 }
 
-/* A password on the command line would be seen by everybody who lists the processes of this machine;
- * one with a '/' in it would be taken for a port and a path, and be looked up as a host's name. */
+/* A password on the command line would be seen by everybody who lists the processes of this
+ * machine; one with a '/' in it would be taken for a port and a path, and be looked up as a host's
+ * name. */
 static enum err_code proxy_check(const char *proxy, struct err *e) {
     static const char *const variables[] = {"https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy",
                                             "ALL_PROXY"};

@@ -23,12 +23,7 @@ static int verify(struct cli *c, const struct audit_opts *o) {
         json_put_uint(&w, r.entries);
         json_key(&w, "intact");
         json_put_bool(&w, r.intact);
-        json_key(&w, "first_bad");
-        if (r.first_bad) {
-            json_put_uint(&w, r.first_bad);
-        } else {
-            json_put_null(&w);
-        }
+        json_member_uint_or_null(&w, "first_bad", r.first_bad);
         json_key(&w, "why");
         json_put_z(&w, r.intact ? NULL : r.why);
         json_key(&w, "keyed");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "cli/benchmark.h"
@@ -191,9 +192,24 @@ static int measure(struct comparison *p, size_t which) {
     return code;
 }
 
+/* Opens a model that was open before: what is to be said of it was said then. */
+static int open_again(struct comparison *p, const struct side *s) {
+    struct cli *c = p->c;
+    if (c->verbose) {
+        return engine_file_open(c, s->path, p->context, 0, &p->text.m);
+    }
+    bool quiet = c->quiet;
+    enum log_level level = log_set_level(LOG_ERROR);
+    c->quiet = true;
+    int code = engine_file_open(c, s->path, p->context, 0, &p->text.m);
+    c->quiet = quiet;
+    log_set_level(level);
+    return code;
+}
+
 static int time_again(struct comparison *p, size_t which) {
     struct side *s = &p->side[which];
-    int code = engine_file_open(p->c, s->path, p->context, 0, &p->text.m);
+    int code = open_again(p, s);
     if (code == EXIT_DONE) {
         code = time_model(p, s);
     }
@@ -246,43 +262,65 @@ static void put_json(struct comparison *p) {
     cli_json_end(p->c, &w);
 }
 
-static void put_line(struct comparison *p, const char *what, const char *a, const char *b,
-                     double part) {
-    cli_printf(p->c, "%-18s %22s %22s %9.3f\n", what, a, b, part);
+/* The table: a row of two values and what the second is of the first. */
+enum { LABEL = 18, CELL_LEAST = 22, CELL = 64, ROWS = 5 };
+struct row {
+    const char *what;
+    char value[2][CELL];
+    double part;
+};
+
+static void fill_speeds(struct row *r, const char *what, struct series *a, struct series *b) {
+    struct series *both[2] = {a, b};
+    *r = (struct row){.what = what, .part = series_quantile(b, 0.5) / series_quantile(a, 0.5)};
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(r->value[i], CELL, "%.1f (%.0f-%.0f)", series_quantile(both[i], 0.5),
+                 series_quantile(both[i], 0), series_quantile(both[i], 1));
+    }
 }
 
-static void put_speeds(struct comparison *p, const char *what, struct series *a, struct series *b) {
-    char x[48], y[48];
-    double va = series_quantile(a, 0.5), vb = series_quantile(b, 0.5);
-    snprintf(x, sizeof x, "%.1f (%.0f-%.0f)", va, series_quantile(a, 0), series_quantile(a, 1));
-    snprintf(y, sizeof y, "%.1f (%.0f-%.0f)", vb, series_quantile(b, 0), series_quantile(b, 1));
-    put_line(p, what, x, y, vb / va);
+static void fill_rows(struct comparison *p, struct row row[ROWS]) {
+    struct side *a = &p->side[0], *b = &p->side[1]; /* series are sorted */
+    row[0] = (struct row){.what = "size", .part = (double)b->bytes / (double)a->bytes};
+    row[1] = (struct row){.what = "bits a weight", .part = bits(b) / bits(a)};
+    row[2] = (struct row){.what = "perplexity", .part = b->perplexity / a->perplexity};
+    for (size_t i = 0; i < 2; i++) {
+        const struct side *s = &p->side[i];
+        cli_bytes(s->bytes, row[0].value[i], CELL);
+        snprintf(row[1].value[i], CELL, "%.2f", bits(s));
+        if (s->perplexity < 1e7) {
+            snprintf(row[2].value[i], CELL, "%.4f +/- %.4f", s->perplexity, s->error);
+        } else { /* of a broken model */
+            snprintf(row[2].value[i], CELL, "%.4g +/- %.4g", s->perplexity, s->error);
+        }
+    }
+    fill_speeds(&row[3], "prefill, tokens/s", &a->timed.prefill, &b->timed.prefill);
+    fill_speeds(&row[4], "decode, tokens/s", &a->timed.decode, &b->timed.decode);
 }
 
 static void put_text(struct comparison *p) {
-    struct side *a = &p->side[0], *b = &p->side[1]; /* series are sorted */
-    char x[48], y[48];
+    struct cli *c = p->c;
+    struct row row[ROWS];
+    int width[2] = {CELL_LEAST, CELL_LEAST};
+    fill_rows(p, row);
     for (size_t i = 0; i < 2; i++) {
-        cli_printf(p->c, "%-18s ", i ? "B" : "A");
-        cli_put_text(p->c, p->side[i].name, strlen(p->side[i].name));
-        cli_puts(p->c, "\n");
+        cli_printf(c, "%-*s ", LABEL, i ? "B" : "A");
+        cli_put_text(c, p->side[i].name, strlen(p->side[i].name));
+        cli_puts(c, "\n");
+        for (size_t k = 0; k < ROWS; k++) {
+            int n = (int)strlen(row[k].value[i]);
+            width[i] = n > width[i] ? n : width[i];
+        }
     }
-    cli_printf(p->c, "%-18s %22s %22s %9s\n", "", "A", "B", "B / A");
-    put_line(p, "size", cli_bytes(a->bytes, x, sizeof x), cli_bytes(b->bytes, y, sizeof y),
-             (double)b->bytes / (double)a->bytes);
-    snprintf(x, sizeof x, "%.2f", bits(a));
-    snprintf(y, sizeof y, "%.2f", bits(b));
-    put_line(p, "bits a weight", x, y, bits(b) / bits(a));
-    snprintf(x, sizeof x, "%.4f +/- %.4f", a->perplexity, a->error);
-    snprintf(y, sizeof y, "%.4f +/- %.4f", b->perplexity, b->error);
-    put_line(p, "perplexity", x, y, b->perplexity / a->perplexity);
-    put_speeds(p, "prefill, tokens/s", &a->timed.prefill, &b->timed.prefill);
-    put_speeds(p, "decode, tokens/s", &a->timed.decode, &b->timed.decode);
-    cli_printf(p->c,
-               "%-18s %.6f +/- %.6f, 99 of 100 positions below %.4f\n%-18s %.2f %% of %zu "
-               "positions\n",
-               "divergence of B", p->apart.mean, p->apart.error, p->apart.p99, "same best token",
-               100 * p->apart.agreement, b->score.n);
+    cli_printf(c, "%-*s %*s %*s %9s\n", LABEL, "", width[0], "A", width[1], "B", "B / A");
+    for (size_t k = 0; k < ROWS; k++) {
+        cli_printf(c, row[k].part < 1e5 ? "%-*s %*s %*s %9.3f\n" : "%-*s %*s %*s %9.3g\n", LABEL,
+                   row[k].what, width[0], row[k].value[0], width[1], row[k].value[1], row[k].part);
+    }
+    cli_printf(c, "%-*s %.6f +/- %.6f, 99 of 100 positions below %.4f\n", LABEL, "divergence of B",
+               p->apart.mean, p->apart.error, p->apart.p99);
+    cli_printf(c, "%-*s %.2f %% of %zu positions\n", LABEL, "same best token",
+               100 * p->apart.agreement, p->side[1].score.n);
 }
 
 static int run(struct cli *c) {

@@ -234,12 +234,7 @@ static void put_json(struct cli *c, const struct gguf *g) {
     cli_json_begin(c, &w);
     json_key(&w, "format");
     json_put_z(&w, g->version ? "gguf" : "hugging_face_folder");
-    json_key(&w, "version");
-    if (g->version) {
-        json_put_uint(&w, g->version);
-    } else {
-        json_put_null(&w);
-    }
+    json_member_uint_or_null(&w, "version", g->version);
     json_key(&w, "parts");
     json_put_uint(&w, g->n_part);
     put_str_key(&w, "name", f.name);

@@ -152,7 +152,8 @@ enum err_code http_check_url(struct http *h, const char *url, struct err *e) {
         return ERR_OK;
     }
     err_set(e, ERR_USAGE, "not an address that can be asked");
-    err_where(e, "%s", strchr(url, '@') ? "it names a user" : address_shown(url, shown, sizeof shown));
+    err_where(e, "%s",
+              strchr(url, '@') ? "it names a user" : address_shown(url, shown, sizeof shown));
     err_hint(e, "https://HOST/PATH, without a name or password in it");
     return ERR_USAGE;
 }

@@ -1,9 +1,9 @@
 /* depot.c: what comes into the store and what goes: see depot.h.
  *
- * Owns the lock, and the order of the steps. A model comes in like this: its files are hashed; they are linked or
- * copied into a folder ".new.*", and its record is written there; one rename puts the record into
- * its place, and one the model. It goes by one rename into such a folder. Whatever ends the program
- * before leaves a folder ".new.*", which the next writer removes.
+ * Owns the lock, and the order of the steps. A model comes in like this: its files are hashed; they
+ * are linked or copied into a folder ".new.*", and its record is written there; one rename puts the
+ * record into its place, and one the model. It goes by one rename into such a folder. Whatever ends
+ * the program before leaves a folder ".new.*", which the next writer removes.
  */
 #include "store/depot.h"
 

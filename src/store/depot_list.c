@@ -96,8 +96,8 @@ static enum err_code model_look(const struct depot *d, struct depot_model *m, st
 static enum err_code model_add(const struct depot *d, const char *name, struct buf *out,
                                struct err *e) {
     struct depot_model m = {.name = mem_strdup(name, strlen(name))};
-    enum err_code rc = m.name ? model_look(d, &m, e)
-                              : err_set(e, ERR_NOMEM, "out of memory for a list of models");
+    enum err_code rc =
+        m.name ? model_look(d, &m, e) : err_set(e, ERR_NOMEM, "out of memory for a list of models");
     if (!rc) {
         buf_put(out, &m, sizeof m);
         rc = buf_check(out, e);
@@ -268,8 +268,8 @@ static void stamp_add(const struct depot *d, const char *file, struct digest *h)
     if (!store_path(&path, NULL, "%s/%s", d->dir, file)) {
         os_file_info(path, &info, NULL); /* of one that has gone: zeros */
     }
-    snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 ".%09d",
-             info.device, info.inode, info.size, info.mtime, info.mtime_ns);
+    snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 ".%09d", info.device,
+             info.inode, info.size, info.mtime, info.mtime_ns);
     digest_add(h, file, strlen(file) + 1);
     digest_add(h, text, strlen(text));
     mem_free(path);

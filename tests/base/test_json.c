@@ -182,12 +182,14 @@ static void test_writer(void **state) {
     json_close(&w, ']');
     json_key(&w, "c");
     json_put_z(&w, "\t\r\x1b");
+    json_member_uint_or_null(&w, "d", 7);
+    json_member_uint_or_null(&w, "e", 0);
     json_close(&w, '}');
     assert_int_equal(buf_check(&b, NULL), ERR_OK);
     assert_string_equal(b.p, "{\"a\\\"\\n\":-9223372036854775808,\"b\":[true,null,null,0.1,3.0,"
                              "1e+300,null,0.6,16777216.0,null,18446744073709551615,{},"
                              "\"\xef\xbf\xbd\\u0000\\u007f\\\\\xef\xbf\xbd\"],"
-                             "\"c\":\"\\t\\r\\u001b\"}");
+                             "\"c\":\"\\t\\r\\u001b\",\"d\":7,\"e\":null}");
     buf_fini(&b);
 }
 

@@ -244,9 +244,26 @@ class Compare(Case):
         """The two are timed in turns: each is opened as often as the other, one after the other."""
         text, coarse = write("q-kl.txt", "the inner ring of the pump " * 60), path("q-turns.gguf")
         self.ok("quantize", wide(), coarse, "--type", "q8_0")
-        notes = self.ok("compare", wide(), coarse, "--file", text, "--context", "256").err.decode()
-        opened = [x.split(": ")[1] for x in notes.splitlines() if "weights" in x]
-        self.assertEqual(opened, 3 * [wide(), coarse])
+        base = ["compare", wide(), coarse, "--file", text, "--context", "256", "--threads", "1000"]
+        for more, times in (["--verbose"], 3), ([], 1):
+            notes = self.ok(*base, *more).err.decode().splitlines()
+            opened = [x.split(": ")[1] for x in notes if "MB: weights" in x]
+            self.assertEqual(opened, times * [wide(), coarse])
+        for word in ("cpu: ", "1000 threads are more"):  # each plan is shown once
+            self.assertEqual(len([x for x in notes if word in x]), 2, notes)
+
+    def test_wide_table(self):
+        """Columns are as wide as what stands in them."""
+        text, sure = write("q-kl.txt", "the inner ring of the pump " * 60), path("q-sure.gguf")
+        t = [t for t in self.ok("inspect", tiny(), "--json").json()["tensors"]
+             if t["name"] == "output_norm.weight"][0]
+        data = bytearray(read(os.path.basename(tiny())))
+        data[t["offset"]:t["offset"] + t["bytes"]] = struct.pack("<f", 60) * (t["bytes"] // 4)
+        write("q-sure.gguf", bytes(data))
+        for pair in ((tiny(), sure), (sure, tiny())):
+            page = self.ok("compare", *pair, "--file", text, "--context", "64").text.splitlines()
+            self.assertGreater(len(page[5].split()[1]), 9, page)
+            self.assertEqual(len({len(x) for x in page[2:8]}), 1, page)
 
     def test_refused(self):
         text = write("q-kl.txt", "the inner ring of the pump " * 60)
