@@ -28,6 +28,13 @@ static void report(void *arg, const char *what, uint64_t done, uint64_t total) {
     progress_draw(&j->bar, (size_t)done, (size_t)total);
 }
 
+static void say(void *arg, const char *text) {
+    struct models_job *j = arg;
+    progress_end(&j->bar);
+    memset(j->file, 0, sizeof j->file); /* the next report draws it again */
+    cli_note(j->c, "ign: %s", text);
+}
+
 int models_fail(struct models_job *j, const struct err *e) {
     progress_end(&j->bar);
     return cli_fail(j->c, e);
@@ -332,6 +339,7 @@ static int run(struct cli *c) {
     j.depot = (struct depot){.dir = store_folder(c, &j.path),
                              .stop = interrupt_count(c->intr),
                              .report = report,
+                             .say = say,
                              .arg = &j};
     int code;
     if (!j.depot.dir) {

@@ -22,7 +22,9 @@ struct depot {
     const volatile int *stop; /* not 0: end with ERR_CANCELLED; may be NULL */
     /* done of total bytes of what is going on with a file; may be NULL */
     void (*report)(void *arg, const char *what, uint64_t done, uint64_t total);
-    void *arg;
+    /* a line for the person who waits, without its end: why nothing goes on; may be NULL */
+    void (*say)(void *arg, const char *text);
+    void *arg; /* of both */
 };
 
 enum depot_state {

@@ -33,6 +33,7 @@ enum {
 #define WAIT_FIRST   0.25 /* seconds before a second try; twice that before a third ... */
 #define WAIT_MOST    30.0
 #define WAIT_ASKED   120.0 /* longest wait that a server may ask for */
+#define WAIT_SAID    2.0   /* shortest of these that is said */
 #define STEP         0.1   /* seconds between two looks at Ctrl-C */
 
 /* A part of the file: bytes from..from + n, of which `got` have come. The first part's go to the
@@ -230,9 +231,34 @@ static double wait_of(struct fetch *f, struct rng *r, const struct http_get *g) 
         wait *= 2;
     }
     wait = (wait < WAIT_MOST ? wait : WAIT_MOST) * (0.5 + rng_double(r) / 2);
-    double asked = g->head.retry_after;
-    asked = asked < WAIT_ASKED ? asked : WAIT_ASKED;
-    return asked > wait ? asked : wait;
+    return g->head.retry_after > wait ? g->head.retry_after : wait;
+}
+
+/* "90 seconds", "4 hours": rounded. */
+static const char *time_text(double seconds, char out[32]) {
+    static const struct {
+        double seconds;
+        const char *name;
+    } units[] = {{365.25 * 86400, "years"}, {86400, "days"}, {3600, "hours"}, {60, "minutes"}};
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (seconds >= 2 * units[i].seconds) {
+            snprintf(out, 32, "%.0f %s", seconds / units[i].seconds, units[i].name);
+            return out;
+        }
+    }
+    snprintf(out, 32, "%.0f seconds", seconds);
+    return out;
+}
+
+/* Says once for all connections that a server has asked for a wait. */
+static void wait_say(struct fetch *f, const struct http_get *g, double wait) {
+    double until = os_now() + wait;
+    char text[32];
+    if (g->head.retry_after >= WAIT_SAID && until > f->said + 1) {
+        f->said = until;
+        depot_say(f->d, "%s: the server answers %d and asks for a wait; trying again in %s",
+                  f->what, g->head.status, time_text(wait, text));
+    }
 }
 
 static bool may_pass(int status) {
@@ -258,6 +284,16 @@ static enum err_code fail_status(const struct http_get *g, struct err *e) {
              : may_pass(status) ? "try again later; what has come is kept"
                                 : "see to the base address (hub) and the catalogue's repository");
     return rc;
+}
+
+/* The server asks for a wait that nobody sits through. */
+static enum err_code fail_asked(const struct http_get *g, struct err *e) {
+    char shown[HTTP_TEXT], text[32];
+    err_set(e, ERR_IO, "the server answers %d and asks for a wait of %s", g->head.status,
+            time_text(g->head.retry_after, text));
+    err_where(e, "%s", address_shown(g->at, shown, sizeof shown));
+    err_hint(e, "give the same command again then, or take another source: --from");
+    return ERR_IO;
 }
 
 static enum err_code pass_on(const struct err *why, struct err *e) {
@@ -287,8 +323,12 @@ static enum err_code judge(struct fetch *f, struct rng *r, const struct http_get
     if (run_out && !may_pass(status)) {
         return ERR_OK;
     }
+    if (answered && g->head.retry_after > WAIT_ASKED) {
+        return fail_asked(g, e);
+    }
     if (++f->failures <= f->retries) {
         *wait = wait_of(f, r, g);
+        wait_say(f, g, *wait);
         return ERR_OK;
     }
     if (lie) {

@@ -37,6 +37,7 @@ struct fetch {
     char version[HTTP_TEXT]; /* entity tag or date; "" */
     char at[HTTP_URL];       /* where redirects led last; "": nowhere */
     int failures;            /* since the last byte */
+    double said;             /* until when it waits, as was said last, os_now */
     int restarts;
 };
 

@@ -1,7 +1,7 @@
 /* pull.c: see pull.h.
  *
- * Owns the plan (which files, from where, with which hashes), the lock of a model, the copying from
- * a folder, and the note on where a model came from, which goes into its record.
+ * Owns the plan (which files, from where, with which hashes), the lock of a model, and the note on
+ * where a model came from, which goes into its record.
  */
 #include "store/pull.h"
 
@@ -229,6 +229,16 @@ enum err_code pull_want(const struct pull *p, struct pull_file *f, const char *c
     return ERR_USAGE;
 }
 
+enum err_code pull_there(struct pull *p, struct pull_file *f, struct err *e) {
+    if (f->there || !f->want[0] || !os_file_exists(f->to)) {
+        return ERR_OK;
+    }
+    enum err_code rc = file_hash(p->d, f->to, f->sha256, e);
+    f->there = !rc && strcmp(f->sha256, f->want) == 0;
+    p->kept += f->there ? f->bytes : 0;
+    return rc;
+}
+
 enum err_code pull_twin(struct pull *p, struct pull_file *f, struct err *e) {
     struct store_file want = {.path = (char *)(uintptr_t)f->path, .bytes = f->bytes};
     if (!f->want[0] || f->there) {
@@ -296,71 +306,6 @@ static enum err_code licence_ask(const struct pull *p, struct err *e) {
     err_where(e, "%s", p->model->name);
     err_hint(e, "read it, and if you accept it give --accept-licence");
     return ERR_USAGE;
-}
-
-/* ---- a folder -------------------------------------------------------------------------------- */
-
-/* Where a file is in the folder: as in a hub's repository, with or without that one's name, or as
- * in the store. */
-static enum err_code find_in_folder(const struct pull *p, const struct pull_file *f, char **path,
-                                    struct err *e) {
-    const char *repository = p->source ? p->source->repository : "";
-    const char *theirs = p->source ? f->from.path[0] : f->path;
-    const char *top[] = {repository, "", "", ""};
-    const char *tail[] = {theirs, theirs, f->path,
-                          strrchr(f->path, '/') ? f->path + strlen(p->name) + 1 : f->path};
-    *path = NULL;
-    for (int i = 0; i < 4; i++) {
-        enum err_code rc =
-            store_path(path, e, "%s/%s%s%s", p->base, top[i], top[i][0] ? "/" : "", tail[i]);
-        if (rc || os_file_exists(*path)) {
-            return rc;
-        }
-        mem_free(*path);
-        *path = NULL;
-    }
-    char shown[HTTP_TEXT]; /* it may be an address whose beginning was forgotten */
-    err_set(e, ERR_NOTFOUND, "the folder does not have %s", theirs);
-    err_where(e, "%s", address_shown(p->base, shown, sizeof shown));
-    err_hint(e, "--from takes an existing folder, an address that begins with https://, or pip");
-    return ERR_NOTFOUND;
-}
-
-static enum err_code copy_file(struct pull *p, struct pull_file *f, const char *from,
-                               struct err *e) {
-    struct os_map m;
-    enum err_code rc = os_map_open(&m, from, false, e);
-    if (!rc) {
-        rc = bytes_store(p->d, f->to, m.data, m.size, &m.lost, f->want, f->sha256, e);
-        f->bytes = m.size;
-        f->there = !rc;
-        os_map_close(&m);
-    }
-    return rc;
-}
-
-static enum err_code pull_folder(struct pull *p, struct err *e) {
-    uint64_t bytes = 0;
-    enum err_code rc = ERR_OK;
-    for (int pass = 0; pass < 2 && !rc; pass++) {
-        for (size_t i = 0; i < p->n && !rc; i++) {
-            struct pull_file *f = &p->file[i];
-            struct os_file_info info;
-            char *from = NULL;
-            if (f->there || (rc = find_in_folder(p, f, &from, e))) {
-                continue;
-            }
-            if (pass == 1) {
-                rc = copy_file(p, f, from, e);
-            } else if (!(rc = os_file_info(from, &info, e)) && !(rc = pull_want(p, f, "", e)) &&
-                       !(rc = pull_twin(p, f, e)) && !f->there) {
-                bytes = info.size > UINT64_MAX - bytes ? UINT64_MAX : bytes + info.size;
-            }
-            mem_free(from);
-        }
-        rc = rc || pass == 1 ? rc : room_check(p->d->dir, bytes, e);
-    }
-    return rc;
 }
 
 /* ---- from there to here ---------------------------------------------------------------------- */

@@ -92,20 +92,9 @@ static enum err_code fetch_make(struct pull *p, struct http *http, size_t i, str
     return rc;
 }
 
-/* Whether a file that an earlier run has brought is the one that is wanted now. */
-static enum err_code look_there(struct pull *p, struct pull_file *f, struct err *e) {
-    if (f->there || !f->want[0] || !os_file_exists(f->to)) {
-        return ERR_OK;
-    }
-    enum err_code rc = file_hash(p->d, f->to, f->sha256, e);
-    f->there = !rc && strcmp(f->sha256, f->want) == 0;
-    p->kept += f->there ? f->bytes : 0;
-    return rc;
-}
-
 /* Learns of a file what its server says, unless it is there. */
 static enum err_code ask(struct pull *p, struct pull_file *f, struct fetch *x, struct err *e) {
-    enum err_code rc = look_there(p, f, e);
+    enum err_code rc = pull_there(p, f, e);
     if (rc || f->there || (rc = fetch_ask(x, e)) || (rc = pull_want(p, f, x->claimed, e))) {
         return rc;
     }
@@ -119,7 +108,7 @@ static enum err_code ask(struct pull *p, struct pull_file *f, struct fetch *x, s
     f->bytes = x->bytes == HTTP_UNKNOWN ? 0 : x->bytes;
     memcpy(x->want, f->want, sizeof x->want);
     x->want_claimed = f->by == PULL_BY_SERVER;
-    if ((rc = look_there(p, f, e)) || f->there || (rc = pull_twin(p, f, e)) || f->there) {
+    if ((rc = pull_there(p, f, e)) || f->there || (rc = pull_twin(p, f, e)) || f->there) {
         return rc;
     }
     fetch_resume(x);

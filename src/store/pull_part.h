@@ -44,10 +44,13 @@ struct pull {
  * agreed to that. */
 enum err_code pull_want(const struct pull *p, struct pull_file *f, const char *claimed,
                         struct err *e);
+/* Whether a file that an earlier run has brought is the one that is wanted now; f->there. */
+enum err_code pull_there(struct pull *p, struct pull_file *f, struct err *e);
 /* A second name for a file that another model of the store has; f->there. */
 enum err_code pull_twin(struct pull *p, struct pull_file *f, struct err *e);
 
 /* Each brings all files that are not there. */
+enum err_code pull_folder(struct pull *p, struct err *e);
 enum err_code pull_http(struct pull *p, struct err *e);
 enum err_code pull_pip(struct pull *p, struct err *e);
 

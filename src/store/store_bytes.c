@@ -2,6 +2,8 @@
  *
  * Owns the steps: a few MiB at a time, each reported, each an occasion to stop.
  */
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -20,6 +22,17 @@ enum err_code depot_tell(const struct depot *d, const char *what, uint64_t done,
         d->report(d->arg, what, done, total);
     }
     return ERR_OK;
+}
+
+void depot_say(const struct depot *d, const char *fmt, ...) {
+    char text[512];
+    va_list ap;
+    if (d->say) {
+        va_start(ap, fmt);
+        vsnprintf(text, sizeof text, fmt, ap);
+        va_end(ap);
+        d->say(d->arg, text);
+    }
 }
 
 static enum err_code lost_check(const volatile int *lost, struct err *e) {

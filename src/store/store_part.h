@@ -77,6 +77,8 @@ enum err_code record_add_note(const char *dir, const char *name, const char *lin
 /* Reports to the depot's owner; ERR_CANCELLED where it wants to stop. */
 enum err_code depot_tell(const struct depot *d, const char *what, uint64_t done, uint64_t total,
                          struct err *e);
+/* Says a line to the depot's owner. */
+void depot_say(const struct depot *d, const char *fmt, ...) IGN_PRINTF(2, 3);
 /* SHA-256 of a file, reported to the depot as it goes. ERR_CANCELLED. */
 enum err_code file_hash(const struct depot *d, const char *path, char hex[65], struct err *e);
 /* Copies p[0..n) to a new file, whole or not at all, hashing it on the way; *lost (may be NULL)

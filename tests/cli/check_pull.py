@@ -13,6 +13,7 @@ import os
 import pty
 import random
 import re
+import resource
 import select
 import shutil
 import signal
@@ -654,6 +655,46 @@ class Resumed(Rig):
                     f.write(text)
             self.assertEqual(self.pull("good")["kept"], 0)
 
+    def test_folder_goes_on(self):
+        """A copy from a folder that is broken off, here by a bound on a file's size, goes on where it was;
+        what lies there is hashed again."""
+        os.makedirs(path("broken-stick"), exist_ok=True)
+        stick = write("broken-stick/m.gguf", FILE)
+        words = ["models", "pull", "m", "--from", os.path.dirname(stick), "--store", self.store,
+                 "--catalogue", self.known]
+        part = os.path.join(self.store, ".pull", "m.gguf", ".grow", "0.part")
+
+        def broken(size):
+            r = ign(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+            self.assertEqual(r.code, 1, r)
+            self.whole([])
+            self.assertEqual((os.path.getsize(part), self.begun()), (size, {"m.gguf": size}))
+        broken(1_000_000)
+        broken(2_000_000)
+        self.assertEqual(self.ok(*words, "--json").json()["kept"], 2_000_000)
+        self.whole(["m.gguf"])
+        for spoil, kept in ((lambda f: f.write(b"\0\0\0\1"), 0), (lambda f: f.truncate(10), 10),
+                            (lambda f: f.truncate(2 * len(FILE)), 0), (lambda f: f.truncate(0), 0)):
+            self.ok("models", "remove", "m", "--store", self.store)
+            broken(1_000_000)
+            with open(part, "r+b") as f:
+                spoil(f)
+            self.assertEqual(self.ok(*words, "--json").json()["kept"], kept)
+            self.whole(["m.gguf"])
+        # What a server has brought is gone on with from a folder, and the other way round.
+        self.ok("models", "remove", "m", "--store", self.store)
+        self.partly()
+        first = os.path.getsize(part)
+        self.assertEqual(self.ok(*words, "--json").json()["kept"], first)
+        self.ok("models", "remove", "m", "--store", self.store)
+        broken(1_000_000)
+        self.pull("good")
+        # Nobody knows its hash: it might be of another file.
+        self.ok("models", "remove", "m", "--store", self.store)
+        words = [w.replace(self.known, self.unknown) for w in words] + ["--accept-unverified"]
+        broken(1_000_000)
+        self.assertEqual(self.ok(*words, "--json").json()["kept"], 0)
+
     def test_two_at_once(self):
         """Two pulls of one model: one goes on, the other says so. Of two models: both."""
         self.known = catalogue(entry(), entry("n", files=[
@@ -782,9 +823,25 @@ class Limits(Rig):
             self.ok("models", "remove", "m", "--store", self.store)
 
     def test_retry_after(self):
-        d = self.pull("patient", "--pull-connections", "1")
-        self.assertGreater(d["seconds"], 2)
+        """It waits as long as it is asked to, and says so once, of however many connections."""
+        r = self.ok(*self.words("patient", "--pull-connections", "1", "--json"))
+        self.assertGreater(r.json()["seconds"], 2)
         self.assertGreater(self.server.turns["patient"], 4)
+        self.assertRegex(r.err.decode(), r"^ign: m.gguf: the server answers 503 and asks for a wait; "
+                         r"trying again in 2 seconds\n")
+        self.ok("models", "remove", "m", "--store", self.store)
+        self.server.forget()
+        self.assertEqual(self.ok(*self.words("patient", "--pull-connections", "1", "--quiet")).err, b"")
+
+    def test_retry_after_years(self):
+        """A wait that is too long is not begun: what the server asks for is said, and what to do."""
+        one = ("--pull-connections", "1")
+        r = self.pull("later", *one, code=1, says="answers 503 and asks for a wait of 100 years (")
+        self.assertRegex(r.err.decode(), r"\); give the same command again then, or take another source: --from\n$")
+        self.assertEqual(self.server.turns["later"], 2)
+        self.pull("later", *one, code=1, says="answers 429 and asks for a wait of ")  # at the first question
+        self.assertEqual(self.server.turns["later"], 3)
+        self.pull("later", *one)  # what cannot be read is none
 
     def test_ipv6(self):
         try:

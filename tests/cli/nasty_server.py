@@ -310,6 +310,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.plain(429, b"later", [("Retry-After", when)])
         self.go_good()
 
+    def go_later(self):
+        """Once it has begun it asks for years: as a number, as a date, in no known form."""
+        words = {2: "3153600000", 3: "Fri, 01 Jan 2100 00:00:00 GMT", 4: "9" * 40}
+        if self.turn not in words:
+            return self.go_good()
+        self.plain(503 if self.turn == 2 else 429, b"later", [("Retry-After", words[self.turn])])
+
     def go_packed(self):
         """Says that it has packed the file, as a proxy on the way might."""
         self.plain(200, zlib.compress(self.data), [("Content-Encoding", "gzip"), ("ETag", self.etag)])
