@@ -13,7 +13,8 @@
 #include "base/os.h"
 #include "store/pull_part.h"
 
-#define PULLS ".pull"
+#define PULLS     ".pull"
+#define LOCK_STEP 0.2 /* seconds between two looks at Ctrl-C */
 
 static bool ends_with(const char *s, const char *end) {
     size_t n = strlen(s), m = strlen(end);
@@ -239,13 +240,43 @@ enum err_code pull_there(struct pull *p, struct pull_file *f, struct err *e) {
     return rc;
 }
 
+/* Waits until nobody else fetches the bytes of a model that is one file, and keeps others out then.
+ * The lock's file goes with the lock: who has opened it before and gets it after that may meet
+ * another on a new one, and then both fetch. */
+static enum err_code same_begin(struct pull *p, const struct pull_file *f, struct err *e) {
+    enum err_code rc =
+        store_path(&p->same_path, e, "%s/" PULLS "/.same-%s.lock", p->d->dir, f->want);
+    for (bool said = false; !rc && !p->same; said = true) {
+        rc = os_lock_take(&p->same, p->same_path, said ? LOCK_STEP : 0, e);
+        if (rc == ERR_CANCELLED) {
+            err_clear(e);
+            if (!said) {
+                depot_say(p->d, "%s: another program is pulling the same bytes; waiting for it",
+                          p->name);
+            }
+            rc = depot_tell(p->d, p->name, 0, 0, e);
+        }
+    }
+    return rc;
+}
+
+static void same_end(struct pull *p) {
+    if (p->same) {
+        os_remove_file(p->same_path, NULL);
+        os_lock_drop(p->same);
+    }
+    mem_free(p->same_path);
+}
+
 enum err_code pull_twin(struct pull *p, struct pull_file *f, struct err *e) {
     struct store_file want = {.path = (char *)(uintptr_t)f->path, .bytes = f->bytes};
     if (!f->want[0] || f->there) {
         return ERR_OK;
     }
     memcpy(want.sha256, f->want, sizeof want.sha256);
-    enum err_code rc = os_remove_file(f->to, e);
+    bool wait = p->n == 1 && p->kind != PULL_FOLDER; /* a copy is soon done */
+    enum err_code rc = wait ? same_begin(p, f, e) : ERR_OK;
+    rc = rc ? rc : os_remove_file(f->to, e);
     rc = rc ? rc : twin_link(p->d, &want, f->to, &f->there, e);
     if (!rc && f->there) {
         struct os_file_info info;
@@ -416,6 +447,7 @@ static enum err_code bring(struct pull *p, struct err *e) {
         mem_free(folder);
         os_remove_folder(p->staging, NULL);
     }
+    same_end(p);
     os_lock_drop(lock);
     return rc;
 }

@@ -372,16 +372,54 @@ class Good(Rig):
         self.known = catalogue(
             entry(), entry("n", files=same, sources=[{"hub": "owner/repo", "files": {"n.gguf": "m.gguf"}}]),
             entry("f", "F", both, sources=[{"hub": "owner/repo", "files": {"copy.json": "config.json"}}]))
-        runs = [subprocess.Popen([IGN, *self.words("slow", what=w)], env=env(),
-                                 stderr=subprocess.PIPE) for w in "mn"]
+        runs = [subprocess.Popen([IGN, *self.words("slow", "--json", what=w)], env=env(),
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE) for w in "mn"]
+        kept = []
         for p in runs:
-            _, err = p.communicate(timeout=60 * SLOW)
+            out, err = p.communicate(timeout=60 * SLOW)
             self.assertEqual(p.returncode, 0, err)
+            kept.append(json.loads(out)["kept"])
+        self.assertEqual(sorted(kept), [0, len(FILE)])  # fetched once, by whoever came first
+        ranges = [tuple(map(int, r[6:].split("-"))) for r in self.asked() if r != "bytes=0-0"]
+        self.assertEqual(sum(b + 1 - a for a, b in ranges), len(FILE))
         self.whole(["m.gguf", "n.gguf"])
         self.assertTrue(os.path.samefile(*(os.path.join(self.store, x) for x in ("m.gguf", "n.gguf"))))
         self.ok(*self.words("good", what="f"))
         self.assertTrue(os.path.samefile(*(os.path.join(self.store, "F", x["path"]) for x in both)))
         self.whole(["F", "m.gguf", "n.gguf"])
+
+    def test_waits(self):
+        """Who waits for another that pulls the same bytes says so, ends by Ctrl-C, and where that other is
+        killed fetches them itself."""
+        same = [{"path": "n.gguf", "bytes": len(FILE), "sha256": sha256(FILE)}]
+        self.known = catalogue(entry(), entry("n", files=same,
+                                              sources=[{"hub": "owner/repo", "files": {"n.gguf": "m.gguf"}}]))
+
+        def start(what):
+            return subprocess.Popen([IGN, *self.words("held", "--pull-stall", "300", what=what)], env=env(),
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        first = start("m")
+        while not self.begun().get("m.gguf"):
+            self.assertIsNone(first.poll())
+        second, third = start("n"), start("n")
+        waits = b"ign: n.gguf: another program is pulling the same bytes; waiting for it\n"
+        ends = {p.stderr.readline(): p for p in (second, third)}  # one has the name, the other is told that
+        self.assertEqual(len(ends), 2)
+        second = ends.pop(waits)
+        second.send_signal(signal.SIGINT)
+        self.assertEqual((second.wait(), second.stderr.read().count(b"interrupted")), (130, 1))
+        second.stderr.close()
+        second = start("n")
+        self.assertEqual(second.stderr.readline(), waits)
+        first.kill()
+        first.wait()
+        self.server.gate.set()
+        self.assertEqual((second.wait(), second.stderr.read()), (0, b""))
+        self.whole(["n.gguf"])
+        for p in (first, second, *ends.values()):
+            p.wait()
+            p.stderr.close()
+        self.assertEqual([n for n in tree(self.store) if n.startswith(".pull/.")], [])
 
     def test_settings(self):
         """What a pull needs can stand in the settings file."""

@@ -117,6 +117,14 @@ class Handler(BaseHTTPRequestHandler):
     def go_slow(self):
         self.go_good(pace=0.004)
 
+    def go_held(self):
+        """Half of each part, and the rest once the gate opens."""
+        body = self.partial(*self.range())
+        half = (len(body) + 1) // 2
+        self.wfile.write(body[:half])
+        self.server.owner.gate.wait(300 if half < len(body) else 0)
+        self.wfile.write(body[half:])
+
     def go_no_ranges(self):
         self.head(200, len(self.data), [("ETag", self.etag)])
         self.wfile.write(self.data)
@@ -390,6 +398,7 @@ class Server:
         self.sent = 0  # bytes, by the behaviours that are slow
         self.password = None  # "name:password" that a client of the proxy must know
         self.lock = threading.Lock()
+        self.gate = threading.Event()
         self.other = self.connect_to = None
         self.http = (Listener6 if ":" in host else Listener)((host, 0), Handler)
         self.http.owner = self
@@ -412,6 +421,7 @@ class Server:
             self.log.clear()
             self.turns.clear()
             self.sent = 0
+            self.gate.clear()
 
     def close(self):
         self.http.shutdown()
