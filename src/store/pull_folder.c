@@ -1,8 +1,8 @@
 /* pull_folder.c: the files of a model from a folder of this machine: a stick, a share.
  *
  * Owns the copying. A file grows in the folder ".grow" as one from a server does, and a run that
- * was broken off is gone on with. Invariant: a file gets its name only with the hash wanted, whoever
- * wrote its beginning.
+ * was broken off is gone on with. Invariant: a file gets its name only with the hash wanted,
+ * whoever wrote its beginning.
  */
 #include <string.h>
 

@@ -35,8 +35,8 @@ struct pull {
     char *grow;       /* DIR/.pull/NAME/.grow */
     size_t n;
     struct pull_file *file; /* [n] */
-    struct os_lock *same; /* keeps out those that pull the same bytes under another name */
-    char *same_path;      /* of that lock */
+    struct os_lock *same;   /* keeps out those that pull the same bytes under another name */
+    char *same_path;        /* of that lock */
     uint64_t kept;
     bool one_piece; /* what is fetched now comes from a server that knows no ranges */
 };
@@ -48,8 +48,8 @@ enum err_code pull_want(const struct pull *p, struct pull_file *f, const char *c
                         struct err *e);
 /* Whether a file that an earlier run has brought is the one that is wanted now; f->there. */
 enum err_code pull_there(struct pull *p, struct pull_file *f, struct err *e);
-/* A second name for a file that another model of the store has; f->there. Where a model is one file,
- * and another program fetches the same bytes at this moment, it waits for that one first.
+/* A second name for a file that another model of the store has; f->there. Where a model is one
+ * file, and another program fetches the same bytes at this moment, it waits for that one first.
  * ERR_CANCELLED. */
 enum err_code pull_twin(struct pull *p, struct pull_file *f, struct err *e);
 
