@@ -1,11 +1,12 @@
 /* bundle.c: see bundle.h.
  *
  * Owns the manifest, and the two shapes of a bundle. Invariant: every name of a manifest is judged
- * before anything is written.
+ * before anything is written, and every file that comes out is hashed, wherever its bytes lay.
  */
 #include "store/bundle.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -25,17 +26,32 @@ enum { MANIFEST_MOST = 1 << 24, MODELS_MOST = 1024 };
 struct packed {
     char *name;
     struct store_files files;
+    size_t place; /* of its first file */
+};
+
+/* A file of a manifest, and where its bytes are. */
+struct place {
+    const struct store_file *file;
+    size_t at;    /* in the manifest's order */
+    size_t first; /* the place whose bytes are in the bundle for this one, too: `at` or less */
+    const uint8_t *data; /* [file->bytes] of an archive, where it is its own first; else NULL */
 };
 
 struct manifest {
     struct packed model[MODELS_MOST];
     size_t n_model;
+    int version;         /* 1: each file is there by itself; 2: of equal ones the first */
+    struct place *place; /* [n_place] of all files, in order */
+    size_t n_place;
 };
 
 static void manifest_free(struct manifest *m) {
     for (size_t i = 0; m && i < m->n_model; i++) {
         mem_free(m->model[i].name);
         files_fini(&m->model[i].files);
+    }
+    if (m) {
+        mem_free(m->place);
     }
     mem_free(m);
 }
@@ -45,11 +61,64 @@ static enum err_code manifest_create(struct manifest **m, struct err *e) {
     return *m ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a manifest");
 }
 
-static uint64_t manifest_bytes(const struct manifest *m) {
-    uint64_t sum = 0;
+static int by_hash(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+    int order = strcmp(x->file->sha256, y->file->sha256);
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+static int by_order(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+/* Finds equal files by their hashes; *odd: the first that has another size than one of its hash. */
+static void places_join(struct manifest *m, const struct store_file **odd) {
+    struct place *p = m->place;
+    qsort(p, m->n_place, sizeof *p, by_hash);
+    for (size_t i = 1; i < m->n_place; i++) {
+        if (strcmp(p[i].file->sha256, p[i - 1].file->sha256) == 0) {
+            p[i].first = p[i - 1].first;
+            *odd = p[i].file->bytes != p[i - 1].file->bytes ? p[i].file : *odd;
+        }
+    }
+    qsort(p, m->n_place, sizeof *p, by_order);
+}
+
+/* The places of all files; each its own first. */
+static enum err_code places_make(struct manifest *m, struct err *e) {
+    size_t n = 0, k;
     for (size_t i = 0; i < m->n_model; i++) {
-        uint64_t bytes = files_bytes(&m->model[i].files);
+        files_at(&m->model[i].files, &k);
+        m->model[i].place = n;
+        n += k;
+    }
+    m->place = mem_zalloc(n ? n : 1, sizeof *m->place);
+    if (!m->place) {
+        return err_set(e, ERR_NOMEM, "out of memory for a manifest");
+    }
+    for (size_t i = 0; i < m->n_model; i++) {
+        const struct store_file *f = files_at(&m->model[i].files, &k);
+        for (size_t j = 0; j < k; j++, m->n_place++) {
+            m->place[m->n_place] =
+                (struct place){.file = &f[j], .at = m->n_place, .first = m->n_place};
+        }
+    }
+    return ERR_OK;
+}
+
+static bool is_first(const struct place *p) {
+    return p->first == p->at;
+}
+
+/* Of the files as they are in the bundle, and how many these are. */
+static uint64_t places_bytes(const struct manifest *m, size_t *n) {
+    uint64_t sum = 0;
+    *n = 0;
+    for (size_t i = 0; i < m->n_place; i++) {
+        uint64_t bytes = is_first(&m->place[i]) ? m->place[i].file->bytes : 0;
         sum = bytes > UINT64_MAX - sum ? UINT64_MAX : sum + bytes;
+        *n += is_first(&m->place[i]);
     }
     return sum;
 }
@@ -97,7 +166,24 @@ static enum err_code manifest_gather(struct manifest *m, const struct depot *d,
         }
         rc = rc ? rc : sizes_fill(d, &p->files, e);
     }
-    return rc;
+    return rc ? rc : places_make(m, e);
+}
+
+/* Equal files are to be in the bundle once: version 2, where there are any. */
+static enum err_code manifest_join(struct manifest *m, const struct depot *d, struct err *e) {
+    const struct store_file *odd = NULL;
+    places_join(m, &odd);
+    if (odd) { /* one of the two has been cut */
+        err_set(e, ERR_FORMAT, "its bytes are not those that were recorded");
+        err_where(e, "%s/%s", d->dir, odd->path);
+        err_hint(e, "'ign models verify' takes what is broken out of the store; get it again");
+        return ERR_FORMAT;
+    }
+    m->version = 1;
+    for (size_t i = 0; i < m->n_place; i++) {
+        m->version = is_first(&m->place[i]) ? m->version : 2;
+    }
+    return ERR_OK;
 }
 
 static void manifest_text(const struct manifest *m, struct buf *out) {
@@ -105,7 +191,7 @@ static void manifest_text(const struct manifest *m, struct buf *out) {
     json_writer_init(&w, out);
     json_open(&w, '{');
     json_member_z(&w, "format", "ign-bundle");
-    json_member_int(&w, "version", 1);
+    json_member_int(&w, "version", m->version);
     json_key(&w, "models");
     json_open(&w, '[');
     for (size_t i = 0; i < m->n_model; i++) {
@@ -220,12 +306,8 @@ static enum err_code sink_file(const struct sink *s, const struct store_file *f,
 
 static enum err_code sink_models(const struct sink *s, const struct manifest *m, struct err *e) {
     enum err_code rc = ERR_OK;
-    for (size_t i = 0; i < m->n_model && !rc; i++) {
-        size_t n;
-        const struct store_file *f = files_at(&m->model[i].files, &n);
-        for (size_t k = 0; k < n && !rc; k++) {
-            rc = sink_file(s, &f[k], e);
-        }
+    for (size_t i = 0; i < m->n_place && !rc; i++) {
+        rc = is_first(&m->place[i]) ? sink_file(s, m->place[i].file, e) : ERR_OK;
     }
     return rc;
 }
@@ -245,12 +327,8 @@ static enum err_code sink_signature(const struct sink *s, const struct buf *text
 /* Whether the disk that `dir` is on takes all of it, headers included. */
 static enum err_code sink_room(const struct manifest *m, const struct buf *text, const char *dir,
                                struct err *e) {
-    uint64_t bytes = manifest_bytes(m), more = text->len;
-    for (size_t i = 0; i < m->n_model; i++) {
-        size_t n;
-        files_at(&m->model[i].files, &n);
-        more += n * 2 * TAR_BLOCK;
-    }
+    size_t n;
+    uint64_t bytes = places_bytes(m, &n), more = text->len + n * 2 * TAR_BLOCK;
     return room_check_for(dir, bytes > UINT64_MAX - more ? bytes : bytes + more,
                           "make room there, take another medium, or fewer models at once", e);
 }
@@ -331,9 +409,13 @@ enum err_code bundle_write(const struct depot *d, const char *const *names, size
     struct os_file_info info;
     struct os_lock *lock = NULL;
     struct buf text;
+    size_t n_file;
     buf_init(&text, MANIFEST_MOST);
     enum err_code rc = manifest_create(&m, e);
-    if (rc || (rc = depot_look(d, &lock, e)) || (rc = manifest_gather(m, d, names, n, e))) {
+    rc = rc ? rc : depot_look(d, &lock, e);
+    rc = rc ? rc : manifest_gather(m, d, names, n, e);
+    os_lock_drop(lock); /* a stick is slow: what others change meanwhile is seen by its hash */
+    if (rc || (rc = manifest_join(m, d, e))) {
         goto done;
     }
     manifest_text(m, &text);
@@ -341,12 +423,11 @@ enum err_code bundle_write(const struct depot *d, const char *const *names, size
     if (rc) {
         goto done;
     }
-    *bytes = manifest_bytes(m);
+    *bytes = places_bytes(m, &n_file);
     bool folder = to[0] && to[strlen(to) - 1] == '/';
     folder = folder || (!os_file_info(to, &info, NULL) && info.is_folder);
     rc = folder ? write_folder(d, m, &text, to, secret, e) : write_file(d, m, &text, to, secret, e);
 done:
-    os_lock_drop(lock);
     buf_fini(&text);
     manifest_free(m);
     return rc;
@@ -501,8 +582,9 @@ static enum err_code manifest_read(struct manifest *m, const struct piece *x, st
         return rc;
     }
     const struct json *models = json_find(root, "models");
+    int64_t version = json_int(json_find(root, "version"));
     if (!str_is(json_str(json_find(root, "format")), "ign-bundle") ||
-        json_int(json_find(root, "version")) != 1) {
+        (version != 1 && version != 2)) {
         rc = refuse("neither its format nor its version is known here", e);
     } else if (json_kind(models) != JSON_IS_ARRAY || json_count(models) == 0) {
         rc = refuse("it names no model", e);
@@ -511,6 +593,12 @@ static enum err_code manifest_read(struct manifest *m, const struct piece *x, st
         rc = model_read(m, json_at(models, i), e);
     }
     json_free(root);
+    rc = rc ? rc : places_make(m, e);
+    if (!rc && version == 2) {
+        const struct store_file *odd = NULL;
+        places_join(m, &odd);
+        rc = odd ? refuse("two sizes of one hash", e) : ERR_OK;
+    }
     return rc;
 }
 
@@ -553,26 +641,32 @@ static enum err_code open_manifest(struct pack *k, const char *open, struct mani
     return rc;
 }
 
+static enum err_code missing(const struct store_file *f, struct err *e) {
+    err_clear(e);
+    err_set(e, ERR_FORMAT, "%s is missing in it, or not in its place", f->path);
+    err_hint(e, "copy it again; it must come from 'ign models bundle'");
+    return ERR_FORMAT;
+}
+
 /* Whether the archive holds the files of the manifest in its order, and no more: before any of them
  * is taken. */
-static enum err_code archive_check(const struct pack *k, const struct manifest *m, struct err *e) {
+static enum err_code archive_check(const struct pack *k, struct manifest *m, struct err *e) {
     struct tar_member x;
     size_t at = k->at;
-    for (size_t i = 0; i < m->n_model; i++) {
-        size_t n;
-        const struct store_file *f = files_at(&m->model[i].files, &n);
-        for (size_t j = 0; j < n; j++) {
-            enum err_code rc = tar_read(k->map.data, k->map.size, at, &x, e);
-            if (rc && rc != ERR_NOTFOUND) {
-                return rc;
-            }
-            if (rc || strcmp(x.path, f[j].path) != 0 || x.size != f[j].bytes) {
-                err_set(e, ERR_FORMAT, "%s is missing in it, or not in its place", f[j].path);
-                err_hint(e, "copy it again; it must come from 'ign models bundle'");
-                return ERR_FORMAT;
-            }
-            at = x.next;
+    for (size_t i = 0; i < m->n_place; i++) {
+        struct place *p = &m->place[i];
+        if (!is_first(p)) {
+            continue;
         }
+        enum err_code rc = tar_read(k->map.data, k->map.size, at, &x, e);
+        if (rc && rc != ERR_NOTFOUND) {
+            return rc;
+        }
+        if (rc || strcmp(x.path, p->file->path) != 0 || x.size != p->file->bytes) {
+            return missing(p->file, e);
+        }
+        p->data = x.data;
+        at = x.next;
     }
     if (tar_read(k->map.data, k->map.size, at, &x, NULL) != ERR_NOTFOUND) {
         err_set(e, ERR_FORMAT, "there is more in it than its manifest names");
@@ -582,24 +676,30 @@ static enum err_code archive_check(const struct pack *k, const struct manifest *
     return ERR_OK;
 }
 
-/* The next file of a bundle into `staging`, or past it where that is NULL. */
-static enum err_code file_take(const struct depot *d, struct pack *k,
-                               const struct store_files *files, size_t i, const char *staging,
+/* The bytes of a file, wherever they are; *x stays where it is until piece_close. */
+static enum err_code pack_file(struct pack *k, const struct manifest *m, const struct place *p,
+                               struct piece *x, struct err *e) {
+    const struct place *first = &m->place[p->first];
+    if (k->folder) {
+        return pack_next(k, first->file->path, x, e);
+    }
+    *x = (struct piece){.p = first->data, .n = (size_t)first->file->bytes, .lost = &k->map.lost};
+    return ERR_OK;
+}
+
+/* File i of a model of a bundle into `staging`; NULL: it is only looked at. */
+static enum err_code file_take(const struct depot *d, struct pack *k, const struct manifest *m,
+                               const struct packed *p, size_t i, const char *staging,
                                struct err *e) {
-    size_t n_file;
-    const struct store_file *f = files_at(files, &n_file) + i;
+    const struct place *place = &m->place[p->place + i];
+    const struct store_file *f = place->file;
+    const struct store_files *files = &p->files;
     struct piece x;
     char *to = NULL, hex[65];
     bool linked = false;
-    enum err_code rc = pack_next(k, f->path, &x, e);
-    if (rc == ERR_NOTFOUND) {
-        err_clear(e);
-        err_set(e, ERR_FORMAT, "%s is missing in it, or not in its place", f->path);
-        err_hint(e, "copy it again; it must come from 'ign models bundle'");
-        return ERR_FORMAT;
-    }
+    enum err_code rc = pack_file(k, m, place, &x, e);
     if (rc) {
-        return rc;
+        return rc == ERR_NOTFOUND ? missing(f, e) : rc;
     }
     if (x.n != f->bytes) {
         rc = err_set(e, ERR_FORMAT, "%s has %zu bytes, not %llu", f->path, x.n,
@@ -615,8 +715,8 @@ static enum err_code file_take(const struct depot *d, struct pack *k,
     return rc;
 }
 
-static enum err_code model_take(const struct depot *d, struct pack *k, const struct packed *p,
-                                struct buf *out, struct err *e) {
+static enum err_code model_take(const struct depot *d, struct pack *k, const struct manifest *m,
+                                const struct packed *p, struct buf *out, struct err *e) {
     size_t n;
     files_at(&p->files, &n);
     char *staging = NULL;
@@ -626,7 +726,7 @@ static enum err_code model_take(const struct depot *d, struct pack *k, const str
         rc = staging_make(d->dir, &staging, e);
     }
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = file_take(d, k, &p->files, i, staging, e);
+        rc = file_take(d, k, m, p, i, staging, e);
     }
     if (!rc && !known && !depot_is_model(staging, p->name)) {
         rc = refuse("something that is no model", e);
@@ -657,6 +757,9 @@ static enum err_code models_check(const struct depot *d, const struct manifest *
         rc = depot_compare(d, m->model[i].name, &m->model[i].files, &known, e);
         for (size_t j = 0; j < n && !rc && !known; j++) {
             char *twin;
+            if (!is_first(&m->place[m->model[i].place + j])) {
+                continue; /* a second name, where the disk has such */
+            }
             rc = depot_twin(d, &f[j], &twin, e);
             if (!rc && !twin) {
                 wanted = f[j].bytes > UINT64_MAX - wanted ? UINT64_MAX : wanted + f[j].bytes;
@@ -686,7 +789,7 @@ enum err_code bundle_read(const struct depot *d, const char *from, const char *o
         rc = models_check(d, m, e);
     }
     for (size_t i = 0; i < m->n_model && !rc; i++) {
-        rc = model_take(d, &k, &m->model[i], out, e);
+        rc = model_take(d, &k, m, &m->model[i], out, e);
     }
     if (rc && e && !e->where[0]) {
         err_where(e, "%s", from);

@@ -4,6 +4,8 @@
  * "files": [{"path", "bytes", "sha256"}]}]}; then, where it is signed, "manifest.json.sig", the
  * Ed25519 signature of the manifest's bytes in hexadecimal; then each file under the path that the
  * manifest gives. In one file these are members of a tar archive in that order; in a folder, files.
+ * In version 2 a file with the SHA-256 of one before it is not there again: its bytes are that
+ * one's. A bundle without equal files is of version 1, which older programs read.
  * Invariant: nothing comes out of a bundle but files that its manifest names, with those hashes,
  * below the folders of the store; and with a key nothing at all without a signature by it.
  */
@@ -13,10 +15,11 @@
 #include "store/depot.h"
 
 /* Writes the models names[0..n) to `to`: a folder where `to` is one or ends in '/', else a file.
- * `secret` (SIGNATURE_KEY_HEX) signs it; NULL: not signed. *bytes is what the models take. Each
- * byte is checked against its record on the way: ERR_FORMAT. ERR_NOTFOUND for a name that is not
- * there, or has no record ('ign models import' makes one); ERR_USAGE where something has the name
- * of `to`, or of what would come into that folder; ERR_IO, ERR_CANCELLED: nothing is left of it. */
+ * `secret` (SIGNATURE_KEY_HEX) signs it; NULL: not signed. *bytes is what their files take there.
+ * Each byte is checked against its record on the way: ERR_FORMAT. ERR_NOTFOUND for a name that is
+ * not there, or has no record ('ign models import' makes one); ERR_USAGE where something has the
+ * name of `to`, or of what would come into that folder; ERR_IO, ERR_CANCELLED: nothing is left of
+ * it. */
 enum err_code bundle_write(const struct depot *d, const char *const *names, size_t n,
                            const char *to, const char *secret, uint64_t *bytes, struct err *e);
 

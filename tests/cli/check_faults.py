@@ -21,7 +21,7 @@ ERRORS = {  # what each call may fail with; EIO where nothing is said
     "access": ["EACCES"], "clock_nanosleep": ["EINTR"], "clone3": ["EAGAIN"],
     "futex": ["EAGAIN", "EINTR"], "flock": ["ENOLCK", "EINTR"], "fcntl": ["EINVAL"],
     "getcwd": ["ENOENT"], "getrandom": ["ENOSYS", "EINTR"], "getrusage": ["EINVAL"],
-    "ioctl": ["ENOTTY", "EIO"], "ioprio_set": ["EPERM"], "lseek": ["ESPIPE"],
+    "ioctl": ["ENOTTY", "EIO"], "ioprio_set": ["EPERM"], "linkat": ["EPERM", "EACCES"], "lseek": ["ESPIPE"],
     "madvise": ["EINVAL", "ENOMEM"], "mkdir": ["EACCES", "ENOSPC"], "mlock": ["ENOMEM", "EPERM"],
     "mmap": ["ENOMEM", "ENODEV"], "mprotect": ["ENOMEM"], "mremap": ["ENOMEM"],
     "munmap": ["EINVAL"], "newfstatat": ["EACCES", "EIO"], "openat": ["EMFILE", "EACCES", "EIO"],

@@ -1,4 +1,5 @@
 """The store by the program: import, verify, bundles, and what hostile bundles and bad moments do."""
+import errno
 import fcntl
 import glob
 import hashlib
@@ -13,8 +14,9 @@ import subprocess
 import tarfile
 import time
 
-from cli_rig import IGN, SLOW, Case, env, ign, main, path, tiny, write
+from cli_rig import IGN, SLOW, TINY, Case, env, ign, main, path, tiny, write
 
+FAULT = os.path.join(os.path.dirname(TINY), "fault")  # of check_faults.py
 KILLS = int(os.environ.get("IGN_TEST_KILLS", "12"))
 
 
@@ -595,7 +597,7 @@ class Bundles(Rig):
             "no format": edit(lambda m: m.pop("format")),
             "no files": edit(lambda m: m["models"][0].update(files=[])),
             "no models": edit(lambda m: m.update(models=[])),
-            "version": edit(lambda m: m.update(version=2)),
+            "version": edit(lambda m: m.update(version=3)),
             "not json": [("manifest.json", b"{")] + members[1:],
             "array": [("manifest.json", b"[]")] + members[1:],
         }
@@ -770,6 +772,106 @@ class Bundles(Rig):
             write_in(two, "manifest.json.sig", text)
             self.models("unbundle", two, *key, store=self.other, code=1)
         self.assertLessEqual(set(tree(self.other)), {".lock"})
+
+    def twins(self):
+        """Two models of the same bytes, and a folder with two files that are alike; what is there of each."""
+        top = hf_folder("g")
+        for name in ("1.bin", "2.bin"):
+            write(f"g/{name}", "x" * 3000)
+        self.models("import", top)
+        self.models("import", tiny(), "--name", "b")
+        return {k: v for k, v in tree(self.store).items()
+                if k.split("/")[0].removesuffix(".sha256") in ("a.gguf", "b.gguf", "g")}
+
+    def test_equal_once(self):
+        """Equal files are in a bundle once, and come out of it as second names of each other."""
+        want = self.twins()
+        for to in ("twins.bundle", "twins-stick/"):
+            file = path(to)
+            shutil.rmtree(file, ignore_errors=True)
+            d = self.models("bundle", "a", "g", "b", "--output", file, "--json").json()
+            self.assertEqual(d["bytes"], sum(len(want[k]) for k in want if not k.endswith(".sha256") and
+                                             k not in ("b.gguf", "g/2.bin")))
+            for known in ([], ["a.gguf"], ["b.gguf", "g"]):
+                shutil.rmtree(self.other, ignore_errors=True)
+                for name in known:
+                    self.models("import", os.path.join(self.store, name), store=self.other)
+                d = self.models("unbundle", file, "--json", store=self.other).json()["models"]
+                self.assertEqual([m["name"] for m in d if m["came"] == "there already"],
+                                 [n for n in ("a.gguf", "g", "b.gguf") if n in known][::1])
+                self.assertEqual({k: v for k, v in tree(self.other).items() if k != ".lock"}, want)
+                for pair in (("a.gguf", "b.gguf"), ("g/1.bin", "g/2.bin")):
+                    self.assertTrue(os.path.samefile(*(os.path.join(self.other, x) for x in pair)), pair)
+        with tarfile.open(path("twins.bundle")) as t:
+            self.assertEqual(json.load(t.extractfile("manifest.json"))["version"], 2)
+            self.assertEqual(t.getnames(), ["manifest.json", "a.gguf", "g/1.bin", "g/1_Pooling/config.json",
+                                            "g/config.json", "g/model.safetensors"])
+        with tarfile.open(self.bundle("plain.bundle")) as t:  # which older programs read
+            self.assertEqual(json.load(t.extractfile("manifest.json"))["version"], 1)
+
+    def test_equal_without_links(self):
+        """Where no file can have two names, each equal one is copied out of the bundle."""
+        want = self.twins()
+        file = path("copied.bundle")
+        self.models("bundle", "a", "g", "b", "--output", file)
+        for call, pair in ((1, ("g/1.bin", "g/2.bin")), (2, ("a.gguf", "b.gguf"))):
+            shutil.rmtree(self.other, ignore_errors=True)
+            p = subprocess.run([FAULT, f"-linkat={call}:{errno.EPERM}", IGN, "models", "unbundle", file, "--store",
+                                self.other], env=env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            if p.returncode == 77 or SLOW > 1:
+                self.skipTest("no program may be traced here")
+            self.assertEqual(p.returncode, 0, p)
+            self.assertEqual({k: v for k, v in tree(self.other).items() if k != ".lock"}, want)
+            self.models("verify", store=self.other)
+            self.assertFalse(os.path.samefile(*(os.path.join(self.other, x) for x in pair)))
+
+    def test_equal_hostile(self):
+        """What version 2 leaves out must be left out, and what it refers to must be there."""
+        self.twins()
+        file = path("twice.bundle")
+        self.models("bundle", "a", "b", "--output", file)
+        with tarfile.open(file) as t:
+            (_, manifest), a = [(m.name, t.extractfile(m).read()) for m in t.getmembers()]
+        m = json.loads(manifest)
+        b = ("b.gguf", a[1])
+
+        def other(version=None, **change):
+            x = json.loads(manifest)
+            x["version"] = version or 2
+            x["models"][1]["files"][0].update(change)
+            return "manifest.json", json.dumps(x).encode()
+
+        self.assertEqual(m["version"], 2)
+        size = len(a[1])
+        for what, parts, code in (
+                ("as it is", [other(), a], 0), ("both, as older programs wrote them", [other(1), a, b], 0),
+                ("one of version 1", [other(1), a], 1), ("both of version 2", [other(), a, b], 1),
+                ("the second alone", [other(), b], 1), ("none", [other()], 1),
+                ("another version", [other(3), a], 1), ("another size", [other(bytes=size - 1), a], 1),
+                ("other bytes", [other(), (a[0], a[1][:-1] + b"?")], 1),
+                ("another hash, in capitals", [other(sha256=sha256(tiny()).upper()), a], 1)):
+            for folder in (False, True):
+                if folder and what in ("both of version 2",):
+                    continue  # what lies beside them in a folder is nobody's business
+                with self.subTest(what, folder=folder):
+                    shutil.rmtree(self.other, ignore_errors=True)
+                    shutil.rmtree(path("bad-stick"), ignore_errors=True)
+                    bad = path("bad-stick") if folder else write("bad.bundle", pack(parts))
+                    for name, data in parts if folder else ():
+                        write_in(bad, name, data)
+                    r = ign("models", "unbundle", bad, "--store", self.other)
+                    self.assertEqual(r.code, code, r)
+                    there = {n for n in tree(self.other) if n.endswith(".gguf")}
+                    if code:  # of a folder models come one by one
+                        self.assertLessEqual(there, {"a.gguf"} if folder else set())
+                    else:
+                        self.assertEqual(there, {"a.gguf", "b.gguf"})
+                    self.models("verify", store=self.other)
+        # A file that has been cut has not the size of its twin: nothing is made of it.
+        os.unlink(os.path.join(self.store, "b.gguf"))
+        write_in(self.store, "b.gguf", b"GGUF")
+        self.refused(1, "b.gguf", "bundle", "a", "b", "--output", path("cut.bundle"))
+        self.assertFalse(os.path.exists(path("cut.bundle")))
 
     def test_recorded_only(self):
         write_in(self.store, "free.gguf", b"GGUF")

@@ -62,6 +62,7 @@ static const struct {
     CALL(getrusage),
     CALL(ioctl),
     CALL(ioprio_set),
+    CALL(linkat),
     CALL(lseek),
     CALL(madvise),
     CALL(mkdir),

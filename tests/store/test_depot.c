@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "base/os.h"
+#include "store/bundle.h"
 #include "store/depot.h"
 #include "store/store_part.h"
 
@@ -122,6 +123,22 @@ static void test_others_work(void **state) {
     EXPECT(out, "a.gguf:%d c.gguf:%d ", DEPOT_VERIFIED, DEPOT_VERIFIED);
 }
 
+/* Nor by a bundle, whose stick may be slow. */
+static void test_bundle(void **state) {
+    (void)state;
+    static const char *const names[] = {"a"};
+    struct meddler m = {.when = "a.gguf", .act = others_work};
+    struct depot d = {.dir = store, .report = on_report, .arg = &m};
+    struct err e = {0};
+    uint64_t bytes = 0;
+    char to[200];
+    snprintf(to, sizeof to, "%s/stick.bundle", top);
+    assert_int_equal(bundle_write(&d, names, 1, to, NULL, &bytes, &e), ERR_OK);
+    assert_null(m.act);
+    assert_int_equal(bytes, strlen("GGUF a"));
+    os_remove_file(to, NULL);
+}
+
 static void replace_b(void) {
     take_away("b");
     import("b.gguf", "GGUF another b");
@@ -205,6 +222,7 @@ static int end(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_others_work, start),
+        cmocka_unit_test_setup(test_bundle, start),
         cmocka_unit_test_setup(test_replaced, start),
         cmocka_unit_test_setup(test_removed, start),
         cmocka_unit_test_setup(test_folder, start),
