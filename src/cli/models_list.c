@@ -16,8 +16,16 @@
 
 enum { WHY = 100 };
 
+/* A line of a list stays one line, whatever a file is called. */
 void models_put(struct cli *c, const char *text) {
-    cli_put_text(c, text, strlen(text));
+    for (size_t n; *text; text += n) {
+        n = strcspn(text, "\r\n\t");
+        cli_put_text(c, text, n);
+        if (text[n]) {
+            cli_puts(c, "?");
+            n++;
+        }
+    }
 }
 
 /* ---- list, verify ---------------------------------------------------------------------------- */

@@ -25,6 +25,9 @@
 
 const char *store_folder(struct cli *c, struct buf *b) {
     const char *given = knobs_str(c->k, "store");
+    if (given && !given[0]) {
+        return NULL; /* it would be the root of all folders */
+    }
     return given ? given : folder_path(b, FOLDER_DATA, "models");
 }
 

@@ -343,7 +343,8 @@ static int run(struct cli *c) {
                              .arg = &j};
     int code;
     if (!j.depot.dir) {
-        err_set(&e, ERR_NOTFOUND, "no store is known: HOME is not set");
+        err_set(&e, ERR_NOTFOUND, "no store is known");
+        err_where(&e, knobs_str(c->k, "store") ? "--store is empty" : "HOME is not set");
         err_hint(&e, "name one with --store FOLDER");
         code = cli_fail(c, &e);
     } else {

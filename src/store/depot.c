@@ -113,7 +113,7 @@ bool depot_is_model(const char *root, const char *name) {
     char *path, *config = NULL, **names = NULL;
     size_t n = 0;
     bool yes = false;
-    if (name[0] == '.' || strcmp(name, STORE_QUARANTINE) == 0 ||
+    if (name[0] == '\0' || name[0] == '.' || strcmp(name, STORE_QUARANTINE) == 0 ||
         store_path(&path, NULL, "%s/%s", root, name)) {
         return false;
     }
@@ -140,17 +140,19 @@ enum err_code depot_missing(const struct depot *d, const char *name, struct err 
 }
 
 enum err_code depot_find(const struct depot *d, const char *name, char **found, struct err *e) {
+    static const char *const ends[] = {"", ".gguf"};
+    enum err_code rc = ERR_OK;
     *found = NULL;
-    if (name_is_plain(name, strlen(name)) && depot_is_model(d->dir, name)) {
-        return store_path(found, e, "%s", name);
+    /* One part of a path, as it stands there: whoever has put a file there may have called it
+     * anything, and wants to be rid of it. */
+    for (size_t i = 0; i < 2 && !rc && !*found && !strchr(name, '/'); i++) {
+        rc = store_path(found, e, "%s%s", name, ends[i]);
+        if (!rc && !depot_is_model(d->dir, *found)) {
+            mem_free(*found);
+            *found = NULL;
+        }
     }
-    enum err_code rc = store_path(found, e, "%s.gguf", name);
-    if (!rc && (!name_is_plain(*found, strlen(*found)) || !depot_is_model(d->dir, *found))) {
-        mem_free(*found);
-        *found = NULL;
-        rc = depot_missing(d, name, e);
-    }
-    return rc;
+    return rc || *found ? rc : depot_missing(d, name, e);
 }
 
 /* ---- import ---------------------------------------------------------------------------------- */

@@ -74,6 +74,9 @@ static enum err_code model_look(const struct depot *d, struct depot_model *m, st
     *m = (struct depot_model){.state = DEPOT_UNRECORDED, .name = m->name};
     files_init(&there);
     enum err_code rc = files_list(&there, d->dir, m->name, m->name, &why);
+    if (!rc && !model_name_is_plain(m->name, strlen(m->name))) {
+        snprintf(m->why, sizeof m->why, "a name that cannot be kept on every machine");
+    }
     if (rc == ERR_NOMEM) {
         err_set(e, rc, "out of memory for a list of models");
     } else if (rc) {
@@ -148,11 +151,12 @@ static enum err_code mark_quarantined(const struct depot *in, struct depot_model
 
 enum err_code depot_list_quarantine(const struct depot *d, struct buf *out, struct err *e) {
     struct depot in = *d;
+    struct os_file_info info;
     char *away, **names = NULL;
     size_t n = 0, n_all;
     enum err_code rc = quarantine_path(d, &away, e);
     in.dir = away;
-    if (!rc && os_file_exists(away)) {
+    if (!rc && !os_file_info(away, &info, NULL) && info.is_folder) {
         rc = os_list(away, &names, &n, e);
     }
     for (size_t i = 0; i < n && !rc; i++) {

@@ -168,6 +168,35 @@ class Coming(Rig):
         self.refused(1, "more than 4096 files", "import", top)
         self.assertEqual(self.names(), [])
 
+    def test_names_of_others(self):
+        """What somebody has put there under a name that no verb would give is listed, in one line each, and
+        can be removed; it hides nothing, and leads nowhere."""
+        self.models("import", tiny(), "--name", "a")
+        names = ["n\nx.gguf", "c\r\x1b[2Jx.gguf", "CON.gguf", " b.gguf", "a:b.gguf", "back\\slash.gguf"]
+        for name in names:
+            write_in(self.store, name, "GGUF")
+        write_in(self.store, b"\xff.gguf".decode("utf-8", "surrogateescape"), "GGUF")
+        write_in(self.store, "quarantine", "no folder")
+        d = {m["name"]: m for m in self.models("list", "--json").json()["models"]}
+        self.assertLessEqual({"a.gguf", *names}, set(d))
+        for name in names:
+            self.assertIn("a name that cannot be kept", d[name]["why"], name)
+        self.assertEqual(len(self.models("list").out.split(b"\n")), len(names) + 3)
+        self.models("verify")
+        self.refused(4, "no record", "bundle", "CON", "--output", path("con.bundle"))
+        for name in [*names, b"\xff.gguf"]:
+            self.models("remove", name)
+        for name in (".lock", "quarantine", "../a", "a.gguf/..", "x/../a.gguf", ""):
+            self.refused(4, "no model", "remove", name)
+        self.assertEqual(self.whole(), ["a.gguf"])
+
+    def test_no_store(self):
+        """An empty name is no folder: it would be the root of all."""
+        for words in (["list"], ["import", tiny()], ["pull", "https://localhost/x.gguf"]):
+            r = self.fails(4, "models", *words, "--store", "")
+            self.assertIn("(--store is empty)", r.err.decode())
+        self.assertIn("HOME is not set", self.fails(4, "models", "list", environ=env(HOME=None)).err.decode())
+
     def test_names_of_records(self):
         top = hf_folder("h")
         for name in ("x.gguf.sha256", "quarantine", "y.gguf"):
@@ -786,7 +815,7 @@ class Bundles(Rig):
     def test_equal_once(self):
         """Equal files are in a bundle once, and come out of it as second names of each other."""
         want = self.twins()
-        for to in ("twins.bundle", "twins-stick/"):
+        for to in ("equal.bundle", "equal-stick/"):
             file = path(to)
             shutil.rmtree(file, ignore_errors=True)
             d = self.models("bundle", "a", "g", "b", "--output", file, "--json").json()
@@ -802,7 +831,7 @@ class Bundles(Rig):
                 self.assertEqual({k: v for k, v in tree(self.other).items() if k != ".lock"}, want)
                 for pair in (("a.gguf", "b.gguf"), ("g/1.bin", "g/2.bin")):
                     self.assertTrue(os.path.samefile(*(os.path.join(self.other, x) for x in pair)), pair)
-        with tarfile.open(path("twins.bundle")) as t:
+        with tarfile.open(path("equal.bundle")) as t:
             self.assertEqual(json.load(t.extractfile("manifest.json"))["version"], 2)
             self.assertEqual(t.getnames(), ["manifest.json", "a.gguf", "g/1.bin", "g/1_Pooling/config.json",
                                             "g/config.json", "g/model.safetensors"])
