@@ -608,18 +608,22 @@ enum err_code depot_remove(const struct depot *d, const char *name, struct err *
     struct os_lock *lock = NULL;
     char *found = NULL, *record = NULL, *from = NULL, *to = NULL, *staging = NULL;
     enum err_code rc = find_begin(d, d, name, &lock, &found, e);
-    if (rc || (rc = staging_make(d->dir, &staging, e)) ||
-        (rc = store_path(&record, e, "%s/%s.sha256", d->dir, found)) ||
-        (rc = store_path(&from, e, "%s/%s", d->dir, found)) ||
-        (rc = store_path(&to, e, "%s/%s", staging, found)) || (rc = os_rename(from, to, e))) {
+    rc = rc ? rc : staging_make(d->dir, &staging, e);
+    if (rc == ERR_IO && staging) { /* a full disk has no room for a folder, and is to get some */
+        err_clear(e);
+        rc = store_path(&to, e, "%s", staging);
+    } else if (!rc) {
+        rc = store_path(&to, e, "%s/%s", staging, found);
+    }
+    if (rc || (rc = store_path(&record, e, "%s/%s.sha256", d->dir, found)) ||
+        (rc = store_path(&from, e, "%s/%s", d->dir, found)) || (rc = os_rename(from, to, e))) {
         goto done;
     }
     rc = os_remove_file(record, e); /* the model is gone already: what is left is found by none */
-    enum err_code swept = tree_remove(staging, "", rc ? NULL : e);
-    rc = rc ? rc : swept;
 done:
-    if (rc && staging) {
-        tree_remove(staging, "", NULL);
+    if (staging) {
+        enum err_code swept = tree_remove(d->dir, staging + strlen(d->dir) + 1, rc ? NULL : e);
+        rc = rc ? rc : swept;
     }
     os_lock_drop(lock);
     mem_free(staging);

@@ -274,7 +274,7 @@ enum err_code pull_twin(struct pull *p, struct pull_file *f, struct err *e) {
         return ERR_OK;
     }
     memcpy(want.sha256, f->want, sizeof want.sha256);
-    bool wait = p->n == 1 && p->kind != PULL_FOLDER; /* a copy is soon done */
+    bool wait = p->n == 1 && !p->same && p->kind != PULL_FOLDER; /* a copy is soon done */
     enum err_code rc = wait ? same_begin(p, f, e) : ERR_OK;
     rc = rc ? rc : os_remove_file(f->to, e);
     rc = rc ? rc : twin_link(p->d, &want, f->to, &f->there, e);

@@ -989,6 +989,24 @@ class Moments(Rig):
         finally:
             shutil.rmtree(store, ignore_errors=True)
 
+    def test_removed_from_full_disk(self):
+        """Where there is no room for a folder any more, a model can still be removed, to make some."""
+        for i in range(1, 10):
+            shutil.rmtree(self.store, ignore_errors=True)
+            self.models("import", tiny(), "--name", "a")
+            self.models("import", hf_folder("f"))
+            p = None
+            for name in ("a", "f"):
+                p = subprocess.run([FAULT, f"-mkdir={i}:{errno.ENOSPC}", IGN, "models", "remove", name, "--store",
+                                    self.store], env=env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                if p.returncode == 77 or SLOW > 1:
+                    self.skipTest("no program may be traced here")
+                self.assertIn(p.returncode, (0, 90), p)
+            self.assertEqual(sorted(os.listdir(self.store)), [".lock"])
+            if p.returncode == 90:  # it makes fewer
+                break
+        self.assertGreater(i, 1)
+
     def test_killed_while_removing(self):
         """A folder of many files goes at once, too."""
         top = hf_folder("many")
