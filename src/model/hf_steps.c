@@ -211,15 +211,51 @@ static enum err_code read_split(const struct reader *r, const struct json *j,
     return ERR_OK;
 }
 
-/* "first" is the place 0 of the text as it came; behind a step that removes some of it the first
- * word may lie elsewhere, which the steps do not carry. */
-static bool front_removed(const struct reader *r) {
-    for (size_t i = 0; i + 1 < r->s->n_split; i++) {
-        if (r->s->split[i].way == WAY_REMOVE) {
-            return true;
+/* Whether a normalizer can make several characters of one, or put some in front. */
+static bool expands(const struct norm_step *n) {
+    size_t len = 0;
+    if (n->kind == NORM_REPLACE && n->with.n) {
+        unicode_at(n->with.p, &len);
+    }
+    return n->kind == NORM_PREPEND || n->kind == NORM_CHARSMAP_WHOLE || n->kind <= NORM_LOWERCASE ||
+           (n->kind == NORM_REPLACE && n->with.n > len);
+}
+
+/* Whether a normalizer can take away some, but not all, of what `from` has made of one character
+ * at the front. Unicode's own expansions begin with no mark, control character or pair of blanks.
+ */
+static bool takes_part(const struct norm_step *n, const struct norm_step *from) {
+    bool any = from->kind > NORM_LOWERCASE;
+    size_t len = 0;
+    if (n->kind == NORM_REPLACE) {
+        unicode_at(n->find.p, &len);
+    }
+    return (n->kind == NORM_STRIP && n->left) ||
+           (n->kind == NORM_REPLACE && (n->with.n == 0 || n->find.n > len)) ||
+           (any && (n->kind == NORM_REPLACE_SPACES || n->kind == NORM_STRIP_ACCENTS ||
+                    n->kind == NORM_NMT || n->kind == NORM_CHARSMAP_WHOLE));
+}
+
+/* "first" is the place 0 of the text as it came. Where the steps before do not carry it on, what
+ * stands in their way; NULL: nothing does. */
+static const char *loses_front(const struct reader *r) {
+    const struct hf_steps *s = r->s;
+    for (size_t i = 0; i + 1 < s->n_split; i++) {
+        if (s->split[i].way == WAY_REMOVE) {
+            return "is not computed behind a step that removes text:";
         }
     }
-    return false;
+    if (s->n_split > 1 && s->n_norm) {
+        return "is not computed behind a normalizer and another step:";
+    }
+    for (size_t i = 0; i < s->n_norm; i++) {
+        for (size_t k = i + 1; expands(&s->norm[i]) && k < s->n_norm; k++) {
+            if (takes_part(&s->norm[k], &s->norm[i])) {
+                return "is not computed behind normalizers that add and take away:";
+            }
+        }
+    }
+    return NULL;
 }
 
 static enum err_code read_metaspace(const struct reader *r, const struct json *j,
@@ -235,9 +271,9 @@ static enum err_code read_metaspace(const struct reader *r, const struct json *j
     if (scheme.n && step->prefix == PREFIX_NONE && !str_is(scheme, "never")) {
         return unknown(r, "prepend_scheme", scheme);
     }
-    if (step->prefix == PREFIX_FIRST && front_removed(r)) {
-        return refuse(r, ERR_UNSUPPORTED, "prepend_scheme",
-                      "is not computed behind a step that removes text:", scheme);
+    const char *lost = step->prefix == PREFIX_FIRST ? loses_front(r) : NULL;
+    if (lost) {
+        return refuse(r, ERR_UNSUPPORTED, "prepend_scheme", lost, scheme);
     }
     enum err_code rc = copy_text(r, j, "replacement", true, &step->text);
     size_t len = 0;

@@ -65,15 +65,23 @@ struct pass {
     struct buf *out;
     struct runs *origin;
     enum norm_kind kind;
-    bool shifted; /* what p began with is gone, or has been replaced by less */
+    bool replaces; /* what is put now is in the place of a match */
+    bool shifted;  /* what p began with is gone, or counts to what came behind it */
 };
+
+/* Whether several characters, up to `upto`, were replaced: what is there instead is counted to the
+ * last of them. */
+static bool replaced(const struct pass *s, size_t upto) {
+    size_t len;
+    unicode_at(s->p + s->at, &len);
+    return s->replaces && upto - s->at > len;
+}
 
 /* The n bytes put out last stand for the input up to `upto`: trusted if all of that is. */
 static void account(struct pass *s, size_t n, size_t upto) {
     bool trusted = true;
-    s->shifted =
-        s->shifted || (s->out->len == n && upto > s->at && s->kind != NORM_CHARSMAP_WHOLE &&
-                       (n == 0 || (s->kind == NORM_REPLACE && n < upto - s->at)));
+    s->shifted = s->shifted || (s->out->len == n && upto > s->at &&
+                                s->kind != NORM_CHARSMAP_WHOLE && (n == 0 || replaced(s, upto)));
     for (; s->in && s->at < upto && s->run < s->in->n; s->run++) {
         trusted = trusted && s->in->r[s->run].trusted;
         if (s->in->r[s->run].end > upto) {
@@ -192,7 +200,9 @@ static void run_replace(struct pass *s, const struct norm_step *step) {
         if (at == s->n) {
             break;
         }
+        s->replaces = true;
         put(s, step->with.p, step->with.n, at + len);
+        s->replaces = false;
         i = at + len;
     }
 }
@@ -269,7 +279,7 @@ enum err_code normalizer_run(const struct normalizer *z, const char *p, size_t n
     }
     for (size_t i = 0; z && !rc && i < z->n; i++) {
         struct buf *to = &text[i % 2];
-        struct pass s = {now.p, now.n, 0, in, 0, to, &from[i % 2], z->step[i].kind, false};
+        struct pass s = {now.p, now.n, 0, in, 0, to, &from[i % 2], z->step[i].kind, false, false};
         buf_reset(to);
         from[i % 2].n = 0;
         run_step(z, i, &s);

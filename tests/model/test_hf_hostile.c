@@ -392,11 +392,18 @@ static void b12_tokenizer(void **state) {
 /* What would change ids and is not known is refused by its place in the file. */
 static void b12_steps(void **state) {
     (void)state;
+    static const char both[] = "\"normalizer\": null,\n  \"pre_tokenizer\": {";
     static const char tok[] = "tokenizer.json", norm[] = "\"normalizer\": null",
                       pre[] = "\"pre_tokenizer\": {", dec[] = "\"decoder\": {";
 #define NORM(step) "\"normalizer\": " step
 #define LIST(step) NORM("{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}," step "]}")
 #define PRE(step)  "\"pre_tokenizer\": " step ", \"other\": {"
+/* Two normalizers, and a Metaspace of the scheme "first" behind `cut`. */
+#define FIRST(one, two, cut)                                                                       \
+    NORM("{\"type\":\"Sequence\",\"normalizers\":[" one "," two "]}")                              \
+    ", \"pre_tokenizer\": {\"type\":\"Sequence\",\"pretokenizers\":[" cut                          \
+    "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\"}]}, "              \
+    "\"more\": {"
     const struct change c[] = {
         {tok, norm, NORM("{\"type\":\"Lowercase\"}"), ERR_OK, ""},
         {tok, norm, NORM("{\"type\":\"BertNormalizer\"}"), UNKNOWN,
@@ -443,6 +450,12 @@ static void b12_steps(void **state) {
          "'pre_tokenizer.pretokenizers[1].prepend_scheme' is not computed behind a step that "
          "removes "
          "text: 'first'"},
+        {tok, both, FIRST("{\"type\":\"NFKD\"}", "{\"type\":\"Strip\",\"strip_left\":true}", ""),
+         UNKNOWN, "behind normalizers that add and take away: 'first'"},
+        {tok, both, FIRST("{\"type\":\"Prepend\",\"prepend\":\"x\"}", "{\"type\":\"Nmt\"}", ""),
+         UNKNOWN, "'pre_tokenizer.pretokenizers[0].prepend_scheme' is not computed behind norm"},
+        {tok, both, FIRST("{\"type\":\"NFC\"}", "{\"type\":\"NFD\"}", "{\"type\":\"Digits\"},"),
+         UNKNOWN, "behind a normalizer and another step: 'first'"},
         {tok, pre, PRE("{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"), UNKNOWN,
          "'pre_tokenizer.replacement'"},
         {tok, dec, "\"decoder\": {\"type\":\"CTC\"}, \"other\": {", UNKNOWN,
@@ -455,6 +468,7 @@ static void b12_steps(void **state) {
 #undef NORM
 #undef LIST
 #undef PRE
+#undef FIRST
     run("tiny-qwen2", c, sizeof c / sizeof *c);
 }
 
