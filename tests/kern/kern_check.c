@@ -564,6 +564,26 @@ static double number_at(const struct att_case *c, const struct micro_rows *r, in
     return (double)((const int8_t *)r->v)[at] * (double)f32_from_bf16(scale);
 }
 
+/* The same rows in runs, `by` numbers from one position to the next, scale_by scales. */
+static struct micro_runs runs_room(const struct att_case *c, const struct micro_rows *r, size_t by,
+                                   size_t scale_by) {
+    static struct micro_ahead ahead;
+    struct micro_runs runs = {.each = 16 << any(0, 2), .ahead = any(0, 1) ? &ahead : NULL};
+    size_t size = c->type == MICRO_KV_F32 ? 4 : c->type == MICRO_KV_F16 ? 2 : 1;
+    ahead = (struct micro_ahead){.stream = {r->v, r->v}, .end = 4, .log_n = 1};
+    for (int p = 0, i = 0; p < c->n_pos; p += runs.each, i++) {
+        runs.run[i] = *r;
+        runs.run[i].v = runs.near[i] = (const char *)r->v + (size_t)p * by * size;
+        runs.run[i].scale = r->scale ? r->scale + (size_t)p * scale_by : NULL;
+    }
+    return runs;
+}
+
+/* Whether this level has kernels for so few queries of the case. */
+static bool are_few(const struct att_case *c) {
+    return c->n_q <= run.isa.att.few && run.isa.att.scores_few[c->type] != NULL;
+}
+
 /* Scores, of which the definition must be near the sum in double. The tile is filled in two runs.
  */
 static void check_scores(const struct att_case *c) {
@@ -599,6 +619,15 @@ static void check_scores(const struct att_case *c) {
         }
     }
     check(same, "scores", c->name, "differs from C");
+    if (are_few(c)) {
+        struct micro_runs runs = runs_room(c, &k, 1, 1);
+        float *few = guard_floats(n);
+        run.isa.att.scores_few[c->type](&runs, c->q, c->q_scale, c->n_q, c->dim, c->n_pos, few);
+        for (int i = 0; i < c->n_q; i++) {
+            same = same && same_floats(sa + i * MICRO_ATT_TILE, few + i * MICRO_ATT_TILE, c->n_pos);
+        }
+        check(same, "scores of few", c->name, "differs from C");
+    }
     check(ok, "scores", c->name, "C is inexact");
 }
 
@@ -620,6 +649,15 @@ static void check_mix(const struct att_case *c) {
     run.c.att.mix(a, c->n_q, c->dim, keep, c->w, size, &ta, up);
     run.isa.att.mix(b, c->n_q, c->dim, keep, c->w, size, &tb, up);
     check(same_floats(a, b, c->n_q * c->dim), "mix", c->name, "differs from C");
+    if (are_few(c)) {
+        struct micro_runs runs = runs_room(c, &v, (size_t)step, (size_t)c->groups);
+        struct micro_tile own = tile_room(c, 1);
+        float *few = copy(y, c->n_q * c->dim);
+        run.isa.att.value_scales[c->type](&runs, c->dim, up, own.scale, own.v);
+        run.isa.att.mix_few[c->type](few, c->n_q, c->dim, keep, c->w, size, &runs, own.v, up);
+        check(same_floats(ta.scale, own.scale, up) && same_floats(a, few, c->n_q * c->dim),
+              "mix of few", c->name, "differs from C");
+    }
     bool ok = true;
     for (int i = 0; i < c->n_q; i++) { /* one position alone is its value */
         int16_t *one = guard(MICRO_ATT_TILE * sizeof *one);

@@ -16,10 +16,11 @@
 #include "kern/cpu/device.h"
 
 #define ATT_TILE  MICRO_ATT_TILE
-#define ATT_PART  1024 /* positions whose sums are made by themselves, then merged */
-#define ATT_QUERY 256  /* query heads that go through a tile together, at most */
-#define ATT_BLOCK 24   /* of them, whose scores and weights are in cache together */
-#define ATT_SPLIT 16   /* so many at most have their parts walked side by side */
+#define ATT_PART  512 /* positions whose sums are made by themselves, then merged */
+#define ATT_QUERY 256 /* query heads that go through a tile together, at most */
+#define ATT_BLOCK 24  /* of them, whose scores and weights are in cache together */
+#define ATT_SPLIT 32  /* so many for each thread, at most, have their parts walked side by side */
+#define ATT_ITEMS 8   /* so many for each thread are enough */
 
 #define LOG2_E 1.44269504f
 
@@ -168,7 +169,7 @@ static uint64_t list_parts(struct cpu_dev *d, const struct kern_kv *kv,
         {(void **)&d->att, n_thread * d->att_bytes},
         {(void **)&d->span, (n_tok + 1) * sizeof *d->span},
         {(void **)&d->split,
-         n_thread * 2 * ATT_SPLIT * split_parts(kv) * split_floats(kv) * sizeof(float)},
+         n_thread * ATT_SPLIT * split_parts(kv) * split_floats(kv) * sizeof(float)},
     };
     memcpy(part, list, sizeof list);
     return cpu_parts_bytes(part, N_PART);
@@ -272,32 +273,39 @@ struct attend_job {
     float cap;             /* of such scores; 0: none */
     bool whole;  /* heads and pages are whole registers: micro-kernels may read the pages */
     int n_span;  /* runs of tokens that attend together: d->span[i]..d->span[i + 1] */
+    int n_kv;    /* KV heads that an item takes through each tile, one after the other */
+    int n_set;   /* sets of so many KV heads */
     int n_share; /* shares of a KV head's query heads */
     int n_head;  /* query heads in a share */
     int n_part;  /* parts walked side by side; 0: each item walks all of its parts */
+    int n_slot;  /* an item's queries, at most */
 };
 
-/* What one item works on: tokens t0..t1 and query heads h0..h1 of one KV head. Query i of the
- * item is head h0 + i % heads of token t0 + i / heads. */
+/* What one item works on: tokens t0..t1 and of KV heads kv0..kv1 the query heads h0..h1, counted
+ * from the first that shares the KV head. Query i of one KV head is head h0 + i % heads of token
+ * t0 + i / heads; scratch has the queries of kv0 first. */
 struct att_item {
-    int t0, t1, h0, h1, kv_head;
-    int n_q, dim;   /* dim: padded */
+    int t0, t1, kv0, kv1, h0, h1;
+    int kv_head;    /* the one that is walked now */
+    int n_q, dim;   /* n_q: of one KV head; dim: padded */
     int first, end; /* positions that any of them attends to, from a tile's start */
 };
 
 static int item_count(const struct attend_job *j) {
-    return j->n_span * j->a->n_kv * j->n_share;
+    return j->n_span * j->n_set * j->n_share;
 }
 
 static struct att_item item_of(const struct attend_job *j, int item) {
     const struct kern_attend *a = j->a;
     const struct step *s = j->d->host.step;
-    int per_span = a->n_kv * j->n_share, group = a->n_head / a->n_kv;
+    int per_span = j->n_set * j->n_share, group = a->n_head / a->n_kv;
     int span = j->n_span - 1 - item / per_span; /* the longest walks first */
-    int kv_head = item % per_span / j->n_share, share = item % j->n_share;
-    struct att_item it = {.t0 = j->d->span[span], .t1 = j->d->span[span + 1], .kv_head = kv_head};
-    it.h0 = kv_head * group + share * j->n_head;
-    it.h1 = it.h0 + j->n_head < (kv_head + 1) * group ? it.h0 + j->n_head : (kv_head + 1) * group;
+    int set = item % per_span / j->n_share, share = item % j->n_share;
+    struct att_item it = {.t0 = j->d->span[span], .t1 = j->d->span[span + 1]};
+    it.kv_head = it.kv0 = set * j->n_kv;
+    it.kv1 = it.kv0 + j->n_kv < a->n_kv ? it.kv0 + j->n_kv : a->n_kv;
+    it.h0 = share * j->n_head;
+    it.h1 = it.h0 + j->n_head < group ? it.h0 + j->n_head : group;
     it.n_q = (it.t1 - it.t0) * (it.h1 - it.h0);
     it.dim = (int)pad16(a->d_head);
     it.end = s->pos[it.t1 - 1] + 1;
@@ -306,10 +314,16 @@ static struct att_item item_of(const struct attend_job *j, int item) {
     return it;
 }
 
-/* The place in q and y of query i. */
+/* Queries of all KV heads of the item. */
+static int queries_of(const struct att_item *it) {
+    return it->n_q * (it->kv1 - it->kv0);
+}
+
+/* The place in q and y of query i of all. */
 static size_t query_at(const struct attend_job *j, const struct att_item *it, int i) {
-    int heads = it->h1 - it->h0;
-    size_t token = (size_t)(it->t0 + i / heads), head = (size_t)(it->h0 + i % heads);
+    int heads = it->h1 - it->h0, first = (it->kv0 + i / it->n_q) * (j->a->n_head / j->a->n_kv);
+    i %= it->n_q;
+    size_t token = (size_t)(it->t0 + i / heads), head = (size_t)(first + it->h0 + i % heads);
     return (token * (size_t)j->a->n_head + head) * (size_t)j->a->d_head;
 }
 
@@ -415,6 +429,23 @@ static void tile_fill(const struct attend_job *j, const struct att_item *it, int
     }
 }
 
+/* Where the keys and values of the tile at p0 lie, and what is read after them. */
+static void runs_of(const struct attend_job *j, const struct att_item *it, int p0, int n,
+                    struct micro_runs *k, struct micro_runs *v) {
+    const int page_tok = j->d->host.kv.page_tok;
+    struct att_item next = *it;
+    bool last = ++next.kv_head == it->kv1;
+    next.kv_head = last ? it->kv0 : next.kv_head;
+    k->each = v->each = page_tok < ATT_TILE ? page_tok : ATT_TILE;
+    for (int p = 0, i = 0; p < n; p += k->each, i++) {
+        int then = last && p0 + p + ATT_TILE < it->end ? p0 + p + ATT_TILE : p0 + p;
+        k->run[i] = rows_of(j, it, 0, p0 + p);
+        v->run[i] = rows_of(j, it, 1, p0 + p);
+        k->near[i] = v->run[i].v;
+        v->near[i] = rows_of(j, &next, 0, then).v;
+    }
+}
+
 /* Which positions of the tile at p0 count for each query. */
 static void tile_bounds(const struct attend_job *j, const struct att_item *it, int p0, int n,
                         const struct att_scratch *s) {
@@ -441,34 +472,84 @@ static void tile_block(const struct attend_job *j, const struct att_item *it, in
     m->att.mix(s->y + i * it->dim, n_q, it->dim, s->keep, s->w, s->step, &s->v, n_pos);
 }
 
-/* One part of the positions, by itself: y, top and the lanes of the total. */
-static void walk_part(const struct attend_job *j, const struct att_item *it, int part,
-                      const struct att_scratch *s) {
-    int p = part * ATT_PART, end = p + ATT_PART < it->end ? p + ATT_PART : it->end;
-    memset(s->y, 0, (size_t)it->n_q * (size_t)it->dim * sizeof(float));
-    memset(s->lane, 0, (size_t)it->n_q * 16 * sizeof(float));
-    struct micro_ahead ahead;
-    struct att_scratch own = *s;
-    own.k.ahead = own.v.ahead = j->whole ? &ahead : NULL;
-    s = &own;
-    for (int i = 0; i < it->n_q; i++) {
-        s->top[i] = -INFINITY;
+/* Queries i..i+n_q, which are few, go through positions p0..p0+n where they lie. */
+static void tile_few(const struct attend_job *j, const struct att_item *it, int p0, int n, int i,
+                     int n_q, const struct att_scratch *s) {
+    const struct micro *m = &j->d->micro;
+    const int groups = host_kv_groups(j->a->d_head), n_pos = up16(n);
+    struct micro_runs k = {.ahead = s->k.ahead}, v = {.ahead = s->v.ahead};
+    runs_of(j, it, p0, n, &k, &v);
+    m->att.scores_few[j->type[0]](&k, s->q + i * it->dim, s->q_scale + i * groups, n_q, it->dim,
+                                  n_pos, s->s);
+    for (int c = 0; j->cap > 0 && c < n_q; c++) {
+        m->softcap(s->s + c * ATT_TILE, n, j->cap);
     }
-    for (p = it->first > p ? it->first : p; p < end; p += ATT_TILE) {
+    m->att.value_scales[j->type[1]](&v, it->dim, n_pos, s->v.scale, s->v.v);
+    m->att.weigh(s->s, n_q, n_pos, s->from + i, s->to + i, s->v.scale, s->top + i, s->lane + i * 16,
+                 s->keep, s->w, s->step);
+    m->att.mix_few[j->type[1]](s->y + i * it->dim, n_q, it->dim, s->keep, s->w, s->step, &v, s->v.v,
+                               n_pos);
+}
+
+/* What of the scratch belongs to the queries of the KV head that is walked now. */
+static struct att_scratch scratch_of(const struct attend_job *j, const struct att_item *it,
+                                     const struct att_scratch *all) {
+    struct att_scratch s = *all;
+    const int first = (it->kv_head - it->kv0) * it->n_q;
+    s.y += first * it->dim;
+    s.q += first * it->dim;
+    s.q_scale += first * host_kv_groups(j->a->d_head);
+    s.lane += first * 16;
+    s.top += first;
+    return s;
+}
+
+/* Queries of one KV head go through positions p..p+n. */
+static void walk_tile(const struct attend_job *j, const struct att_item *it, int p, int n,
+                      const struct att_scratch *s) {
+    const struct micro_att *m = &j->d->micro.att;
+    int i = 0;
+    while (s->to[i] <= 0) { /* of tokens before the tile */
+        i++;
+    }
+    if (j->whole && it->n_q <= m->few && m->scores_few[j->type[0]] && m->mix_few[j->type[1]]) {
+        tile_few(j, it, p, n, i, it->n_q - i, s);
+        return;
+    }
+    tile_fill(j, it, p, n, s);
+    for (; i < it->n_q; i += ATT_BLOCK) {
+        int n_q = it->n_q - i < ATT_BLOCK ? it->n_q - i : ATT_BLOCK;
+        tile_block(j, it, i, n_q, n, s);
+    }
+}
+
+/* One part of the positions, by itself: y, top and the lanes of the total. All KV heads of the
+ * item pass a tile before the next one, for they lie side by side in a page. */
+static void walk_part(const struct attend_job *j, const struct att_item *item, int part,
+                      const struct att_scratch *all) {
+    const int n_q = queries_of(item);
+    int p = part * ATT_PART, end = p + ATT_PART < item->end ? p + ATT_PART : item->end;
+    memset(all->y, 0, (size_t)n_q * (size_t)item->dim * sizeof(float));
+    memset(all->lane, 0, (size_t)n_q * 16 * sizeof(float));
+    for (int i = 0; i < n_q; i++) {
+        all->top[i] = -INFINITY;
+    }
+    struct att_item it = *item;
+    struct micro_ahead ahead;
+    for (p = it.first > p ? it.first : p; p < end; p += ATT_TILE) {
         int n = end - p < ATT_TILE ? end - p : ATT_TILE;
-        if (host_cancelled(&j->d->host)) {
-            return;
-        }
-        tile_bounds(j, it, p, n, s);
-        tile_ahead(j, it, p + n, &ahead);
-        tile_fill(j, it, p, n, s);
-        int i = 0;
-        while (s->to[i] <= 0) { /* of tokens before the tile */
-            i++;
-        }
-        for (; i < it->n_q; i += ATT_BLOCK) {
-            int n_q = it->n_q - i < ATT_BLOCK ? it->n_q - i : ATT_BLOCK;
-            tile_block(j, it, i, n_q, n, s);
+        tile_bounds(j, &it, p, n, all);
+        for (it.kv_head = it.kv0; it.kv_head < it.kv1; it.kv_head++) {
+            if (host_cancelled(&j->d->host)) {
+                return;
+            }
+            struct att_scratch s = scratch_of(j, &it, all);
+            struct att_item next = it;
+            bool last = ++next.kv_head == it.kv1;
+            next.kv_head = last ? it.kv0 : next.kv_head;
+            s.k.ahead = s.v.ahead = j->whole ? &ahead : NULL;
+            tile_ahead(j, &next, last ? p + n : p, &ahead);
+            walk_tile(j, &it, p, n, &s);
         }
     }
 }
@@ -476,7 +557,7 @@ static void walk_part(const struct attend_job *j, const struct att_item *it, int
 static void load_queries(const struct attend_job *j, const struct att_item *it,
                          const struct att_scratch *s) {
     const int dh = j->a->d_head, groups = host_kv_groups(dh);
-    for (int i = 0; i < it->n_q; i++) {
+    for (int i = 0; i < queries_of(it); i++) {
         const float *q = j->q + query_at(j, it, i);
         for (int d = 0; d < it->dim; d++) {
             s->row[d] = d < dh ? q[d] * j->scale : 0;
@@ -530,17 +611,18 @@ static void attend_item(void *arg, int item, int thread) {
     const struct attend_job *j = arg;
     struct att_item it = item_of(j, item);
     struct att_scratch s = att_scratch(j->d, thread);
+    const int n_q = queries_of(&it);
     load_queries(j, &it, &s);
-    memset(s.total, 0, (size_t)it.n_q * sizeof(float));
+    memset(s.total, 0, (size_t)n_q * sizeof(float));
     for (int part = it.first / ATT_PART; part * ATT_PART < it.end; part++) {
         walk_part(j, &it, part, &s);
-        for (int i = 0; i < it.n_q; i++) {
+        for (int i = 0; i < n_q; i++) {
             size_t at = (size_t)i * (size_t)it.dim;
             merge(s.sum + at, &s.all_top[i], &s.total[i], s.y + at, s.top[i],
                   total_of(s.lane + i * 16), it.dim);
         }
     }
-    for (int i = 0; i < it.n_q; i++) {
+    for (int i = 0; i < n_q; i++) {
         put_result(j, &it, i, s.sum + (size_t)i * (size_t)it.dim, s.total[i]);
     }
 }
@@ -548,14 +630,14 @@ static void attend_item(void *arg, int item, int thread) {
 /* ---- parts side by side ---------------------------------------------------------------- */
 
 static float *split_at(const struct attend_job *j, int item, int part, int i) {
-    size_t slot = ((size_t)item * (size_t)j->n_part + (size_t)part) * ATT_SPLIT + (size_t)i;
+    size_t slot = ((size_t)item * (size_t)j->n_part + (size_t)part) * (size_t)j->n_slot + (size_t)i;
     return j->d->split + slot * split_floats(&j->d->host.kv);
 }
 
 /* One part of an item. */
 static void split_item(void *arg, int index, int thread) {
     const struct attend_job *j = arg;
-    int item = index / j->n_part, part = index % j->n_part;
+    int item = index % item_count(j), part = index / item_count(j); /* of one page together */
     struct att_item it = item_of(j, item);
     struct att_scratch s = att_scratch(j->d, thread);
     if (part * ATT_PART >= it.end || (part + 1) * ATT_PART <= it.first) {
@@ -563,7 +645,7 @@ static void split_item(void *arg, int index, int thread) {
     }
     load_queries(j, &it, &s);
     walk_part(j, &it, part, &s);
-    for (int i = 0; i < it.n_q; i++) {
+    for (int i = 0; i < queries_of(&it); i++) {
         float *to = split_at(j, item, part, i);
         memcpy(to + 2, s.y + (size_t)i * (size_t)it.dim, (size_t)it.dim * sizeof *to);
         to[0] = s.top[i];
@@ -571,37 +653,50 @@ static void split_item(void *arg, int index, int thread) {
     }
 }
 
-/* The parts of an item, merged in their order. */
-static void merge_item(void *arg, int item, int thread) {
+/* A query's parts, merged in their order. */
+static void merge_query(void *arg, int index, int thread) {
     const struct attend_job *j = arg;
+    int item = index / j->n_slot, i = index % j->n_slot;
     struct att_item it = item_of(j, item);
     struct att_scratch s = att_scratch(j->d, thread);
-    for (int i = 0; i < it.n_q; i++) {
-        float top = 0, total = 0;
-        for (int part = it.first / ATT_PART; part * ATT_PART < it.end; part++) {
-            const float *from = split_at(j, item, part, i);
-            merge(s.sum, &top, &total, from + 2, from[0], from[1], it.dim);
-        }
-        put_result(j, &it, i, s.sum, total);
+    float top = 0, total = 0;
+    if (i >= queries_of(&it)) {
+        return;
     }
+    for (int part = it.first / ATT_PART; part * ATT_PART < it.end; part++) {
+        const float *from = split_at(j, item, part, i);
+        merge(s.sum, &top, &total, from + 2, from[0], from[1], it.dim);
+    }
+    put_result(j, &it, i, s.sum, total);
 }
 
-/* Parts that are worth walking side by side; 0 where the items are enough for the threads, have
- * too many queries, or one part each. */
-static int parts_of(const struct attend_job *j) {
-    int most = 0;
-    if (item_count(j) >= 2 * j->d->host.n_thread) {
-        return 0;
-    }
-    for (int i = 0; i < item_count(j); i++) {
-        struct att_item it = item_of(j, i);
+/* Chooses what an item is: as many KV heads as leave the threads enough items, of which each may be
+ * a part of the positions alone. */
+static void cut_items(struct attend_job *j) {
+    const struct cpu_dev *d = j->d;
+    const int n_thread = d->host.n_thread;
+    const int want = n_thread > 1 ? ATT_ITEMS * n_thread : 1;
+    int n_part = 0, walked = 0, n_q = 1;
+    j->n_set = j->n_kv = 1;
+    for (int i = 0; i < j->n_span; i++) {
+        struct att_item it = item_of(j, i * j->n_share);
         int n = (it.end + ATT_PART - 1) / ATT_PART;
-        most = n > most ? n : most;
-        if (it.n_q > ATT_SPLIT) {
-            return 0;
+        n_part = n > n_part ? n : n_part;
+        n -= it.first / ATT_PART;
+        walked = n > walked ? n : walked;
+        n_q = it.n_q > n_q ? it.n_q : n_q;
+    }
+    int most = ATT_QUERY / n_q < j->a->n_kv ? ATT_QUERY / n_q : j->a->n_kv;
+    bool split;
+    for (j->n_kv = most;; j->n_kv = (j->n_kv + 1) / 2) {
+        j->n_set = (j->a->n_kv + j->n_kv - 1) / j->n_kv;
+        j->n_slot = n_q * j->n_kv;
+        split = n_thread > 1 && walked > 1 && item_count(j) * j->n_slot <= n_thread * ATT_SPLIT;
+        if (j->n_kv == 1 || item_count(j) * (split ? walked : 1) >= want) {
+            break;
         }
     }
-    return most > 1 ? most : 0;
+    j->n_part = split && item_count(j) < want ? n_part : 0;
 }
 
 void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_attend *a) {
@@ -627,10 +722,10 @@ void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_
         }
     }
     d->span[j.n_span] = s->n_tok;
-    j.n_part = parts_of(&j);
+    cut_items(&j);
     if (j.n_part > 0) {
         pool_run(dev->pool, split_item, &j, item_count(&j) * j.n_part);
-        pool_run(dev->pool, merge_item, &j, item_count(&j));
+        pool_run(dev->pool, merge_query, &j, item_count(&j) * j.n_slot);
         return;
     }
     pool_run(dev->pool, attend_item, &j, item_count(&j));

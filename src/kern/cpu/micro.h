@@ -172,6 +172,16 @@ static inline void micro_ahead_line(struct micro_ahead *a) {
     }
 }
 
+/* Keys or values of one head where they lie: runs of `each` positions, a multiple of 16. While a
+ * run's numbers are read, those at the same distance from `near` are fetched into the first cache:
+ * what is read half a tile later. */
+struct micro_runs {
+    struct micro_rows run[MICRO_ATT_TILE / 16];
+    const char *near[MICRO_ATT_TILE / 16];
+    struct micro_ahead *ahead; /* as in struct micro_tile */
+    int each;
+};
+
 /* Turns n_pos positions, a multiple of 16, into the tile's from `at` on, a multiple of 16, too; dim
  * is a multiple of 16. */
 typedef void (*micro_tile_fn)(const struct micro_rows *r, int dim, int n_pos, int at,
@@ -195,6 +205,19 @@ struct micro_att {
     /* y[i] = y[i] * keep[i] plus step[i] * (sum of w[i * MICRO_ATT_TILE + p] * v(p)) */
     void (*mix)(float *y, int n_q, int dim, const float *keep, const int16_t *w, const float *step,
                 const struct micro_tile *v, int n_pos);
+
+    /* The same scores and mixed values for up to `few` queries (0: none), by way of registers: a
+     * tile is not worth its way through the first cache where so few use it. NULL for a type whose
+     * tiles are always made. value_scales gives what `values` leaves in `scale`, and in `own`, of
+     * the size of a tile, what mix_few wants to know. */
+    int few;
+    void (*scores_few[MICRO_KV_N])(const struct micro_runs *k, const int16_t *q,
+                                   const float *q_scale, int n_q, int dim, int n_pos, float *s);
+    void (*value_scales[MICRO_KV_N])(const struct micro_runs *v, int dim, int n_pos, float *scale,
+                                     int16_t *own);
+    void (*mix_few[MICRO_KV_N])(float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                                const float *step, const struct micro_runs *v, const int16_t *own,
+                                int n_pos);
 };
 
 /* dim floats as integers with a scale for each MICRO_ATT_GROUP of them. */

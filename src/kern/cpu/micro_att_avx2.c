@@ -530,10 +530,245 @@ static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
     }
 }
 
+/* ---- few queries ----------------------------------------------------------------------------- */
+
+/* A line of the next tile into the second cache, one of what is read soon into the first. */
+INLINE void fetch(struct micro_ahead *ahead, const char *near) {
+    micro_ahead_line(ahead);
+    _mm_prefetch(near, _MM_HINT_T0);
+}
+
+/* Adds the products of pairs, sixteen lanes of them, to the sums of n_q <= 4 rows of x, x_step
+ * apart. */
+INLINE void add_pairs(int n_q, __m256i acc[4][2], const int16_t *x, int x_step,
+                      const __m256i u[2]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < n_q; i++) {
+        __m256i both = pair(x + i * x_step);
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) {
+            acc[i][v] = _mm256_add_epi32(acc[i][v], _mm256_madd_epi16(both, u[v]));
+            KEEP(acc[i][v]);
+        }
+    }
+}
+
+INLINE void clear_sums(int n_q, __m256i acc[4][2]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < n_q; i++) {
+        acc[i][0] = acc[i][1] = _mm256_setzero_si256();
+    }
+}
+
+/* Pairs of sixteen int8 at a and b. */
+INLINE void wide_pairs(const int8_t *a, const int8_t *b, __m256i u[2]) {
+    __m128i x = _mm_loadu_si128((const __m128i *)a), y = _mm_loadu_si128((const __m128i *)b);
+    u[0] = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, y));
+    u[1] = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(x, y));
+}
+
+/* Eight positions' scales of a group of int8 keys. */
+INLINE __m256 key_scales(const struct micro_rows *k, int g, int p) {
+    const bf16_t *scale = k->scale + (size_t)g * (size_t)k->step + (size_t)p;
+    __m256i u = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)scale));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(u, 16));
+}
+
+/* n_q <= 4 queries at sixteen positions from p on. */
+INLINE void scores_run(int type, int n_q, const struct micro_runs *runs, int run, int p,
+                       const int16_t *q, const float *q_scale, int dim, float *s) {
+    const struct micro_rows *k = &runs->run[run];
+    const size_t step = (size_t)k->step;
+    const int groups = (dim + GROUP - 1) / GROUP;
+    for (int g = 0; g < groups; g++) {
+        int first = g * GROUP, end = first + GROUP < dim ? first + GROUP : dim;
+        __m256i most[2], acc[4][2];
+        __m256 factor[2], scale[2];
+        if (type != MICRO_KV_I8) {
+            largest_keys(type, k, p, first, end, most);
+        }
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) {
+            bool whole = type == MICRO_KV_I8;
+            factor[v] = whole ? _mm256_setzero_ps() : factor_of(most[v], 13);
+            scale[v] = whole ? key_scales(k, g, p + 8 * v) : scale_of(most[v], 13);
+        }
+        clear_sums(n_q, acc);
+        for (int d = first; d < end; d += 2) {
+            size_t at = (size_t)d * step + (size_t)p;
+            __m256i u[2];
+            if (type == MICRO_KV_I8) {
+                const int8_t *from = (const int8_t *)k->v + at;
+                wide_pairs(from, from + step, u);
+                if (d % 4 == 0) {
+                    fetch(runs->ahead, runs->near[run] + at + (p % 32 ? 2 * step - 16 : 0));
+                }
+            } else {
+#pragma GCC unroll 2
+                for (size_t v = 0; v < 2; v++) {
+                    __m256i a = nearest(floats(type, k->v, at + 8 * v), factor[v]);
+                    __m256i b = nearest(floats(type, k->v, at + step + 8 * v), factor[v]);
+                    u[v] = pairs(a, b);
+                }
+                fetch(runs->ahead, runs->near[run] + 2 * at + (p % 32 ? 2 * step - 32 : 0));
+            }
+            add_pairs(n_q, acc, q + d, dim, u);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < n_q; i++) {
+            __m256 by = _mm256_set1_ps(q_scale[i * groups + g]);
+#pragma GCC unroll 2
+            for (int v = 0; v < 2; v++) {
+                float *at = s + i * TILE + 8 * v;
+                __m256 sum = g ? _mm256_loadu_ps(at) : _mm256_setzero_ps();
+                __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), by);
+                _mm256_storeu_ps(at, _mm256_fmadd_ps(f, scale[v], sum));
+            }
+        }
+    }
+}
+
+INLINE void scores_runs(int type, int n_q, const struct micro_runs *k, const int16_t *q,
+                        const float *q_scale, int dim, int n_pos, float *s) {
+    for (int p = 0; p < n_pos; p += 16) {
+        scores_run(type, n_q, k, p / k->each, p % k->each, q, q_scale, dim, s + p);
+    }
+}
+
+#define SCORES(n)                                                                                  \
+    case n: scores_runs(type, n, k, q, q_scale, dim, n_pos, s); break
+
+INLINE void scores_few(int type, const struct micro_runs *k, const int16_t *q, const float *q_scale,
+                       int n_q, int dim, int n_pos, float *s) {
+    switch (n_q) {
+        SCORES(1);
+        SCORES(2);
+        SCORES(3);
+        SCORES(4);
+    }
+}
+
+static void scores_few_f16(const struct micro_runs *k, const int16_t *q, const float *q_scale,
+                           int n_q, int dim, int n_pos, float *s) {
+    scores_few(MICRO_KV_F16, k, q, q_scale, n_q, dim, n_pos, s);
+}
+
+static void scores_few_i8(const struct micro_runs *k, const int16_t *q, const float *q_scale,
+                          int n_q, int dim, int n_pos, float *s) {
+    scores_few(MICRO_KV_I8, k, q, q_scale, n_q, dim, n_pos, s);
+}
+
+/* own: a float for each position, its factor. */
+static void value_scales_f16(const struct micro_runs *v, int dim, int n_pos, float *scale,
+                             int16_t *own) {
+    for (int p = 0; p < n_pos; p += 8) {
+        const struct micro_rows *run = &v->run[p / v->each];
+        const f16_t *from = (const f16_t *)run->v + (size_t)(p % v->each) * (size_t)run->step;
+        __m256i most = largest_values(MICRO_KV_F16, from, (size_t)run->step, dim);
+        _mm256_storeu_ps(scale + p, scale_of(most, 12));
+        store(own + 2 * p, _mm256_castps_si256(factor_of(most, 12)));
+    }
+}
+
+/* own: [position][group] */
+static void value_scales_i8(const struct micro_runs *v, int dim, int n_pos, float *scale,
+                            int16_t *own) {
+    const int groups = (dim + GROUP - 1) / GROUP;
+    for (int p = 0; p < n_pos; p += 16) {
+        const struct micro_rows *run = &v->run[p / v->each];
+        any_parts(groups, run->scale + p % v->each * groups, scale + p, own + p * groups);
+    }
+}
+
+/* Sixteen columns from c on of positions p and p + 1 of a run, in pairs; own is p's. */
+INLINE void value_pairs(int type, const struct micro_rows *run, int dim, int p, int c,
+                        const int16_t *own, __m256i u[2]) {
+    const size_t step = (size_t)run->step, at = (size_t)p * step + (size_t)c;
+    if (type == MICRO_KV_I8) {
+        const int16_t *part = own + c / GROUP;
+        uint32_t low = (uint16_t)part[0], high = (uint16_t)part[(dim + GROUP - 1) / GROUP];
+        __m256i both = _mm256_set1_epi32((int)(low | high << 16));
+        wide_pairs((const int8_t *)run->v + at, (const int8_t *)run->v + at + step, u);
+        u[0] = _mm256_mulhrs_epi16(_mm256_slli_epi16(u[0], 8), both);
+        u[1] = _mm256_mulhrs_epi16(_mm256_slli_epi16(u[1], 8), both);
+        return;
+    }
+    float factor[2];
+    memcpy(factor, own, sizeof factor);
+    __m256 a = _mm256_set1_ps(factor[0]), b = _mm256_set1_ps(factor[1]);
+#pragma GCC unroll 2
+    for (size_t v = 0; v < 2; v++) {
+        __m256i x = nearest(floats(type, run->v, at + 8 * v), a);
+        u[v] = pairs(x, nearest(floats(type, run->v, at + step + 8 * v), b));
+    }
+}
+
+/* n_q <= 4 rows of y. */
+INLINE void mix_runs(int type, int n_q, float *y, int dim, const float *keep, const int16_t *w,
+                     const float *step, const struct micro_runs *v, const int16_t *own, int n_pos) {
+    const int per_pos = type == MICRO_KV_I8 ? (dim + GROUP - 1) / GROUP : 2; /* of own */
+    const size_t size = type == MICRO_KV_I8 ? 1 : 2;
+    for (int c = 0; c < dim; c += 16) {
+        __m256i acc[4][2];
+        clear_sums(n_q, acc);
+        for (int from = 0, run = 0; from < n_pos; from += v->each, run++) {
+            int n = n_pos - from < v->each ? n_pos - from : v->each;
+            const char *near = v->near[run] + (size_t)(c * n) * size;
+            for (int p = 0; p < n; p += 2, near += 32 * size) {
+                __m256i u[2];
+                value_pairs(type, &v->run[run], dim, p, c, own + (from + p) * per_pos, u);
+                if (type != MICRO_KV_I8 || p % 4 == 0) {
+                    fetch(v->ahead, near);
+                }
+                add_pairs(n_q, acc, w + from + p, TILE, u);
+            }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < n_q; i++) {
+            __m256 kept = _mm256_set1_ps(keep[i]), by = _mm256_set1_ps(step[i]);
+#pragma GCC unroll 2
+            for (int k = 0; k < 2; k++) {
+                float *at = y + i * dim + c + 8 * k;
+                __m256 old = _mm256_mul_ps(_mm256_loadu_ps(at), kept);
+                _mm256_storeu_ps(at, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i][k]), by, old));
+            }
+        }
+    }
+}
+
+#define MIX(n)                                                                                     \
+    case n: mix_runs(type, n, y, dim, keep, w, step, v, own, n_pos); break
+
+INLINE void mix_few(int type, float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                    const float *step, const struct micro_runs *v, const int16_t *own, int n_pos) {
+    switch (n_q) {
+        MIX(1);
+        MIX(2);
+        MIX(3);
+        MIX(4);
+    }
+}
+
+static void mix_few_f16(float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                        const float *step, const struct micro_runs *v, const int16_t *own,
+                        int n_pos) {
+    mix_few(MICRO_KV_F16, y, n_q, dim, keep, w, step, v, own, n_pos);
+}
+
+static void mix_few_i8(float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                       const float *step, const struct micro_runs *v, const int16_t *own,
+                       int n_pos) {
+    mix_few(MICRO_KV_I8, y, n_q, dim, keep, w, step, v, own, n_pos);
+}
+
 void micro_att_init_avx2(struct micro *m) {
     m->att = (struct micro_att){.keys = {keys_f32, keys_f16, keys_i8},
                                 .values = {values_f32, values_f16, values_i8},
                                 .scores = scores_avx2,
                                 .weigh = weigh_avx2,
-                                .mix = mix_avx2};
+                                .mix = mix_avx2,
+                                .few = 4,
+                                .scores_few = {NULL, scores_few_f16, scores_few_i8},
+                                .value_scales = {NULL, value_scales_f16, value_scales_i8},
+                                .mix_few = {NULL, mix_few_f16, mix_few_i8}};
 }

@@ -320,11 +320,30 @@ INLINE void largest_keys(int type, int n_v, const struct micro_rows *k, int p, i
     most[1] = n_v == 1 ? most[0] : widen_bits(_mm512_extracti64x4_epi64(all, 1));
 }
 
+/* Sixteen int8 of two rows, side by side in pairs, as the high bytes of int16. */
+INLINE __m512i high_pairs(const int8_t *a, const int8_t *b) {
+    const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i from = _mm512_add_epi32(_mm512_mullo_epi32(count, _mm512_set1_epi32(0x01000100)),
+                                          _mm512_set1_epi32(0x20000000));
+    __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)a));
+    x = _mm512_mask_broadcast_i32x4(x, 0xff00, _mm_loadu_si128((const __m128i *)b));
+    return _mm512_maskz_permutexvar_epi8(0xaaaaaaaaaaaaaaaa, from, x);
+}
+
+/* Pairs of dimensions d and d + 1 at sixteen positions from p on; of int8 as they are. */
+INLINE __m512i key_pairs(int type, const struct micro_rows *k, int d, int p, __m512 factor) {
+    const size_t step = (size_t)k->step, at = (size_t)d * step + (size_t)p;
+    if (type == MICRO_KV_I8) {
+        const int8_t *from = (const int8_t *)k->v + at;
+        return _mm512_srai_epi16(high_pairs(from, from + step), 8);
+    }
+    __m512i a = nearest(floats(type, k->v, at), factor);
+    return pairs(a, nearest(floats(type, k->v, at + step), factor));
+}
+
 /* 16 * n_v positions from p on. */
 INLINE void keys_run(int type, int n_v, const struct micro_rows *k, int dim, int p, int at,
                      const struct micro_tile *to) {
-    const size_t step = (size_t)k->step;
-    struct micro_ahead *ahead = to->ahead;
     for (int g = 0; g < dim; g += GROUP) {
         int end = g + GROUP < dim ? g + GROUP : dim;
         __m512i most[2];
@@ -337,14 +356,12 @@ INLINE void keys_run(int type, int n_v, const struct micro_rows *k, int dim, int
             _mm512_storeu_ps(scale, scale_of(most[v], 13));
         }
         for (int d = g; d < end; d += 2) {
-            size_t from = (size_t)d * step + (size_t)p;
 #pragma GCC unroll 2
-            for (int v = 0; v < n_v; v++, from += 16) {
-                __m512i a = nearest(floats(type, k->v, from), factor[v]);
-                __m512i b = nearest(floats(type, k->v, from + step), factor[v]);
-                _mm512_storeu_si512(to->v + d * TILE + 2 * (at + p + 16 * v), pairs(a, b));
+            for (int v = 0; v < n_v; v++) {
+                __m512i u = key_pairs(type, k, d, p + 16 * v, factor[v]);
+                _mm512_storeu_si512(to->v + d * TILE + 2 * (at + p + 16 * v), u);
             }
-            micro_ahead_line(ahead);
+            micro_ahead_line(to->ahead);
         }
     }
 }
@@ -365,16 +382,6 @@ static void keys_f16(const struct micro_rows *k, int dim, int n_pos, int at,
     if (p < n_pos) {
         keys_run(MICRO_KV_F16, 1, k, dim, p, at, to);
     }
-}
-
-/* Sixteen int8 of two rows, side by side in pairs, as the high bytes of int16. */
-INLINE __m512i high_pairs(const int8_t *a, const int8_t *b) {
-    const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i from = _mm512_add_epi32(_mm512_mullo_epi32(count, _mm512_set1_epi32(0x01000100)),
-                                          _mm512_set1_epi32(0x20000000));
-    __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)a));
-    x = _mm512_mask_broadcast_i32x4(x, 0xff00, _mm_loadu_si128((const __m128i *)b));
-    return _mm512_maskz_permutexvar_epi8(0xaaaaaaaaaaaaaaaa, from, x);
 }
 
 static void keys_i8(const struct micro_rows *k, int dim, int n_pos, int at,
@@ -540,10 +547,265 @@ static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
     }
 }
 
+/* ---- few queries ----------------------------------------------------------------------------- */
+
+/* A line of the next tile into the second cache, one of what is read soon into the first. */
+INLINE void fetch(struct micro_ahead *ahead, const char *near) {
+    micro_ahead_line(ahead);
+    _mm_prefetch(near, _MM_HINT_T0);
+}
+
+/* Sixteen positions' scales of a group of int8 keys. */
+INLINE __m512 key_scales(const struct micro_rows *k, int g, int p) {
+    const bf16_t *scale = k->scale + (size_t)g * (size_t)k->step + (size_t)p;
+    __m512i u = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)scale));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(u, 16));
+}
+
+/* n_q <= 8 queries at 16 * n_v positions from p on. */
+INLINE void scores_run(int type, int n_q, int n_v, const struct micro_runs *runs, int run, int p,
+                       const int16_t *q, const float *q_scale, int dim, float *s) {
+    const struct micro_rows *k = &runs->run[run];
+    const char *near = runs->near[run];
+    const size_t row = (size_t)k->step * (type == MICRO_KV_I8 ? 1 : 2);
+    const int groups = (dim + GROUP - 1) / GROUP;
+    for (int g = 0; g < groups; g++) {
+        int first = g * GROUP, end = first + GROUP < dim ? first + GROUP : dim;
+        __m512i most[2], acc[8][2];
+        __m512 factor[2], scale[2];
+        if (type != MICRO_KV_I8) {
+            largest_keys(type, n_v, k, p, first, end, most);
+        }
+#pragma GCC unroll 2
+        for (int v = 0; v < n_v; v++) {
+            bool whole = type == MICRO_KV_I8;
+            factor[v] = whole ? _mm512_setzero_ps() : factor_of(most[v], 13);
+            scale[v] = whole ? key_scales(k, g, p + 16 * v) : scale_of(most[v], 13);
+#pragma GCC unroll 8
+            for (int i = 0; i < n_q; i++) {
+                acc[i][v] = _mm512_setzero_si512();
+            }
+        }
+        for (int d = first; d < end; d += 2) {
+            __m512i u[2];
+#pragma GCC unroll 2
+            for (int v = 0; v < n_v; v++) {
+                u[v] = key_pairs(type, k, d, p + 16 * v, factor[v]);
+            }
+            size_t at = (size_t)d * row + (size_t)p * (type == MICRO_KV_I8 ? 1 : 2);
+            fetch(runs->ahead, near + at);
+            if (type != MICRO_KV_I8) {
+                fetch(runs->ahead, near + at + row);
+            }
+#pragma GCC unroll 8
+            for (int i = 0; i < n_q; i++) {
+                __m512i w = pair(q + i * dim + d);
+#pragma GCC unroll 2
+                for (int v = 0; v < n_v; v++) {
+                    acc[i][v] = _mm512_dpwssd_epi32(acc[i][v], u[v], w);
+                    KEEP(acc[i][v]);
+                }
+            }
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < n_q; i++) {
+            __m512 by = _mm512_set1_ps(q_scale[i * groups + g]);
+#pragma GCC unroll 2
+            for (int v = 0; v < n_v; v++) {
+                float *at = s + i * TILE + 16 * v;
+                __m512 sum = g ? _mm512_loadu_ps(at) : _mm512_setzero_ps();
+                __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), by);
+                _mm512_storeu_ps(at, _mm512_fmadd_ps(f, scale[v], sum));
+            }
+        }
+    }
+}
+
+INLINE void scores_runs(int type, int n_q, const struct micro_runs *k, const int16_t *q,
+                        const float *q_scale, int dim, int n_pos, float *s) {
+    for (int at = 0, run = 0; at < n_pos; at += k->each, run++) {
+        int n = n_pos - at < k->each ? n_pos - at : k->each, p = 0;
+        for (; p + 32 <= n; p += 32) {
+            scores_run(type, n_q, 2, k, run, p, q, q_scale, dim, s + at + p);
+        }
+        if (p < n) {
+            scores_run(type, n_q, 1, k, run, p, q, q_scale, dim, s + at + p);
+        }
+    }
+}
+
+#define SCORES(n)                                                                                  \
+    case n: scores_runs(type, n, k, q, q_scale, dim, n_pos, s); break
+
+INLINE void scores_few(int type, const struct micro_runs *k, const int16_t *q, const float *q_scale,
+                       int n_q, int dim, int n_pos, float *s) {
+    switch (n_q) {
+        SCORES(1);
+        SCORES(2);
+        SCORES(3);
+        SCORES(4);
+        SCORES(5);
+        SCORES(6);
+        SCORES(7);
+        SCORES(8);
+    }
+}
+
+static void scores_few_f16(const struct micro_runs *k, const int16_t *q, const float *q_scale,
+                           int n_q, int dim, int n_pos, float *s) {
+    scores_few(MICRO_KV_F16, k, q, q_scale, n_q, dim, n_pos, s);
+}
+
+static void scores_few_i8(const struct micro_runs *k, const int16_t *q, const float *q_scale,
+                          int n_q, int dim, int n_pos, float *s) {
+    scores_few(MICRO_KV_I8, k, q, q_scale, n_q, dim, n_pos, s);
+}
+
+/* own: a float for each position, its factor. */
+static void value_scales_f16(const struct micro_runs *v, int dim, int n_pos, float *scale,
+                             int16_t *own) {
+    for (int p = 0; p < n_pos; p += 16) {
+        const struct micro_rows *run = &v->run[p / v->each];
+        const f16_t *from = (const f16_t *)run->v + (size_t)(p % v->each) * (size_t)run->step;
+        __m512i most = largest_values(MICRO_KV_F16, from, (size_t)run->step, dim);
+        _mm512_storeu_ps(scale + p, scale_of(most, 12));
+        _mm512_storeu_ps(own + 2 * p, factor_of(most, 12));
+    }
+}
+
+/* own: [position][group] */
+static void value_scales_i8(const struct micro_runs *v, int dim, int n_pos, float *scale,
+                            int16_t *own) {
+    const int groups = (dim + GROUP - 1) / GROUP;
+    for (int p = 0; p < n_pos; p += 16) {
+        const struct micro_rows *run = &v->run[p / v->each];
+        any_parts(groups, run->scale + p % v->each * groups, scale + p, own + p * groups);
+    }
+}
+
+/* Adds n positions of a run to the sums of n_q <= 8 rows, 16 * n_v columns from c on. */
+INLINE void mix_run(int type, int n_q, int n_v, __m512i acc[8][4], const struct micro_rows *run,
+                    const char *near, struct micro_ahead *ahead, int dim, int c, const int16_t *own,
+                    const int16_t *w, int n) {
+    const int groups = (dim + GROUP - 1) / GROUP;
+    const size_t step = (size_t)run->step, size = type == MICRO_KV_I8 ? 1 : 2;
+    near += (size_t)(c * n) * size; /* line by line, whichever columns these are */
+    for (int p = 0; p < n; p += 2) {
+        const size_t from = (size_t)p * step + (size_t)c;
+        __m512i u[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < n_v; k++) {
+            const size_t at = from + 16 * (size_t)k;
+            if (type == MICRO_KV_I8) {
+                const int8_t *x = (const int8_t *)run->v + at;
+                const int16_t *part = own + p * groups + (c + 16 * k) / GROUP;
+                uint32_t both = (uint16_t)part[0] | (uint32_t)part[groups] << 16;
+                u[k] = _mm512_mulhrs_epi16(high_pairs(x, x + step), _mm512_set1_epi32((int)both));
+            } else {
+                float factor[2];
+                memcpy(factor, own + 2 * p, sizeof factor);
+                __m512i a = nearest(floats(type, run->v, at), _mm512_set1_ps(factor[0]));
+                __m512i b = nearest(floats(type, run->v, at + step), _mm512_set1_ps(factor[1]));
+                u[k] = pairs(a, b);
+            }
+        }
+#pragma GCC unroll 4
+        for (size_t line = 0; line < 32 * (size_t)n_v * size; line += 64, near += 64) {
+            fetch(ahead, near);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < n_q; i++) {
+            __m512i both = pair(w + i * TILE + p);
+#pragma GCC unroll 4
+            for (int k = 0; k < n_v; k++) {
+                acc[i][k] = _mm512_dpwssd_epi32(acc[i][k], u[k], both);
+                KEEP(acc[i][k]);
+            }
+        }
+    }
+}
+
+/* n_q <= 8 rows of y, 16 * n_v columns from c on. */
+INLINE void mix_runs(int type, int n_q, int n_v, float *y, int dim, int c, const float *keep,
+                     const int16_t *w, const float *step, const struct micro_runs *v,
+                     const int16_t *own, int n_pos) {
+    const int groups = (dim + GROUP - 1) / GROUP;
+    __m512i acc[8][4];
+#pragma GCC unroll 8
+    for (int i = 0; i < n_q; i++) {
+#pragma GCC unroll 4
+        for (int k = 0; k < n_v; k++) {
+            acc[i][k] = _mm512_setzero_si512();
+        }
+    }
+    for (int at = 0, run = 0; at < n_pos; at += v->each, run++) {
+        int n = n_pos - at < v->each ? n_pos - at : v->each;
+        mix_run(type, n_q, n_v, acc, &v->run[run], v->near[run], v->ahead, dim, c,
+                own + at * (type == MICRO_KV_I8 ? groups : 2), w + at, n);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < n_q; i++) {
+        __m512 kept = _mm512_set1_ps(keep[i]), size = _mm512_set1_ps(step[i]);
+#pragma GCC unroll 4
+        for (int k = 0; k < n_v; k++) {
+            float *at = y + i * dim + c + 16 * k;
+            __m512 old = _mm512_mul_ps(_mm512_loadu_ps(at), kept);
+            _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i][k]), size, old));
+        }
+    }
+}
+
+/* As many columns at once as leave all sums in registers. */
+INLINE void mix_columns(int type, int n_q, float *y, int dim, const float *keep, const int16_t *w,
+                        const float *step, const struct micro_runs *v, const int16_t *own,
+                        int n_pos) {
+    const int n_v = n_q > 5 ? 2 : 4;
+    int c = 0;
+    for (; c + 16 * n_v <= dim; c += 16 * n_v) {
+        mix_runs(type, n_q, n_v, y, dim, c, keep, w, step, v, own, n_pos);
+    }
+    for (; c < dim; c += 16) {
+        mix_runs(type, n_q, 1, y, dim, c, keep, w, step, v, own, n_pos);
+    }
+}
+
+#define MIX(n)                                                                                     \
+    case n: mix_columns(type, n, y, dim, keep, w, step, v, own, n_pos); break
+
+INLINE void mix_few(int type, float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                    const float *step, const struct micro_runs *v, const int16_t *own, int n_pos) {
+    switch (n_q) {
+        MIX(1);
+        MIX(2);
+        MIX(3);
+        MIX(4);
+        MIX(5);
+        MIX(6);
+        MIX(7);
+        MIX(8);
+    }
+}
+
+static void mix_few_f16(float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                        const float *step, const struct micro_runs *v, const int16_t *own,
+                        int n_pos) {
+    mix_few(MICRO_KV_F16, y, n_q, dim, keep, w, step, v, own, n_pos);
+}
+
+static void mix_few_i8(float *y, int n_q, int dim, const float *keep, const int16_t *w,
+                       const float *step, const struct micro_runs *v, const int16_t *own,
+                       int n_pos) {
+    mix_few(MICRO_KV_I8, y, n_q, dim, keep, w, step, v, own, n_pos);
+}
+
 void micro_att_init_avx512(struct micro *m) {
     m->att = (struct micro_att){.keys = {keys_f32, keys_f16, keys_i8},
                                 .values = {values_f32, values_f16, values_i8},
                                 .scores = scores_avx512,
                                 .weigh = weigh_avx512,
-                                .mix = mix_avx512};
+                                .mix = mix_avx512,
+                                .few = 8,
+                                .scores_few = {NULL, scores_few_f16, scores_few_i8},
+                                .value_scales = {NULL, value_scales_f16, value_scales_i8},
+                                .mix_few = {NULL, mix_few_f16, mix_few_i8}};
 }
