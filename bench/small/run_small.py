@@ -18,6 +18,7 @@ def measure(o, side_by_side, prompt, new):
                "--threads", str(o.threads), "--prompt-tokens", str(prompt),
                "--new-tokens", str(new)]
     command += ["--cpu", o.cpu] if o.cpu else []
+    command += ["--no-mmap"] if o.no_mmap else []
     command += (["--concurrent-requests", str(side_by_side), "--duration", "0.01"]
                 if side_by_side > 1 else ["--repeat", "1"])
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -35,6 +36,8 @@ def main():
     p.add_argument("ign")
     p.add_argument("model")
     p.add_argument("--cpu")
+    p.add_argument("--no-mmap", action="store_true",
+                   help="weights in large pages from the start, as they are after some minutes")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--batches", default="1,2,3,4,6,8,12,16")
     p.add_argument("--new", type=int, default=24)

@@ -247,7 +247,7 @@ INLINE void half_dots(int type, const struct group *w, const struct small_group 
                 sum[t][r] = k % chain == 0 ? p : _mm256_add_epi16(sum[t][r], p);
                 KEEP(sum[t][r]);
                 if (k % chain == chain - 1) {
-                    p = _mm256_madd_epi16(sum[t][r], load256(x[t]->pair[h]));
+                    p = _mm256_madd_epi16(sum[t][r], load256(x[t]->mul[h]));
                     dot[t][r] = k < chain ? p : _mm256_add_epi32(dot[t][r], p);
                 }
             }
@@ -270,10 +270,8 @@ INLINE void pair_add(int type, const struct group *w, const struct small_group *
             __m256 sum = acc[t].v[r];
             __m256i pa = load256(x[t]->prod[0]), pb = load256(x[t]->prod[1]);
             if (fmt_signed(type)) {
-                __m256 f =
-                    _mm256_mul_ps(_mm256_cvtepi32_ps(a), _mm256_cvtepi32_ps(load256(x[t]->mul[0])));
-                f = _mm256_fmadd_ps(_mm256_cvtepi32_ps(b),
-                                    _mm256_cvtepi32_ps(load256(x[t]->mul[1])), f);
+                __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(a), _mm256_load_ps(x[t]->factor[0]));
+                f = _mm256_fmadd_ps(_mm256_cvtepi32_ps(b), _mm256_load_ps(x[t]->factor[1]), f);
                 sum = _mm256_fmadd_ps(f, s->d[0], sum);
             } else if (fmt_split(type)) {
                 if (fmt_offset(type) != 0) {
@@ -328,8 +326,21 @@ INLINE void lanes_take(struct lanes *to, const struct lanes *from, int left) {
     }
 }
 
-INLINE float lanes_sum(const struct lanes *l, int row) {
-    return sum8(l->v[row]);
+/* The first n rows' sums for two rows of activations, in the order of micro_sum8, times their
+ * scales. */
+INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float d[2], int n,
+                      float *ya, float *yb) {
+    __m256 x = _mm256_add_ps(_mm256_permute2f128_ps(a->v[0], a->v[1], 0x20),
+                             _mm256_permute2f128_ps(a->v[0], a->v[1], 0x31));
+    __m256 y = _mm256_add_ps(_mm256_permute2f128_ps(b->v[0], b->v[1], 0x20),
+                             _mm256_permute2f128_ps(b->v[0], b->v[1], 0x31));
+    x = _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
+    x = _mm256_add_ps(x, _mm256_permute_ps(x, 0xb1)); /* [row][activation, twice] */
+    __m128 row[SMALL_ROWS] = {_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)};
+    for (int r = 0; r < SMALL_ROWS && r < n; r++) {
+        ya[r] = d[0] * _mm_cvtss_f32(row[r]);
+        yb[r] = d[1] * _mm_cvtss_f32(_mm_movehl_ps(row[r], row[r]));
+    }
 }
 
 #include "kern/cpu/micro_small_rows.h"
@@ -348,9 +359,9 @@ static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
             __m256i sum = h ? _mm256_permute2x128_si256(s0, s1, 0x31)
                             : _mm256_permute2x128_si256(s0, s1, 0x20);
             __m256i pair = _mm256_or_si256(mul, _mm256_slli_epi32(mul, 16));
-            __m256i minus = _mm256_sub_epi32(_mm256_setzero_si256(), sum);
-            _mm256_storeu_si256((__m256i *)o->mul[h], mul);
-            _mm256_storeu_si256((__m256i *)o->pair[h], pair);
+            __m256i minus = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sum, 5));
+            _mm256_storeu_si256((__m256i *)o->mul[h], pair);
+            _mm256_storeu_ps(o->factor[h], _mm256_cvtepi32_ps(mul));
             _mm256_storeu_si256((__m256i *)o->minus[h], minus);
             _mm256_storeu_si256((__m256i *)o->prod[h], _mm256_mullo_epi32(mul, sum));
         }

@@ -368,8 +368,8 @@ INLINE __m512i twice(const void *p) {
     return _mm512_broadcast_i64x4(load256(p));
 }
 
-INLINE __m512 twice_ps(const int32_t *p) {
-    return _mm512_cvtepi32_ps(twice(p));
+INLINE __m512 twice_ps(const float *p) {
+    return _mm512_broadcast_f32x8(_mm256_load_ps(p));
 }
 
 /* Taken off each byte within the sums, as a power of two; 0: nothing. In a narrow format the sums
@@ -381,22 +381,29 @@ INLINE int center_bits(int type) {
                                    : 0;
 }
 
+/* v times 2^(bits - 5), of which it is a multiple */
+INLINE __m512i centered(__m512i v, int bits) {
+    return bits > 5   ? _mm512_slli_epi32(v, (unsigned)(bits - 5))
+           : bits < 5 ? _mm512_srai_epi32(v, (unsigned)(5 - bits))
+                      : v;
+}
+
 /* What ends the sums of a block's halves, for two rows and one row of activations. */
 INLINE __m512 pair_end(int type, const struct pair *w, const struct small_group *x,
                        const __m512i dot[2], __m512 acc) {
     if (fmt_signed(type)) {
-        __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[0]), twice_ps(x->mul[0]));
-        f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[1]), twice_ps(x->mul[1]), f);
+        __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[0]), twice_ps(x->factor[0]));
+        f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[1]), twice_ps(x->factor[1]), f);
         return _mm512_fmadd_ps(f, w->d[0], acc);
     }
     if (fmt_split(
             type)) { /* both factors are exact, so this rounds as their integer product does */
         for (int h = 0; h < 2; h++) {
-            __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[h]), twice_ps(x->mul[h]));
+            __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[h]), twice_ps(x->factor[h]));
             acc = _mm512_fmadd_ps(f, w->d[h], acc);
         }
         for (int h = 0; h < fmt_mins(type); h++) {
-            acc = _mm512_fmadd_ps(w->min[h], twice_ps(x->prod[h]), acc);
+            acc = _mm512_fmadd_ps(w->min[h], _mm512_cvtepi32_ps(twice(x->prod[h])), acc);
         }
         return acc;
     }
@@ -410,7 +417,7 @@ INLINE __m512 pair_end(int type, const struct pair *w, const struct small_group 
     sum = _mm512_dpwssd_epi32(sum, dot[1], twice(x->mul[1]));
     acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), w->d[0], acc);
     if (fmt_mins(type) != 0) {
-        acc = _mm512_fmadd_ps(w->min[0], _mm512_broadcast_f32x8(_mm256_load_ps(x->s)), acc);
+        acc = _mm512_fmadd_ps(w->min[0], twice_ps(x->s), acc);
     }
     return acc;
 }
@@ -425,7 +432,7 @@ INLINE void group_add(int type, const struct group *w, const void *const *x, int
         for (int h = 0; h < 2; h++) {
             __m512i start = _mm512_setzero_si512();
             if (center_bits(type) != 0) {
-                start = _mm512_slli_epi32(twice(g->minus[h]), (unsigned)center_bits(type));
+                start = centered(twice(g->minus[h]), center_bits(type));
             }
             dot[0][h] = dot[1][h] = start;
         }
@@ -454,9 +461,21 @@ INLINE void lanes_take(struct lanes *to, const struct lanes *from, int left) {
     }
 }
 
-INLINE float lanes_sum(const struct lanes *l, int row) {
-    __m512 v = l->v[row / 2];
-    return sum8(row % 2 ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v));
+/* The first n rows' sums for two rows of activations, in the order of micro_sum8, times their
+ * scales. */
+INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float d[2], int n,
+                      float *ya, float *yb) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
+    const __mmask8 there = (__mmask8)((1 << n) - 1);
+    __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(a->v[0], a->v[1], 0x88),
+                             _mm512_shuffle_f32x4(a->v[0], a->v[1], 0xdd));
+    __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(b->v[0], b->v[1], 0x88),
+                             _mm512_shuffle_f32x4(b->v[0], b->v[1], 0xdd));
+    x = _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
+    x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
+    x = _mm512_permutexvar_ps(order, x);
+    _mm_mask_storeu_ps(ya, there, _mm_mul_ps(_mm512_castps512_ps128(x), _mm_set1_ps(d[0])));
+    _mm_mask_storeu_ps(yb, there, _mm_mul_ps(_mm512_extractf32x4_ps(x, 1), _mm_set1_ps(d[1])));
 }
 
 #include "kern/cpu/micro_small_rows.h"
@@ -481,7 +500,9 @@ static void arrange_avx512(const struct act_group *x, int64_t n_col, void *to) {
         __m512i mul = _mm512_permutexvar_epi32(half, load512(x->mul));
         __m512i sum = _mm512_permutexvar_epi32(half, load512(x->sum));
         _mm512_storeu_si512(o->mul, mul);
-        _mm512_storeu_si512(o->minus, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+        _mm512_storeu_ps(o->factor, _mm512_cvtepi32_ps(mul));
+        __m512i more = _mm512_slli_epi32(sum, 5);
+        _mm512_storeu_si512(o->minus, _mm512_sub_epi32(_mm512_setzero_si512(), more));
         _mm512_storeu_si512(o->prod, _mm512_mullo_epi32(mul, sum));
         _mm256_storeu_ps(o->s, _mm256_loadu_ps(x->s));
         o->d = x->d;

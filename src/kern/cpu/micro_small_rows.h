@@ -3,7 +3,7 @@
  *   SMALL_ROWS       rows that pass side by side
  *   struct group     256 columns of these rows, decoded
  *   struct lanes     their eight sums each, for one row of activations
- *   decode, group_add, lanes_zero, lanes_take, lanes_sum
+ *   decode, group_add, lanes_zero, lanes_take, lanes_put
  *
  * Owns the order in which weights and activations pass: SMALL_ROWS rows at a time, all columns,
  * each 256 of them times all rows of activations, which come out of the second cache. Refuses
@@ -39,6 +39,24 @@ INLINE void small_tail(int type, const uint8_t *const row[SMALL_ROWS], bool last
     }
 }
 
+/* Bytes ahead, behind the rows that follow, of what leaves memory. */
+#define SMALL_FAR 2048
+
+/* What is read after group i, `bytes` of each row at w. Rows of less than a page are fetched in the
+ * order of memory: those that follow into the first cache, what lies behind them into the second.
+ * Of longer ones each is a stream for the processor's own prefetcher, which that would disturb. */
+INLINE void small_fetch(const uint8_t *w, size_t row_bytes, int64_t i, int bytes) {
+    if (row_bytes >= AHEAD_FAR) {
+        fetch_rows(w, row_bytes, SMALL_ROWS, (size_t)(i * bytes), bytes);
+        return;
+    }
+    const uint8_t *next = w + SMALL_ROWS * (row_bytes + (size_t)(i * bytes));
+    for (int k = 0; k < SMALL_ROWS * bytes; k += 64) {
+        _mm_prefetch((const char *)next + SMALL_FAR + k, _MM_HINT_T1);
+        _mm_prefetch((const char *)next + k, _MM_HINT_T0);
+    }
+}
+
 /* Sums stay in registers where n_tok is known to the compiler. */
 INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
                        const void *const *x, int n_tok, int64_t n_col, float *y) {
@@ -56,7 +74,7 @@ INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
         for (int64_t i = 0; i < n_col / 256; i++) {
             const uint8_t *g[SMALL_ROWS];
             struct group o;
-            fetch_rows(w + (size_t)r * row_bytes, row_bytes, SMALL_ROWS, (size_t)(i * step), step);
+            small_fetch(w + (size_t)r * row_bytes, row_bytes, i, step);
             for (int k = 0; k < SMALL_ROWS; k++) {
                 g[k] = row[k] + i * step;
             }
@@ -67,11 +85,12 @@ INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
             bool last = r + SMALL_ROWS >= n_row || n_col < 256;
             small_tail(type, row, last, x, n_tok, n_col, acc);
         }
-        for (int t = 0; t < n_tok; t++) {
-            for (int k = 0; k < SMALL_ROWS && r + k < n_row; k++) {
-                y[t * n_row + r + k] =
-                    ((const struct small_group *)x[t])->d * lanes_sum(&acc[t], k);
-            }
+        int there = n_row - r < SMALL_ROWS ? n_row - r : SMALL_ROWS;
+        for (int t = 0; t < n_tok; t += 2) { /* of an odd number the last one twice */
+            int u = t + 1 < n_tok ? t + 1 : t;
+            const struct small_group *a = x[t], *b = x[u];
+            const float d[2] = {a->d, b->d};
+            lanes_put(&acc[t], &acc[u], d, there, y + t * n_row + r, y + u * n_row + r);
         }
     }
 }
