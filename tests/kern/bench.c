@@ -76,7 +76,7 @@ static double rate_tile(void *arg) {
     int n = 20;
     double start = os_now();
     for (int i = 0; i < n; i++) {
-        c->f->tile(c->panel, c->tile, c->f->toks, COLS, c->y);
+        c->f->tile(c->panel, c->tile, c->f->toks, COLS, NULL, c->y);
     }
     return (double)n * c->f->toks * c->f->rows * COLS / (os_now() - start) * 1e-9;
 }
@@ -92,7 +92,7 @@ static double rate_panel(void *arg) {
     double start = os_now();
     c->f->unpack(row, COLS, c->panel);
     for (int t = 0; t < tiles; t++) {
-        c->f->tile(c->panel, c->tile, c->f->toks, COLS, c->y);
+        c->f->tile(c->panel, c->tile, c->f->toks, COLS, NULL, c->y);
     }
     return (double)tiles * c->f->toks * c->f->rows * COLS / (os_now() - start) * 1e-9;
 }

@@ -299,7 +299,7 @@ static void check_matrix(enum dtype type) {
             float *out = guard_floats(toks * rows);
             f->unpack(row, m.n_col, panel);
             f->pack(m.x, toks, m.n_col, tile);
-            f->tile(panel, tile, toks, m.n_col, out);
+            f->tile(panel, tile, toks, m.n_col, NULL, out);
             bool ok = true;
             for (int t = 0; t < toks; t++) {
                 ok = ok && same_floats(yc[t], out + t * rows, m.n_row < rows ? m.n_row : rows);
@@ -677,6 +677,26 @@ static void check_mix(const struct att_case *c) {
     check(ok, "values", c->name, "C is inexact");
 }
 
+/* Queries as they are, with a number that is not finite among them, and all too small to count. */
+static void check_queries(const struct att_case *c) {
+    int16_t *a = guard((size_t)c->dim * sizeof *a), *b = guard((size_t)c->dim * sizeof *b);
+    float *x = guard_floats(c->dim), *sa = guard_floats(c->groups), *sb = guard_floats(c->groups);
+    bool same = true;
+    for (int i = 0; i < 3 * c->n_q; i++) {
+        for (int d = 0; d < c->dim; d++) {
+            x[d] = c->x[i / 3 * c->dim + d] * (i % 3 == 2 ? 1e-38f : 1);
+        }
+        if (i % 3 == 1) {
+            x[any(0, c->dim - 1)] = any(0, 1) ? NAN : -INFINITY;
+        }
+        run.c.att.query(x, c->dim, a, sa);
+        run.isa.att.query(x, c->dim, b, sb);
+        same =
+            same && memcmp(a, b, (size_t)c->dim * sizeof *a) == 0 && same_floats(sa, sb, c->groups);
+    }
+    check(same, "query", c->name, "differs from C");
+}
+
 static void check_attention(void) {
     static const char *const names[] = {"f32", "f16", "i8"};
     for (int round = 0; round < 300; round++) {
@@ -698,6 +718,7 @@ static void check_attention(void) {
             }
             micro_att_query(c.x + i * c.dim, c.dim, c.q + i * c.dim, c.q_scale + i * c.groups);
         }
+        check_queries(&c);
         for (int i = 0; i < c.n_q * MICRO_ATT_TILE; i++) {
             c.w[i] = (int16_t)(any(0, 1) ? MICRO_ATT_INT : any(0, MICRO_ATT_INT));
         }

@@ -69,7 +69,7 @@ static void do_pack(void) {
     s.f->pack(s.x, s.f->toks, COLS, s.tile);
 }
 static void do_tile(void) {
-    s.f->tile(s.panel, s.tile, s.f->toks, COLS, s.out);
+    s.f->tile(s.panel, s.tile, s.f->toks, COLS, NULL, s.out);
 }
 static void do_quantize(void) {
     s.m.quantize(s.in, COLS, s.act);
@@ -107,7 +107,7 @@ static void do_values(void) {
 }
 static void do_query(void) {
     for (int i = 0; i < QUERIES; i++) {
-        micro_att_query(s.in + i * HEAD, HEAD, s.q + i * HEAD, s.out + i * HEAD / 32);
+        s.m.att.query(s.in + i * HEAD, HEAD, s.q + i * HEAD, s.out + i * HEAD / 32);
     }
 }
 static void do_widen(void) {

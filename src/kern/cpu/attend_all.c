@@ -135,7 +135,7 @@ static void attend_queries(const struct all_job *j, int first, int end, int t, i
         for (int d = 0; d < dim; d++) {
             s->row[d] = d < dh ? q[d] * scale : 0;
         }
-        micro_att_query(s->row, dim, s->q + i * dim, s->q_scale + i * groups);
+        att->query(s->row, dim, s->q + i * dim, s->q_scale + i * groups);
         s->top[i] = -INFINITY;
         s->from[i] = 0;
     }

@@ -450,11 +450,13 @@ static void runs_of(const struct attend_job *j, const struct att_item *it, int p
 static void tile_bounds(const struct attend_job *j, const struct att_item *it, int p0, int n,
                         const struct att_scratch *s) {
     int heads = it->h1 - it->h0, window = j->a->window;
-    for (int i = 0; i < it->n_q; i++) {
-        int pos = j->d->host.step->pos[it->t0 + i / heads];
+    for (int t = it->t0, i = 0; t < it->t1; t++) {
+        int pos = j->d->host.step->pos[t];
         int first = window > 0 && pos + 1 > window ? pos + 1 - window : 0;
-        s->from[i] = first > p0 ? first - p0 : 0;
-        s->to[i] = pos + 1 - p0 < n ? pos + 1 - p0 : n;
+        for (int end = i + heads; i < end; i++) {
+            s->from[i] = first > p0 ? first - p0 : 0;
+            s->to[i] = pos + 1 - p0 < n ? pos + 1 - p0 : n;
+        }
     }
 }
 
@@ -559,11 +561,12 @@ static void load_queries(const struct attend_job *j, const struct att_item *it,
     const int dh = j->a->d_head, groups = host_kv_groups(dh);
     for (int i = 0; i < queries_of(it); i++) {
         const float *q = j->q + query_at(j, it, i);
-        for (int d = 0; d < it->dim; d++) {
-            s->row[d] = d < dh ? q[d] * j->scale : 0;
+        for (int d = 0; d < dh; d++) {
+            s->row[d] = q[d] * j->scale;
         }
+        memset(s->row + dh, 0, (size_t)(it->dim - dh) * sizeof *s->row);
         host_kv_turn(s->row, dh, j->block[0]);
-        micro_att_query(s->row, it->dim, s->q + i * it->dim, s->q_scale + i * groups);
+        j->d->micro.att.query(s->row, it->dim, s->q + i * it->dim, s->q_scale + i * groups);
     }
 }
 

@@ -40,6 +40,7 @@ struct mat_run {
     int n_mat;
     bool shared;   /* all matrices have the activations of the first */
     bool prepared; /* rows are in d->act already, only tiles are wanted */
+    bool later;    /* a run follows that finds them there */
     bool glu;      /* mat[0] = act(mat[0]) * mat[1] */
     enum kern_act act;
 };
@@ -70,8 +71,9 @@ static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
     const struct kern_dev *h = &d->host;
     d->max_row = h->max_tok > h->max_out ? h->max_tok : h->max_out;
     size_t n_exp = (size_t)h->most_mat;
-    /* whole tiles, and one that is not for each matrix of a run */
-    size_t tiles = (size_t)d->max_row * d->tile_share + MAT_MAX * d->tile_bytes;
+    /* whole tiles, and one that is not for each matrix of a run that has rows of its own */
+    size_t parts = h->most_mat > 1 ? MAT_MAX : 1;
+    size_t tiles = (size_t)d->max_row * d->tile_share + parts * d->tile_bytes;
     /* more rows than this go by panels: of one input, or of each expert in a run */
     int small = (d->micro.gemm_min - 1) * (h->most_mat > 1 ? MAT_MAX : 1);
     small = small < d->max_row ? small : d->max_row;
@@ -137,12 +139,11 @@ static bool wants_arranged(const struct mat_run *r, const struct mat *m) {
     return any && m->f->act == MICRO_ACT_Q8;
 }
 
-static void prepare_row(const struct mat_run *r, const struct mat *m, int i) {
+static void prepare_row(const struct mat_run *r, const struct mat *m, int i, uint8_t *to) {
     const struct cpu_dev *d = r->d;
     int64_t n_col = m->w->n_col;
     int from = m->choice != NULL ? m->choice[i] / m->div : i;
     const float *x = m->x + (size_t)from * (size_t)n_col;
-    uint8_t *to = d->act + (size_t)(m->act0 + i) * d->act_bytes;
     if (m->f->act == MICRO_ACT_Q8) {
         d->micro.quantize(x, n_col, (struct act_group *)to);
         if (wants_arranged(r, m)) {
@@ -155,12 +156,21 @@ static void prepare_row(const struct mat_run *r, const struct mat *m, int i) {
     }
 }
 
+/* Where the rows of activations from `first` on are prepared. If only their tile is read, each
+ * thread has room for one tile's rows, which stay in its cache; some experts of a run may have too
+ * few rows for tiles. */
+static uint8_t *rows_at(const struct mat_run *r, const struct mat *m, int first, int thread) {
+    const struct cpu_dev *d = r->d;
+    bool spent = wants_panels(d, m) && !r->prepared && !r->later && m->choice == NULL &&
+                 d->host.n_thread * m->f->toks <= d->max_row;
+    return d->act + (size_t)(spent ? thread * m->f->toks : m->act0 + first) * d->act_bytes;
+}
+
 /* One tile's rows of one matrix: as the kernels take them, then packed if panels are used. */
 static void prepare_item(void *arg, int item, int thread) {
     const struct mat_run *r = arg;
     const struct mat *m = r->mat;
     const struct cpu_dev *d = r->d;
-    (void)thread;
     if (host_cancelled(&d->host)) {
         return;
     }
@@ -170,12 +180,13 @@ static void prepare_item(void *arg, int item, int thread) {
     }
     int first = item * m->f->toks;
     int n = m->n - first < m->f->toks ? m->n - first : m->f->toks;
+    uint8_t *rows = rows_at(r, m, first, thread);
     const void *row[MICRO_TOKS];
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++, rows += d->act_bytes) {
         if (!r->prepared) {
-            prepare_row(r, m, first + i);
+            prepare_row(r, m, first + i, rows);
         }
-        row[i] = d->act + (size_t)(m->act0 + first + i) * d->act_bytes;
+        row[i] = rows;
     }
     if (wants_panels(d, m)) {
         m->f->pack(row, n, m->w->n_col, tile_at(d, m, item));
@@ -226,28 +237,31 @@ static void panel_unpack(const struct mat *m, int64_t row, int n, uint8_t *panel
     m->f->unpack(rows, m->w->n_col, panel);
 }
 
-/* What a thread fetches while the tile of tokens t..t+n_tok passes: its share of the rows that the
- * thread will most likely unpack next, and where this tile's results go. Nothing depends on it. */
-static void fetch_ahead(const struct mat_run *r, const struct mat *m, int64_t row, int t,
-                        int n_tok) {
+/* What is wanted while the tile of tokens t..t+n_tok passes: its share of the rows that the thread
+ * will most likely unpack next, as many as are told, and where its results go. */
+static void list_wanted(const struct mat_run *r, const struct mat *m, int64_t row, int t, int n_tok,
+                        struct micro_wanted *w) {
+    const int n_line = (m->f->rows + 15) / 16, most = MICRO_WANTED - n_tok * n_line;
     int64_t next = row + m->f->rows; /* a thread takes neighbours, until few are left */
+    int n = 0;
     if (next + m->f->rows <= m->w->n_row) {
         size_t bytes = (size_t)m->f->rows * m->w->row_bytes;
-        size_t share = bytes / (size_t)tiles_of(m) + 64, at = (size_t)(t / m->f->toks) * share;
-        size_t end = at + share < bytes ? at + share : bytes;
-        for (const struct mat *w = m; w <= m + r->glu; w++) {
-            const uint8_t *from = w->rows + (size_t)next * w->w->row_bytes;
-            for (size_t i = at; i < end; i += 64) {
-                __builtin_prefetch(from + i, 0, 2);
+        size_t share = (bytes / 64 + (size_t)tiles_of(m)) / (size_t)tiles_of(m) * 64;
+        size_t at = (size_t)(t / m->f->toks) * share, end = at + share < bytes ? at + share : bytes;
+        for (const struct mat *k = m; k <= m + r->glu; k++) {
+            const uint8_t *from = k->rows + (size_t)next * k->w->row_bytes;
+            for (size_t i = at; i < end && n < most; i += 64) {
+                w->line[n++] = from + i;
             }
         }
     }
     for (int i = t; i < t + n_tok; i++) {
         const float *y = result_at(m, i, row);
-        for (int k = 0; k < m->f->rows; k += 16) {
-            __builtin_prefetch(y + k, 1, 3);
+        for (int k = 0; k < n_line; k++) {
+            w->line[n++] = y + 16 * k;
         }
     }
+    w->n = n;
 }
 
 /* A panel of rows of matrix m, and of the next one where the run is a GLU, times all tiles. */
@@ -262,10 +276,11 @@ static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row,
         float v[MICRO_TOKS * MICRO_ROWS], u[MICRO_TOKS * MICRO_ROWS];
         int n_tok = m->n - t < m->f->toks ? m->n - t : m->f->toks;
         const uint8_t *tile = tile_at(d, m, t / m->f->toks);
-        fetch_ahead(r, m, row, t, n_tok);
-        m->f->tile(panel, tile, n_tok, m->w->n_col, v);
+        struct micro_wanted next;
+        list_wanted(r, m, row, t, n_tok, &next);
+        m->f->tile(panel, tile, n_tok, m->w->n_col, &next, v);
         if (r->glu) {
-            m[1].f->tile(panel + d->panel_bytes, tile, n_tok, m->w->n_col, u);
+            m[1].f->tile(panel + d->panel_bytes, tile, n_tok, m->w->n_col, NULL, u);
             d->micro.act_mul(v, u, n_tok * m->f->rows, r->act);
         }
         for (int i = 0; i < n_tok; i++) {
@@ -398,8 +413,9 @@ static void run_shared(struct cpu_dev *d, const struct mat *m, int n) {
         while (i < n && same_tiles(d, &m[first], &m[i])) {
             r.mat[r.n_mat++] = m[i++];
         }
+        r.later = i < n && same_rows(&m[first], &m[i]);
         run_mats(&r);
-        prepared = i < n && same_rows(&m[first], &m[i]);
+        prepared = r.later;
     }
 }
 

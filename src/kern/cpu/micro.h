@@ -90,6 +90,31 @@ struct micro_block {
 };
 typedef void (*micro_block_fn)(const uint8_t *row, int64_t block, struct micro_block *out);
 
+/* Lines of memory that are wanted when a tile has passed, the most urgent last: its kernel fetches
+ * one with each block, since a burst of fetches stands until the first of them have come. */
+#define MICRO_WANTED 256
+struct micro_wanted {
+    int n;
+    const void *line[MICRO_WANTED];
+};
+
+/* Fetches line i into the second cache, where more can be under way than in the first. */
+static inline void micro_fetch(const struct micro_wanted *w, int i) {
+    __builtin_prefetch(w->line[i], 0, 2);
+}
+
+/* Fetches what so many blocks leave over, and gives how many lines are left; 0 of NULL. */
+static inline int micro_fetch_more(const struct micro_wanted *w, int64_t n_block) {
+    if (!w) {
+        return 0;
+    }
+    int n = w->n;
+    while (n > n_block) {
+        micro_fetch(w, --n);
+    }
+    return n;
+}
+
 /* How the back end multiplies by weights of one type. A panel holds `rows` rows of weights,
  * a tile up to `toks` rows of activations, both in a layout that belongs to
  * `tile`'s kernel; formats with the same `pack` share tiles. */
@@ -108,8 +133,9 @@ struct micro_format {
                        int n_tok, int64_t n_col, float *y);
     void (*unpack)(const uint8_t *const *row, int64_t n_col, void *panel);
     void (*pack)(const void *const *x, int n_tok, int64_t n_col, void *tile);
-    /* y [n_tok][rows] */
-    void (*tile)(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y);
+    /* y [n_tok][rows]; next is fetched meanwhile, if the level does so */
+    void (*tile)(const void *panel, const void *tile, int n_tok, int64_t n_col,
+                 const struct micro_wanted *next, float *y);
     size_t panel_bytes, tile_bytes; /* for each 256 columns */
 };
 
@@ -189,8 +215,10 @@ typedef void (*micro_tile_fn)(const struct micro_rows *r, int dim, int n_pos, in
 
 struct micro_att {
     micro_tile_fn keys[MICRO_KV_N], values[MICRO_KV_N];
+    /* dim floats, a multiple of 16, as integers with a scale for each MICRO_ATT_GROUP of them */
+    void (*query)(const float *x, int dim, int16_t *to, float *scale);
     /* s[i * MICRO_ATT_TILE + p] of query i at every position of the tile; q[n_q][dim], q_scale
-     * [n_q][groups] as micro_att_query makes them */
+     * [n_q][groups] as query makes them */
     void (*scores)(const int16_t *q, const float *q_scale, int n_q, int dim,
                    const struct micro_tile *k, float *s);
     /* Scores of n_q queries at n_pos positions, a multiple of 16, become weights: of row i those in
@@ -220,7 +248,7 @@ struct micro_att {
                                 int n_pos);
 };
 
-/* dim floats as integers with a scale for each MICRO_ATT_GROUP of them. */
+/* micro_att.query in C. */
 void micro_att_query(const float *x, int dim, int16_t *to, float *scale);
 
 /* The power of two that takes numbers whose largest has these bits, sign apart, to below 2^n; and

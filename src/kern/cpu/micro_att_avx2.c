@@ -530,6 +530,30 @@ static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
     }
 }
 
+/* ---- queries --------------------------------------------------------------------------------- */
+
+static void query_avx2(const float *x, int dim, int16_t *to, float *scale) {
+    const __m256i most = _mm256_set1_epi32(MICRO_ATT_INT),
+                  least = _mm256_set1_epi32(-MICRO_ATT_INT);
+    for (int d = 0; d < dim; d += GROUP, scale++) {
+        const int end = d + GROUP < dim ? d + GROUP : dim;
+        __m256i size = _mm256_setzero_si256();
+        for (int i = d; i < end; i += 8) {
+            size = larger32(size, x + i);
+        }
+        uint32_t bits = largest8(size);
+        __m256 factor = _mm256_set1_ps(micro_att_factor(bits, 13));
+        __m256 any = _mm256_castsi256_ps(_mm256_set1_epi32(bits < 0x7f800000 ? -1 : 0));
+        *scale = micro_att_scale(bits, 13);
+        for (int i = d; i < end; i += 16) {
+            __m256i low = scaled(x + i, factor, any), high = scaled(x + i + 8, factor, any);
+            low = _mm256_max_epi32(_mm256_min_epi32(low, most), least);
+            high = _mm256_max_epi32(_mm256_min_epi32(high, most), least);
+            store(to + i, _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8));
+        }
+    }
+}
+
 /* ---- few queries ----------------------------------------------------------------------------- */
 
 /* A line of the next tile into the second cache, one of what is read soon into the first. */
@@ -764,6 +788,7 @@ static void mix_few_i8(float *y, int n_q, int dim, const float *keep, const int1
 void micro_att_init_avx2(struct micro *m) {
     m->att = (struct micro_att){.keys = {keys_f32, keys_f16, keys_i8},
                                 .values = {values_f32, values_f16, values_i8},
+                                .query = query_avx2,
                                 .scores = scores_avx2,
                                 .weigh = weigh_avx2,
                                 .mix = mix_avx2,

@@ -801,6 +801,7 @@ static void mix_few_i8(float *y, int n_q, int dim, const float *keep, const int1
 void micro_att_init_avx512(struct micro *m) {
     m->att = (struct micro_att){.keys = {keys_f32, keys_f16, keys_i8},
                                 .values = {values_f32, values_f16, values_i8},
+                                .query = m->att.query, /* AVX2's */
                                 .scores = scores_avx512,
                                 .weigh = weigh_avx512,
                                 .mix = mix_avx512,

@@ -232,6 +232,7 @@ static void weigh(float *s, int n_q, int n_pos, const int *from, const int *to,
 void micro_att_init_c(struct micro *m) {
     m->att = (struct micro_att){.keys = {keys_f32, keys_f16, keys_i8},
                                 .values = {values_f32, values_f16, values_i8},
+                                .query = micro_att_query,
                                 .scores = scores,
                                 .weigh = weigh,
                                 .mix = mix};

@@ -306,6 +306,7 @@ static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
 void micro_att_init_neon(struct micro *m) {
     m->att = (struct micro_att){.keys = {keys_f32, keys_f16, keys_i8},
                                 .values = {values_f32, values_f16, values_i8},
+                                .query = micro_att_query,
                                 .scores = scores_neon,
                                 .weigh = weigh_neon,
                                 .mix = mix_neon};

@@ -67,6 +67,7 @@ INLINE void quantize_block(const float *x, int b, float top, float d, struct act
     g->s[b] = (float)(mul[0] * sum[0] + mul[1] * sum[1]);
 }
 
+/* Meanwhile fetches what follows the row, which mostly is the next one. */
 static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
     const __m256i mask = _mm256_set1_epi32(0x7fffffff);
     __m256i most = _mm256_setzero_si256();
@@ -85,6 +86,9 @@ static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
     for (int64_t b = 0; b < micro_groups(n) * MICRO_GROUP; b++) {
         int64_t left = n - b * MICRO_BLOCK;
         struct act_group *g = out + b / MICRO_GROUP;
+        for (int k = 0; k < MICRO_BLOCK; k += 16) {
+            _mm_prefetch((const char *)(x + n + b * MICRO_BLOCK + k), _MM_HINT_T1);
+        }
         g->d = finite ? d : NAN;
         if (left >= MICRO_BLOCK) {
             quantize_block(x + b * MICRO_BLOCK, (int)(b % MICRO_GROUP), top, d, g);
@@ -594,32 +598,37 @@ INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, _
 }
 
 INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
-                   lane_rows lane[8]) {
+                   const struct micro_wanted *next, lane_rows lane[8]) {
+    int left = micro_fetch_more(next, n_block);
     for (int64_t b = 0; b < n_block; b++, w += panel_block(type), x += tile_block(type)) {
         __m256 sum[TOKS_AVX2][2];
+        lane_rows *own = &lane[b % 8];
+        if (left > 0) {
+            micro_fetch(next, --left);
+        }
         if (fmt_signed(type)) {
             block_signed(n_tok, w, x, sum);
         } else {
-            block_unsigned(type, n_tok, w, x, sum, lane[b % 8]);
+            block_unsigned(type, n_tok, w, x, sum, *own);
         }
         if (!fmt_split(type) || fmt_mins(type) > 0) {
-            block_end(type, n_tok, w, x, sum, lane[b % 8]);
+            block_end(type, n_tok, w, x, sum, *own);
         }
     }
 }
 
 INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
-                   float *y) {
+                   const struct micro_wanted *next, float *y) {
     lane_rows lane[8] __attribute__((aligned(32)));
     const uint8_t *x = (const uint8_t *)tile + TILE_HEAD;
     int64_t n = n_col / MICRO_BLOCK;
     memset(lane, 0, sizeof lane);
     if (n_tok <= 2) {
-        tile_n(type, 2, panel, x, n, lane);
+        tile_n(type, 2, panel, x, n, next, lane);
     } else if (n_tok <= 4) {
-        tile_n(type, 4, panel, x, n, lane);
+        tile_n(type, 4, panel, x, n, next, lane);
     } else {
-        tile_n(type, 6, panel, x, n, lane);
+        tile_n(type, 6, panel, x, n, next, lane);
     }
     for (int i = 0; i < 2 * n_tok; i++) {
         __m256 l[8];
@@ -642,8 +651,8 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
         unpack_q(type, row, n_col, panel);                                                         \
     }                                                                                              \
     static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
-                            float *y) {                                                            \
-        tile_q(type, panel, tile, n_tok, n_col, y);                                                \
+                            const struct micro_wanted *next, float *y) {                           \
+        tile_q(type, panel, tile, n_tok, n_col, next, y);                                          \
     }
 
 FORMAT_Q(q4_0, DT_Q4_0)
@@ -840,9 +849,11 @@ INLINE void dots_x4(int n_a, const float *a, int64_t a_step, const float *b, int
     }
 }
 
-static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col,
+                   const struct micro_wanted *next, float *y) {
     const int64_t step = micro_pad8(n_col);
     const float *w = panel, *x = tile;
+    micro_fetch_more(next, 0);
     for (int t = 0; t < n_tok; t += 3) {
         int n = n_tok - t < 3 ? n_tok - t : 3;
         for (int r = 0; r < ROWS_AVX2; r += 4) {

@@ -55,7 +55,9 @@ INLINE void transpose16x8(__m512i v[8]) {
  * In a narrow format both halves' sums have to fit in int16, to be packed side by side, multiplied
  * and added by one VPDPWSSD: 16 * 15 * 127 does; of 5 bits 16 * (-16..15) * 127 does. In the others
  * a sum and its multiplier are exact as floats, so that their product rounds as the integer one's
- * conversion does.
+ * conversion does. There are none where sums begin at the bits of the float 1.5 * 2^23: being less
+ * than 2^22 they end at those of 1.5 * 2^23 + sum, and an FMA rounds that times the multiplier less
+ * 1.5 * 2^23 times the multiplier once. The latter, of 16 bits, is in the tile behind them.
  */
 
 #define ROWS_512  32
@@ -85,13 +87,26 @@ INLINE int panel_block(int type) {
     return 1024 + 128 * (fmt_scales(type) + fmt_mins(type));
 }
 
+#define BIAS      12582912.0f /* 1.5 * 2^23 */
+#define BIAS_BITS 0x4b400000
+
+/* Halves whose sums begin at BIAS_BITS: of a wide format the second is multiplied in one FMA with
+ * the first's product added, and has to be a float before. */
+INLINE int fmt_biased(int type) {
+    return fmt_narrow(type) ? 0 : fmt_split(type) ? 2 : 1;
+}
+
 /* Places in a tile's block. */
 INLINE int at_mul(int type) {
     return fmt_center(type) != 0 ? 10 : 8;
 }
 
-INLINE int at_rest(int type) {
+INLINE int at_bias(int type) {
     return at_mul(type) + (fmt_narrow(type) ? 1 : 2);
+}
+
+INLINE int at_rest(int type) {
+    return at_bias(type) + fmt_biased(type);
 }
 
 INLINE int at_min(int type) {
@@ -221,10 +236,14 @@ INLINE void pack_column(int type, const struct act_group *x, int j, int t, int32
         total += mul * sum;
         pair |= mul << (16 * h);
         if (fmt_center(type) != 0) {
-            block[at_half(type, 4, h, t)] = -fmt_center(type) * sum;
+            block[at_half(type, 4, h, t)] =
+                -fmt_center(type) * sum + (h < fmt_biased(type) ? BIAS_BITS : 0);
         }
         if (!fmt_narrow(type)) {
             put_float(to + (at_mul(type) + h) * TOKS_512, (float)mul);
+        }
+        if (h < fmt_biased(type)) {
+            put_float(to + (at_bias(type) + h) * TOKS_512, -BIAS * (float)mul);
         }
         if (fmt_mins(type) == 2) {
             put_float(to + (at_min(type) + h) * TOKS_512, (float)(mul * sum));
@@ -291,8 +310,9 @@ INLINE void block_dots(int type, const struct weights *w, const uint8_t *x, int 
 #pragma GCC unroll 2
     for (int k = 0; k < 2; k++) {
         for (int i = 0; i < 4; i++) {
-            dot[k][i] = fmt_center(type) != 0 ? half_dword(type, x, 4, i / 2, t + k)
-                                              : _mm512_setzero_si512();
+            __m512i start =
+                i / 2 < fmt_biased(type) ? _mm512_set1_epi32(BIAS_BITS) : _mm512_setzero_si512();
+            dot[k][i] = fmt_center(type) != 0 ? half_dword(type, x, 4, i / 2, t + k) : start;
         }
     }
 #pragma GCC unroll 4
@@ -323,16 +343,16 @@ INLINE __m512 block_add(int type, const __m512i dot[4], int part, const uint8_t 
         lane = lane_fma(lane, _mm512_cvtepi32_ps(v), d);
     } else {
         __m512 v[2];
-        for (int h = 0; h < 2; h++) {
-            v[h] = _mm512_cvtepi32_ps(dot[2 * h + part]);
+        for (int h = 0; h < fmt_biased(type); h++) {
+            v[h] = _mm512_fmadd_ps(_mm512_castsi512_ps(dot[2 * h + part]), dword_ps(x, mul + h, t),
+                                   dword_ps(x, at_bias(type) + h, t));
         }
         if (fmt_split(type)) {
-            lane = lane_fma(lane, _mm512_mul_ps(v[0], dword_ps(x, mul, t)), d);
-            lane = lane_fma(lane, _mm512_mul_ps(v[1], dword_ps(x, mul + 1, t)), d + 128);
-        } else {
-            v[0] = _mm512_mul_ps(v[0], dword_ps(x, mul, t));
-            v[0] = _mm512_fmadd_ps(v[1], dword_ps(x, mul + 1, t), v[0]);
             lane = lane_fma(lane, v[0], d);
+            lane = lane_fma(lane, v[1], d + 128);
+        } else {
+            v[1] = _mm512_cvtepi32_ps(dot[2 + part]);
+            lane = lane_fma(lane, _mm512_fmadd_ps(v[1], dword_ps(x, mul + 1, t), v[0]), d);
         }
     }
     for (int m = 0; m < fmt_mins(type); m++) {
@@ -341,28 +361,35 @@ INLINE __m512 block_add(int type, const __m512i dot[4], int part, const uint8_t 
     return lane;
 }
 
-/* Into the first cache, a share for each pair of tokens: the next block of the panel, which is in
- * the second cache, and a later one of the tile, which may be in the third only. */
-#define TILE_AHEAD 8
+/* A share for each pair of tokens: into the first cache the next block of the panel, which is in
+ * the second, and a later one of the tile; of the tile, which may be in the third cache only, still
+ * later ones into the second: more lines can be under way there. */
+#define TILE_NEAR 3
+#define TILE_FAR  24
 
 INLINE void fetch_blocks(int type, const uint8_t *w, const uint8_t *x, int t) {
     for (int i = 0; i < 4; i++) {
         _mm_prefetch((const char *)w + panel_block(type) + 64 * (2 * t + i), _MM_HINT_T0);
     }
     for (int i = 0; i < 2 && 64 * (t + i) < tile_block(type); i++) {
-        const uint8_t *later = x + TILE_AHEAD * tile_block(type);
-        _mm_prefetch((const char *)later + 64 * (t + i), _MM_HINT_T0);
+        const char *at = (const char *)x + 64 * (t + i);
+        _mm_prefetch(at + TILE_FAR * tile_block(type), _MM_HINT_T1);
+        _mm_prefetch(at + TILE_NEAR * tile_block(type), _MM_HINT_T0);
     }
 }
 
 /* Blocks b to end; the first eight find no sums in their lanes yet. */
 INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t b,
-                        int64_t end, bool first, float *all) {
+                        int64_t end, bool first, const struct micro_wanted *next, int *left,
+                        float *all) {
     w += b * panel_block(type);
     x += b * tile_block(type);
     for (; b < end; b++, w += panel_block(type), x += tile_block(type)) {
         float *lane = all + b % 8 * BLOCK_LANES;
         struct weights v;
+        if (*left > 0) {
+            micro_fetch(next, --*left);
+        }
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
             v.v[i] = load512(w + i * 64);
@@ -383,15 +410,16 @@ INLINE void tile_blocks(int type, int n_tok, const uint8_t *w, const uint8_t *x,
 }
 
 INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
-                   float *y) {
+                   const struct micro_wanted *next, float *y) {
     float lane[8 * BLOCK_LANES] __attribute__((aligned(64)));
     const uint8_t *x = (const uint8_t *)tile + TILE_HEAD;
     int64_t n = n_col / MICRO_BLOCK;
+    int left = micro_fetch_more(next, n);
     if (n < 8) {
         memset(lane + n * BLOCK_LANES, 0, (size_t)(8 - n) * BLOCK_LANES * sizeof *lane);
     }
-    tile_blocks(type, n_tok, panel, x, 0, n < 8 ? n : 8, true, lane);
-    tile_blocks(type, n_tok, panel, x, 8, n, false, lane);
+    tile_blocks(type, n_tok, panel, x, 0, n < 8 ? n : 8, true, next, &left, lane);
+    tile_blocks(type, n_tok, panel, x, 8, n, false, next, &left, lane);
     for (int t = 0; t < n_tok; t++) {
         for (int i = 0; i < 32; i += 16) {
             __m512 l[8];
@@ -416,8 +444,8 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
     }
 #define TILE_Q(name, type)                                                                         \
     static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
-                            float *y) {                                                            \
-        tile_q(type, panel, tile, n_tok, n_col, y);                                                \
+                            const struct micro_wanted *next, float *y) {                           \
+        tile_q(type, panel, tile, n_tok, n_col, next, y);                                          \
     }
 
 UNPACK_Q(q4_0, DT_Q4_0)

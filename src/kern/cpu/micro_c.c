@@ -186,7 +186,8 @@ static void tile_q(enum dtype type, const struct micro_block *panel, const struc
         unpack_q(type, row, n_col, panel);                                                         \
     }                                                                                              \
     static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
-                            float *y) {                                                            \
+                            const struct micro_wanted *next, float *y) {                           \
+        (void)next;                                                                                \
         tile_q(type, panel, tile, n_tok, n_col, y);                                                \
     }
 
@@ -271,7 +272,9 @@ static void pack_f(const void *const *x, int n_tok, int64_t n_col, void *tile) {
     }
 }
 
-static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col,
+                   const struct micro_wanted *next, float *y) {
+    (void)next;
     int64_t step = micro_pad8(n_col);
     for (int t = 0; t < n_tok; t++) {
         for (int r = 0; r < ROWS_C; r++) {

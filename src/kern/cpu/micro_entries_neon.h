@@ -46,7 +46,8 @@
     }
 #define TILE_NEON(name, type)                                                                      \
     static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
-                            float *y) {                                                            \
+                            const struct micro_wanted *next, float *y) {                           \
+        micro_fetch_more(next, 0);                                                                 \
         tile_q(type, panel, tile, n_tok, n_col, y);                                                \
     }
 

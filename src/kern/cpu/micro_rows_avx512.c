@@ -89,23 +89,44 @@ INLINE void quantize_group(const float *x, const __mmask16 mask[16], float top, 
     _mm256_store_ps(g->s, _mm256_cvtepi32_ps(_mm512_castsi512_si256(total)));
 }
 
+/* Meanwhile fetches what follows the row, which mostly is the next one. */
 static void quantize_avx512(const float *x, int64_t n, struct act_group *out) {
-    __m512i most = _mm512_setzero_si512();
-    for (int64_t i = 0; i < n; i += 16) {
-        __m512 v = _mm512_abs_ps(_mm512_maskz_loadu_ps(first(n - i), x + i));
-        most = _mm512_max_epu32(most, _mm512_castps_si512(v));
+    __m512i most[4] = {_mm512_setzero_si512()};
+    int64_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            __m512 v = _mm512_abs_ps(_mm512_loadu_ps(x + i + 16 * k));
+            most[k] = _mm512_max_epu32(most[k], _mm512_castps_si512(v));
+        }
     }
-    uint32_t bits = _mm512_reduce_max_epu32(most);
+    for (; i < n; i += 16) {
+        __m512 v = _mm512_abs_ps(_mm512_maskz_loadu_ps(first(n - i), x + i));
+        most[0] = _mm512_max_epu32(most[0], _mm512_castps_si512(v));
+    }
+    most[0] =
+        _mm512_max_epu32(_mm512_max_epu32(most[0], most[1]), _mm512_max_epu32(most[2], most[3]));
+    uint32_t bits = _mm512_reduce_max_epu32(most[0]);
     bool finite = bits < 0x7f800000u;
     float top = finite && f32_from_bits(bits) >= 1e-30f ? f32_from_bits(bits) : 0;
     float d = top / (127.0f * MICRO_MUL);
+    static const __mmask16 whole[16] = {0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff,
+                                        0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff,
+                                        0xffff, 0xffff, 0xffff, 0xffff};
     for (int64_t at = 0; at < n; at += 256, out++) {
+        for (int h = 0; h < 16; h++) {
+            _mm_prefetch((const char *)(x + n + at + 16 * h), _MM_HINT_T1);
+        }
+        out->d = finite ? d : NAN;
+        if (n - at >= 256 && top > 0) {
+            quantize_group(x + at, whole, top, d, out);
+            continue;
+        }
         __mmask16 mask[16];
         for (int h = 0; h < 16; h++) {
             int64_t left = n - at - 16 * h;
             mask[h] = left > 0 && top > 0 ? first(left) : 0;
         }
-        out->d = finite ? d : NAN;
         quantize_group(x + at, mask, top, d, out);
     }
 }
@@ -293,8 +314,10 @@ INLINE void tile_pairs(int n_tok, const float *w, const float *x, int64_t step, 
     }
 }
 
-static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col,
+                   const struct micro_wanted *next, float *y) {
     const int64_t step = micro_pad8(n_col);
+    micro_fetch_more(next, 0);
     for (int r = 0; r < ROWS_F; r += 8) {
         const float *w = (const float *)panel + r * step;
         for (int t = 0; t < n_tok; t += TOKS_F) {

@@ -404,7 +404,9 @@ INLINE void tile_rows(int n_tok, const float *w, const float *x, int64_t step, f
     }
 }
 
-static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col, float *y) {
+static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col,
+                   const struct micro_wanted *next, float *y) {
+    micro_fetch_more(next, 0);
     const int64_t step = micro_pad8(n_col);
     for (int t = 0; t < n_tok; t += DOT_TOKS) {
         const float *x = (const float *)tile + t * step;
