@@ -21,7 +21,9 @@
  * awake, short enough to be no burden to a neighbour. */
 #define SPIN_SECONDS 40e-6
 #define LINE         64
-#define SHARES       2 /* a thread takes one part in so many of its part of what is left */
+/* A thread takes one part in so many of its part of what is left. */
+#define SHARES       2
+#define SHARES_BRIEF 1
 
 struct worker {
     struct pool *pool;
@@ -39,6 +41,7 @@ struct pool {
     _Atomic(pool_fn) fn; /* from here to counts: written between loops only */
     _Atomic(void *) arg;
     atomic_int n_item;
+    atomic_int shares;
     atomic_int cpu;                   /* where the caller was when the loop began */
     struct busy *busy;                /* [n_thread] */
     double waited;                    /* mean over the threads, seconds */
@@ -64,7 +67,8 @@ static int pool_take(struct pool *p, pool_fn *fn, void **arg, int *n) {
         /* If these belong to a later loop, `state` has changed and the swap fails. */
         *fn = atomic_load_explicit(&p->fn, memory_order_relaxed);
         *arg = atomic_load_explicit(&p->arg, memory_order_relaxed);
-        int left = (int)(uint32_t)s, share = left / (SHARES * p->n_thread);
+        int shares = atomic_load_explicit(&p->shares, memory_order_relaxed);
+        int left = (int)(uint32_t)s, share = left / (shares * p->n_thread);
         int item = atomic_load_explicit(&p->n_item, memory_order_relaxed) - left;
         *n = share > 1 ? share : 1;
         if (atomic_compare_exchange_weak_explicit(&p->state, &s, s - (uint32_t)*n,
@@ -186,7 +190,7 @@ static void pool_wait_done(struct pool *p, int n_item) {
     os_mutex_unlock(p->lock);
 }
 
-void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
+static void run(struct pool *p, pool_fn fn, void *arg, int n_item, int shares) {
     if (n_item <= 1 || p->n_thread == 1) {
         for (int i = 0; i < n_item; i++) {
             duty_pause(p->duty, 0);
@@ -198,6 +202,7 @@ void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
     atomic_store_explicit(&p->fn, fn, memory_order_relaxed);
     atomic_store_explicit(&p->arg, arg, memory_order_relaxed);
     atomic_store_explicit(&p->n_item, n_item, memory_order_relaxed);
+    atomic_store_explicit(&p->shares, shares, memory_order_relaxed);
     atomic_store_explicit(&p->cpu, os_cpu_current(), memory_order_relaxed);
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
     uint64_t loop = (atomic_load_explicit(&p->state, memory_order_relaxed) >> 32) + 1;
@@ -214,6 +219,14 @@ void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
     if (p->counts) {
         pool_count(p, start);
     }
+}
+
+void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
+    run(p, fn, arg, n_item, SHARES);
+}
+
+void pool_run_brief(struct pool *p, pool_fn fn, void *arg, int n_item) {
+    run(p, fn, arg, n_item, SHARES_BRIEF);
 }
 
 enum err_code pool_limit(struct pool *p, int percent, struct err *e) {
@@ -238,7 +251,7 @@ enum err_code pool_create(struct pool **out, int n_thread, struct err *e) {
     if (!p) {
         return err_set(e, ERR_NOMEM, "out of memory for %d threads", n_thread);
     }
-    *p = (struct pool){.n_thread = n_thread, .spin = n_thread <= os_cpu_count()};
+    *p = (struct pool){.n_thread = n_thread, .shares = SHARES, .spin = n_thread <= os_cpu_count()};
     p->lock = os_mutex_create();
     p->wake = os_cond_create();
     p->finish = os_cond_create();

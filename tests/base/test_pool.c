@@ -40,12 +40,13 @@ static void mark(void *arg, int item, int thread) {
     atomic_fetch_sub(&j->inside, 1);
 }
 
-static void run_and_check(struct pool *p, struct job *j, int n_item) {
+static void run_and_check(struct pool *p, struct job *j, int n_item,
+                          void (*run)(struct pool *, pool_fn, void *, int)) {
     for (int i = 0; i < ITEMS; i++) {
         atomic_store(&j->seen[i], 0);
         j->plain[i] = 0;
     }
-    pool_run(p, mark, j, n_item);
+    run(p, mark, j, n_item);
     assert_int_equal(atomic_load(&j->inside), 0);
     for (int i = 0; i < ITEMS; i++) {
         if (atomic_load(&j->seen[i]) != (i < n_item) || j->plain[i] != (i < n_item)) {
@@ -66,11 +67,14 @@ static void test_every_item_once(void **state) {
         assert_int_equal(pool_threads(p), threads[t]);
         j->n_thread = threads[t];
         for (int n = 0; n < 100; n++) {
-            run_and_check(p, j, n);
+            run_and_check(p, j, n, pool_run);
+            run_and_check(p, j, n, pool_run_brief);
         }
-        run_and_check(p, j, ITEMS);
+        run_and_check(p, j, ITEMS, pool_run);
+        run_and_check(p, j, ITEMS, pool_run_brief);
         j->slow = true;
-        run_and_check(p, j, 60);
+        run_and_check(p, j, 60, pool_run);
+        run_and_check(p, j, 60, pool_run_brief);
         pool_free(p);
         mem_free(j);
     }
@@ -93,7 +97,7 @@ static void test_stress(void **state) {
     long want = 0;
     for (int i = 0; i < 20000; i++) {
         int n = i % 5 == 0 ? 2 : i % 9;
-        pool_run(p, count, &total, n);
+        (i % 2 ? pool_run_brief : pool_run)(p, count, &total, n);
         want += n;
         assert_int_equal(atomic_load(&total), want);
         if (i % 16 == 0) {

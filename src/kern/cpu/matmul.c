@@ -16,9 +16,10 @@
 /* Weights in an item of the matrix-vector path: long enough to stream, but every thread gets
  * several. */
 #define ITEM_BYTES  (512 * 1024)
-#define ITEM_SHARE  16    /* items for each thread, at least, where there are rows for it */
-#define VECTOR_ROWS 512   /* rows of a matrix that a vector passes at once */
-#define SERIAL_ACT  16384 /* activations prepared before a second thread would be awake */
+#define ITEM_SHARE  16        /* items for each thread, at least, where there are rows for it */
+#define VECTOR_ROWS 512       /* rows of a matrix that a vector passes at once */
+#define BRIEF_BYTES (2 << 20) /* of weights, which a vector passes in some ten microseconds */
+#define SERIAL_ACT  16384     /* activations prepared before a second thread would be awake */
 
 struct mat {
     const struct host_weight *w;
@@ -355,9 +356,13 @@ static void mat_item(void *arg, int item, int thread) {
 static void run_mats(struct mat_run *r) {
     prepare(r);
     int n_item = 0;
+    size_t n_byte = 0;
+    bool vectors = true;
     for (int i = 0; i < r->n_mat; i++) {
         struct mat *m = &r->mat[i];
         int rows = m->f->rows;
+        n_byte += (size_t)m->w->n_row * m->w->row_bytes * (r->glu ? 2 : 1);
+        vectors = vectors && m->n == 1;
         int64_t n_panel = (m->w->n_row + rows - 1) / rows;
         size_t bytes = (size_t)rows * m->w->row_bytes;
         int64_t most = n_panel / (ITEM_SHARE * r->d->host.n_thread);
@@ -369,7 +374,8 @@ static void run_mats(struct mat_run *r) {
             break; /* the second matrix goes with the first */
         }
     }
-    pool_run(r->d->host.pool, mat_item, r, n_item);
+    bool brief = vectors && n_byte <= BRIEF_BYTES;
+    (brief ? pool_run_brief : pool_run)(r->d->host.pool, mat_item, r, n_item);
 }
 
 /* ---- the table's entries ----------------------------------------------------------------- */
