@@ -261,7 +261,7 @@ static enum err_code out_file(const struct sink *s, const struct store_file *f,
     if (!rc && !(rc = tar_header(block, f->path, f->bytes, e))) {
         rc = os_out_write(s->out, block, TAR_BLOCK, e);
     }
-    for (size_t at = 0; at < m->size && !rc; at += STEP) {
+    for (size_t at = 0; at < m->size && !rc && !m->lost; at += STEP) {
         size_t n = m->size - at < STEP ? m->size - at : STEP;
         rc = depot_tell(s->d, f->path, at, m->size, e);
         if (!rc) {

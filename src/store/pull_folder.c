@@ -85,6 +85,11 @@ static enum err_code copy_rehash(struct copying *c, uint64_t kept, struct err *e
     return rc;
 }
 
+/* Whether the stick has been pulled out: what is read of it then are zeros. */
+static enum err_code copy_lost(const struct copying *c, struct err *e) {
+    return c->from.lost ? err_set(e, ERR_IO, "it could not be read to its end") : ERR_OK;
+}
+
 /* Brings what is missing behind the first `kept` bytes; hex: the hash of all. */
 static enum err_code copy_rest(struct copying *c, uint64_t kept, char hex[DIGEST_HEX],
                                struct err *e) {
@@ -97,12 +102,12 @@ static enum err_code copy_rest(struct copying *c, uint64_t kept, char hex[DIGEST
         rc = depot_tell(c->p->d, c->f->path, at, c->from.size, e);
         if (!rc) {
             memcpy(c->step, c->from.data + at, n);
+            rc = copy_lost(c, e); /* before it is written: what grows is a beginning of the file */
+        }
+        if (!rc) {
             digest_add(c->hash, c->step, n);
             rc = os_grow_write(c->grow, c->step, n, e);
         }
-    }
-    if (!rc && c->from.lost) {
-        rc = err_set(e, ERR_IO, "it could not be read to its end");
     }
     rc = rc ? rc : os_grow_flush(c->grow, e);
     os_grow_close(c->grow);

@@ -48,7 +48,7 @@ enum err_code file_hash(const struct depot *d, const char *path, char hex[65], s
     const char *slash = strrchr(path, '/');
     struct digest *h = digest_create();
     rc = h ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a hash");
-    for (size_t at = 0; at < m.size && !rc; at += STEP) {
+    for (size_t at = 0; at < m.size && !rc && !m.lost; at += STEP) {
         size_t n = m.size - at < STEP ? m.size - at : STEP;
         rc = depot_tell(d, slash ? slash + 1 : path, at, m.size, e);
         if (!rc) {
@@ -76,7 +76,7 @@ enum err_code bytes_store(const struct depot *d, const char *to, const void *p, 
     if (!rc) {
         rc = os_out_open(&out, to, e);
     }
-    for (size_t at = 0; at < n && !rc; at += STEP) {
+    for (size_t at = 0; at < n && !rc && !(lost && *lost); at += STEP) {
         size_t k = n - at < STEP ? n - at : STEP;
         rc = depot_tell(d, slash ? slash + 1 : to, at, n, e);
         if (!rc) {
