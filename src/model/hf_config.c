@@ -284,6 +284,28 @@ enum err_code hf_some_windows(struct gguf_build *b, const struct arch *a, const 
     return b->code;
 }
 
+/* Families whose layers are all of one kind: "layer_types" may say so, and nothing else. */
+static enum err_code check_one_kind(struct gguf_build *b, const struct arch *a,
+                                    const struct json *config, struct err *e) {
+    int32_t local[CONFIG_LAYER_MAX];
+    uint32_t n_layer = hf_known_int(b, a, "block_count");
+    int32_t window = hf_known_int(b, a, "attention.sliding_window") > 0;
+    bool listed;
+    if (a->hf->extra || n_layer > CONFIG_LAYER_MAX) {
+        return ERR_OK;
+    }
+    enum err_code rc = hf_layer_types(config, n_layer, local, &listed, e);
+    for (uint32_t i = 0; !rc && listed && i < n_layer; i++) {
+        if (local[i] != window) {
+            return refuse(e, "layer_types",
+                          window ? "not 'sliding_attention' everywhere, and 'sliding_window' is set"
+                                 : "not 'full_attention' everywhere, and there is no window",
+                          NULL);
+        }
+    }
+    return rc;
+}
+
 /* ---- the file --------------------------------------------------------------------------- */
 
 static enum err_code find_type(const struct arch **a, const struct json *config, struct err *e) {
@@ -342,7 +364,8 @@ static enum err_code read_config(struct gguf_build *b, const struct arch **a,
     if (headless) {
         gguf_build_bool(b, key_of(*a, "ign.headless").s, true);
     }
-    if ((rc = put_keys(b, *a, config, hf->keys, e)) || (rc = put_keys(b, *a, config, common, e))) {
+    if ((rc = put_keys(b, *a, config, hf->keys, e)) || (rc = put_keys(b, *a, config, common, e)) ||
+        (rc = check_one_kind(b, *a, config, e))) {
         return rc;
     }
     if (!(*a)->encoder && /* which has a table of positions */

@@ -10,12 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_scan.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "model/config.h"
 #include "model/hf.h"
 #include "model/hf_json.h"
 
-enum { SETTINGS_MAX = 1 << 20, NAME_MOST = 64 };
+enum { SETTINGS_MAX = 1 << 20, TOKENIZER_SETTINGS_MAX = 64 << 20, NAME_MOST = 64 };
 
 /* ---- modules.json ----------------------------------------------------------------------- */
 
@@ -97,6 +99,11 @@ enum err_code hf_pooling_put(struct gguf_build *b, const struct arch *a,
 enum err_code hf_text_limit_put(struct gguf_build *b, const struct arch *a,
                                 const struct json *settings, struct err *e) {
     const struct json *most = hf_member(settings, "max_seq_length");
+    if (hf_truth(settings, "do_lower_case", false)) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "'do_lower_case' is true, which the tokenizer's own "
+                       "steps do not say");
+    }
     if (!most) {
         return ERR_OK;
     }
@@ -110,12 +117,14 @@ enum err_code hf_text_limit_put(struct gguf_build *b, const struct arch *a,
 
 /* ---- the files -------------------------------------------------------------------------- */
 
+/* *found: the folder says what it is made of. */
 static enum err_code read_pooling(struct gguf_build *b, const struct arch *a, const char *path,
-                                  struct err *e) {
+                                  bool *found, struct err *e) {
     struct json *modules = NULL, *settings = NULL;
     struct str folder;
     char file[NAME_MOST + 16] = "modules.json";
     enum err_code rc = hf_folder_json(path, file, SETTINGS_MAX, &modules, e);
+    *found = modules != NULL;
     if (rc || !modules) {
         return rc;
     }
@@ -149,13 +158,56 @@ static enum err_code read_limit(struct gguf_build *b, const struct arch *a, cons
     return rc;
 }
 
-/* sentence-transformers would put it in front of each text that comes without one. */
-static enum err_code tell_prompt(const char *path, struct err *e) {
+/* The tokenizer's own limit counts where sentence_bert_config.json has none; a number beyond all
+ * models' is how "none" is written. */
+static enum err_code read_tokenizer_limit(struct gguf_build *b, const struct arch *a,
+                                          const char *path, struct err *e) {
+    static const char name[] = "tokenizer_config.json";
+    struct json_scan s;
+    struct json_value v;
+    struct str key;
+    uint64_t most = 0, u;
+    bool left = false;
+    char *text;
+    size_t n;
+    enum err_code rc = hf_folder_read(path, name, TOKENIZER_SETTINGS_MAX, &text, &n, e);
+    if (rc || !text) {
+        return rc;
+    }
+    json_scan_begin(&s, text, n, e);
+    json_scan_open(&s, '{');
+    while (json_scan_next(&s, &key)) {
+        if (json_scan_value(&s, &v) && json_text_is(key, "model_max_length")) {
+            most = json_text_u64(&v, &u) ? u : 0;
+        } else if (json_text_is(key, "truncation_side")) {
+            left = v.kind == JSON_IS_STR && json_text_is(v.text, "left");
+        }
+    }
+    rc = json_scan_end(&s);
+    if (!rc && left) {
+        rc = err_set(e, ERR_UNSUPPORTED,
+                     "'truncation_side' is 'left', and texts are cut at their end here");
+    }
+    if (rc) {
+        err_where(e, "%s/%s", path, name);
+    } else if (most >= 2 && most <= CONFIG_CTX_MAX && !hf_known_int(b, a, "truncation_length")) {
+        hf_put_int(b, a, "truncation_length", (uint32_t)most, "model_max_length");
+        rc = b->code;
+    }
+    mem_free(text);
+    return rc;
+}
+
+/* The prompt: sentence-transformers would put it in front of each text that comes without one. */
+static enum err_code read_ways(const char *path, struct err *e) {
     static const char name[] = "config_sentence_transformers.json";
     struct json *settings = NULL;
     enum err_code rc = hf_folder_json(path, name, SETTINGS_MAX, &settings, e);
     struct str prompt = hf_text_of(settings, "default_prompt_name");
-    if (!rc && prompt.n) {
+    if (!rc && hf_member(settings, "truncate_dim")) {
+        rc = err_set(e, ERR_UNSUPPORTED, "'truncate_dim' is set, and vectors are not cut here");
+        err_where(e, "%s/%s", path, name);
+    } else if (!rc && prompt.n) {
         log_line(LOG_WARN, "%s/%s: the prompt '%.*s' is not put before texts: do so yourself", path,
                  name, (int)(prompt.n < 40 ? prompt.n : 40), prompt.p);
     }
@@ -165,7 +217,9 @@ static enum err_code tell_prompt(const char *path, struct err *e) {
 
 enum err_code hf_pooling(struct gguf_build *b, const struct arch *a, const char *path,
                          struct err *e) {
-    enum err_code rc = read_pooling(b, a, path, e);
+    bool embeds;
+    enum err_code rc = read_pooling(b, a, path, &embeds, e);
     rc = rc ? rc : read_limit(b, a, path, e);
-    return rc ? rc : tell_prompt(path, e);
+    rc = rc || !(embeds || a->encoder) ? rc : read_tokenizer_limit(b, a, path, e);
+    return rc ? rc : read_ways(path, e);
 }

@@ -257,7 +257,8 @@ static enum err_code out_file(const struct sink *s, const struct store_file *f,
     uint8_t block[TAR_BLOCK];
     char hex[DIGEST_HEX] = "";
     struct digest *h = digest_create();
-    enum err_code rc = h ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a hash");
+    uint8_t *step = mem_alloc(STEP, 1); /* what is hashed is what is written */
+    enum err_code rc = h && step ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory for a bundle");
     if (!rc && !(rc = tar_header(block, f->path, f->bytes, e))) {
         rc = os_out_write(s->out, block, TAR_BLOCK, e);
     }
@@ -265,13 +266,15 @@ static enum err_code out_file(const struct sink *s, const struct store_file *f,
         size_t n = m->size - at < STEP ? m->size - at : STEP;
         rc = depot_tell(s->d, f->path, at, m->size, e);
         if (!rc) {
-            digest_add(h, m->data + at, n);
-            rc = out_padded(s->out, m->data + at, n, e);
+            memcpy(step, m->data + at, n);
+            digest_add(h, step, n);
+            rc = out_padded(s->out, step, n, e);
         }
     }
     if (h) {
         digest_end(h, hex);
     }
+    mem_free(step);
     if (!rc && (m->lost || strcmp(hex, f->sha256) != 0)) {
         rc = err_set(e, ERR_FORMAT, "its bytes are not those that were recorded");
         err_hint(e, "'ign models verify' takes it out of the store; get it again");

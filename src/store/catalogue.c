@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/json.h"
 #include "base/os.h"
 #include "store/store_part.h"
@@ -493,11 +494,12 @@ const struct catalogue_model *catalogue_find(const struct catalogue *c, const ch
 enum err_code catalogue_unknown(const struct catalogue *c, const char *name, struct err *e) {
     size_t n;
     const struct catalogue_model *m = catalogue_at(c, &n);
-    char names[160] = "";
+    char names[160] = "", shown[512];
     for (size_t i = 0, at = 0; i < n && at < sizeof names; i++) {
         at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", m[i].name);
     }
-    err_set(e, ERR_NOTFOUND, "the catalogue has no model '%s'", name);
+    err_set(e, ERR_NOTFOUND, "the catalogue has no model '%s'",
+            address_shown(name, shown, sizeof shown)); /* it may be an address, mistyped */
     err_where(e, "it has %s", n ? names : "none at all");
     err_hint(e, "'ign models catalog' shows them; or give the address of a GGUF file");
     return ERR_NOTFOUND;

@@ -63,7 +63,7 @@ class Job:
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                  pass_fds=[nine.fileno()])
             try:
-                out, err = p.communicate(self.stdin, timeout=30 * SLOW)
+                out, err = p.communicate(self.stdin, timeout=180 * SLOW)
             except subprocess.TimeoutExpired:
                 p.kill()
                 out, err = p.communicate()

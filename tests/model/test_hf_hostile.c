@@ -181,6 +181,17 @@ static void settings_of_one_family(void **state) {
         CONFIG(window, "\"sliding_window\": -12", BAD, "'sliding_window'"),
         CONFIG("\"max_window_layers\": 1", "\"max_window_layers\": []", BAD, "'max_window_layers'"),
     };
+    const struct change mistral[] = {
+        CONFIG(window,
+               "\"sliding_window\": 12, \"layer_types\": [\"full_attention\", \"full_attention\"]",
+               UNKNOWN, "'layer_types'"),
+        CONFIG(
+            window,
+            "\"sliding_window\": null, \"layer_types\": [\"full_attention\", \"full_attention\"]",
+            ERR_OK, ""),
+        CONFIG(window, "\"sliding_window\": 12, \"layer_types\": [\"chunked_attention\"]", BAD,
+               "'layer_types'"),
+    };
     const struct change gemma2[] = {
         CONFIG(cap, "\"attn_logit_softcapping\": null", UNKNOWN, "'attn_logit_softcapping'"),
         CONFIG(cap, "\"attn_logit_softcapping\": -3", BAD, "'attn_logit_softcapping'"),
@@ -228,6 +239,7 @@ static void settings_of_one_family(void **state) {
         CONFIG("\"is_decoder\": false", "\"is_decoder\": true", UNKNOWN, "'is_decoder'"),
     };
     run("tiny-qwen2-window", windows, sizeof windows / sizeof *windows);
+    run("tiny-mistral", mistral, sizeof mistral / sizeof *mistral);
     run("tiny-gemma2", gemma2, sizeof gemma2 / sizeof *gemma2);
     run("tiny-gemma3", gemma3, sizeof gemma3 / sizeof *gemma3);
     run("tiny-linear", bias, sizeof bias / sizeof *bias);
@@ -585,6 +597,13 @@ static void settings_of_pooling(void **state) {
         {limit, most, ": 1", BAD, "'max_seq_length'"},
         {limit, most, ": 40.5", BAD, "'max_seq_length'"},
         {limit, most, ": 4294967296", BAD, "'max_seq_length'"},
+        {limit, "_case\": false", "_case\": true", UNKNOWN, "'do_lower_case'"},
+        {"tokenizer_config.json", "{", "{\"truncation_side\": \"left\",", UNKNOWN,
+         "'truncation_side'"},
+        {"tokenizer_config.json", "{", "{\"truncation_side\": \"right\",", ERR_OK, ""},
+        {"config_sentence_transformers.json", NULL, "{\"truncate_dim\": 16}", UNKNOWN,
+         "'truncate_dim'"},
+        {"config_sentence_transformers.json", NULL, "{\"truncate_dim\": null}", ERR_OK, ""},
     };
     run("tiny-bert", c, sizeof c / sizeof *c);
 }
