@@ -109,22 +109,28 @@ static void scores_avx2(const int16_t *q, const float *q_scale, int n_q, int dim
     }
 }
 
+/* Sixteen columns of n_q <= 6 rows of y, `dim` apart: y[i] * keep[i] + step[i] * acc[i]. */
+INLINE void put_mixed(int n_q, __m256i acc[][2], float *y, int dim, const float *keep,
+                      const float *step) {
+#pragma GCC unroll 6
+    for (int i = 0; i < n_q; i++) {
+        __m256 kept = _mm256_set1_ps(keep[i]), size = _mm256_set1_ps(step[i]);
+#pragma GCC unroll 2
+        for (int k = 0; k < 2; k++) {
+            float *at = y + i * dim + 8 * k;
+            __m256 old = _mm256_mul_ps(_mm256_loadu_ps(at), kept);
+            _mm256_storeu_ps(at, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i][k]), size, old));
+        }
+    }
+}
+
 /* n_q <= 6 rows of y. */
 INLINE void mix_rows(int n_q, float *y, int dim, const float *keep, const int16_t *w,
                      const float *step, const struct micro_tile *v, int n_pos) {
     for (int c = 0; c < dim; c += 16) {
         __m256i acc[6][2];
         sum_pairs(n_q, acc, w, TILE, v->v + 2 * c, 2 * dim, n_pos / 2, v->ahead);
-#pragma GCC unroll 6
-        for (int i = 0; i < n_q; i++) {
-            __m256 kept = _mm256_set1_ps(keep[i]), size = _mm256_set1_ps(step[i]);
-#pragma GCC unroll 2
-            for (int k = 0; k < 2; k++) {
-                float *at = y + i * dim + c + 8 * k;
-                __m256 old = _mm256_mul_ps(_mm256_loadu_ps(at), kept);
-                _mm256_storeu_ps(at, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i][k]), size, old));
-            }
-        }
+        put_mixed(n_q, acc, y + c, dim, keep, step);
     }
 }
 
@@ -747,16 +753,7 @@ INLINE void mix_runs(int type, int n_q, float *y, int dim, const float *keep, co
                 add_pairs(n_q, acc, w + from + p, TILE, u);
             }
         }
-#pragma GCC unroll 4
-        for (int i = 0; i < n_q; i++) {
-            __m256 kept = _mm256_set1_ps(keep[i]), by = _mm256_set1_ps(step[i]);
-#pragma GCC unroll 2
-            for (int k = 0; k < 2; k++) {
-                float *at = y + i * dim + c + 8 * k;
-                __m256 old = _mm256_mul_ps(_mm256_loadu_ps(at), kept);
-                _mm256_storeu_ps(at, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i][k]), by, old));
-            }
-        }
+        put_mixed(n_q, acc, y + c, dim, keep, step);
     }
 }
 

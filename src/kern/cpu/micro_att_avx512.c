@@ -98,17 +98,49 @@ static void scores_avx512(const int16_t *q, const float *q_scale, int n_q, int d
     }
 }
 
-/* n_q <= 6 rows of y, 16 * n_v columns from c on. */
-INLINE void mix_block(int n_q, int n_v, float *y, int dim, int c, const float *keep,
-                      const int16_t *w, const float *step, const struct micro_tile *v, int n_pos) {
-    __m512i acc[6][4];
-#pragma GCC unroll 6
+INLINE void clear_sums(int n_q, int n_v, __m512i acc[][4]) {
+#pragma GCC unroll 8
     for (int i = 0; i < n_q; i++) {
 #pragma GCC unroll 4
         for (int k = 0; k < n_v; k++) {
             acc[i][k] = _mm512_setzero_si512();
         }
     }
+}
+
+/* Pairs of positions u, 16 * n_v columns of them, times the weights of n_q <= 8 rows. */
+INLINE void add_pairs(int n_q, int n_v, __m512i acc[][4], const int16_t *w, const __m512i u[4]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < n_q; i++) {
+        __m512i both = pair(w + i * TILE);
+#pragma GCC unroll 4
+        for (int k = 0; k < n_v; k++) {
+            acc[i][k] = _mm512_dpwssd_epi32(acc[i][k], u[k], both);
+            KEEP(acc[i][k]);
+        }
+    }
+}
+
+/* 16 * n_v columns of n_q <= 8 rows of y, `dim` apart: y[i] * keep[i] + step[i] * acc[i]. */
+INLINE void put_mixed(int n_q, int n_v, __m512i acc[][4], float *y, int dim, const float *keep,
+                      const float *step) {
+#pragma GCC unroll 8
+    for (int i = 0; i < n_q; i++) {
+        __m512 kept = _mm512_set1_ps(keep[i]), size = _mm512_set1_ps(step[i]);
+#pragma GCC unroll 4
+        for (int k = 0; k < n_v; k++) {
+            float *at = y + i * dim + 16 * k;
+            __m512 old = _mm512_mul_ps(_mm512_loadu_ps(at), kept);
+            _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i][k]), size, old));
+        }
+    }
+}
+
+/* n_q <= 6 rows of y, 16 * n_v columns from c on. */
+INLINE void mix_block(int n_q, int n_v, float *y, int dim, int c, const float *keep,
+                      const int16_t *w, const float *step, const struct micro_tile *v, int n_pos) {
+    __m512i acc[6][4];
+    clear_sums(n_q, n_v, acc);
     for (int p = 0; p < n_pos; p += 2) {
         __m512i u[4];
 #pragma GCC unroll 4
@@ -116,26 +148,9 @@ INLINE void mix_block(int n_q, int n_v, float *y, int dim, int c, const float *k
             u[k] = _mm512_loadu_si512(v->v + p * dim + 2 * c + 32 * k);
         }
         micro_ahead_line(v->ahead);
-#pragma GCC unroll 6
-        for (int i = 0; i < n_q; i++) {
-            __m512i both = pair(w + i * TILE + p);
-#pragma GCC unroll 4
-            for (int k = 0; k < n_v; k++) {
-                acc[i][k] = _mm512_dpwssd_epi32(acc[i][k], u[k], both);
-                KEEP(acc[i][k]);
-            }
-        }
+        add_pairs(n_q, n_v, acc, w + p, u);
     }
-#pragma GCC unroll 6
-    for (int i = 0; i < n_q; i++) {
-        __m512 kept = _mm512_set1_ps(keep[i]), size = _mm512_set1_ps(step[i]);
-#pragma GCC unroll 4
-        for (int k = 0; k < n_v; k++) {
-            float *at = y + i * dim + c + 16 * k;
-            __m512 old = _mm512_mul_ps(_mm512_loadu_ps(at), kept);
-            _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i][k]), size, old));
-        }
-    }
+    put_mixed(n_q, n_v, acc, y + c, dim, keep, step);
 }
 
 INLINE void mix_rows(int n_q, float *y, int dim, const float *keep, const int16_t *w,
@@ -713,15 +728,7 @@ INLINE void mix_run(int type, int n_q, int n_v, __m512i acc[8][4], const struct 
         for (size_t line = 0; line < 32 * (size_t)n_v * size; line += 64, near += 64) {
             fetch(ahead, near);
         }
-#pragma GCC unroll 8
-        for (int i = 0; i < n_q; i++) {
-            __m512i both = pair(w + i * TILE + p);
-#pragma GCC unroll 4
-            for (int k = 0; k < n_v; k++) {
-                acc[i][k] = _mm512_dpwssd_epi32(acc[i][k], u[k], both);
-                KEEP(acc[i][k]);
-            }
-        }
+        add_pairs(n_q, n_v, acc, w + p, u);
     }
 }
 
@@ -731,28 +738,13 @@ INLINE void mix_runs(int type, int n_q, int n_v, float *y, int dim, int c, const
                      const int16_t *own, int n_pos) {
     const int groups = (dim + GROUP - 1) / GROUP;
     __m512i acc[8][4];
-#pragma GCC unroll 8
-    for (int i = 0; i < n_q; i++) {
-#pragma GCC unroll 4
-        for (int k = 0; k < n_v; k++) {
-            acc[i][k] = _mm512_setzero_si512();
-        }
-    }
+    clear_sums(n_q, n_v, acc);
     for (int at = 0, run = 0; at < n_pos; at += v->each, run++) {
         int n = n_pos - at < v->each ? n_pos - at : v->each;
         mix_run(type, n_q, n_v, acc, &v->run[run], v->near[run], v->ahead, dim, c,
                 own + at * (type == MICRO_KV_I8 ? groups : 2), w + at, n);
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < n_q; i++) {
-        __m512 kept = _mm512_set1_ps(keep[i]), size = _mm512_set1_ps(step[i]);
-#pragma GCC unroll 4
-        for (int k = 0; k < n_v; k++) {
-            float *at = y + i * dim + c + 16 * k;
-            __m512 old = _mm512_mul_ps(_mm512_loadu_ps(at), kept);
-            _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i][k]), size, old));
-        }
-    }
+    put_mixed(n_q, n_v, acc, y + c, dim, keep, step);
 }
 
 /* As many columns at once as leave all sums in registers. */
