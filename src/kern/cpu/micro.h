@@ -343,6 +343,7 @@ void micro_att_init_c(struct micro *m);
 #if defined(__x86_64__)
 /* Overwrites what AVX2, FMA and F16C do better; only where the processor has all three. */
 void micro_init_avx2(struct micro *m);
+void micro_rows_init_avx2(struct micro *m);
 void micro_att_init_avx2(struct micro *m);
 void micro_small_init_avx2(struct micro *m);
 /* Overwrites what AVX-512 (F, BW, VL, DQ, VBMI) and VNNI do better, after micro_init_avx2. */

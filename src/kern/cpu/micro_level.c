@@ -21,7 +21,7 @@ static const struct level levels[] = {
     {"avx2",
      "AVX2 with FMA and F16C",
      {"avx2", "fma", "f16c"},
-     {micro_init_avx2, micro_att_init_avx2, micro_small_init_avx2}},
+     {micro_init_avx2, micro_rows_init_avx2, micro_att_init_avx2, micro_small_init_avx2}},
     {"avx512",
      "AVX-512 with BW, VL, DQ, VBMI and VNNI",
      {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vnni"},
