@@ -133,6 +133,18 @@ def cutters():
     return [None] + one + [{"type": "Sequence", "pretokenizers": x} for x in lists]
 
 
+def fronts(n, rules):
+    """Random lists of normalizers and cutters before a Metaspace that writes at the text's front."""
+    rng = random.Random(5)
+    norms = [x for x in normalizers(rules) if x and "normalizers" not in x]
+    cuts = [x for x in cutters() if x and x["type"] not in ("Metaspace", "Sequence")]
+    first = {"type": "Metaspace", "replacement": BAR, "prepend_scheme": "first", "split": True}
+    for _ in range(n):
+        yield ({"type": "Sequence", "normalizers": rng.choices(norms, k=rng.randrange(1, 4))},
+               {"type": "Sequence",
+                "pretokenizers": rng.choices(cuts, k=rng.randrange(0, 3)) + [first]})
+
+
 def byte_level(prefix, regex):
     return {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": True,
             "use_regex": regex}
@@ -184,6 +196,11 @@ def json_cases(kinds, size=500, rules=("nmt_nfkc", "nfkc_cf")):
             if of_bytes(kind):
                 cut = with_bytes(cut, i % 2 == 1, i % 3 == 1)
             yield f"{kind} {json.dumps(cut)[:110]}", case(kind, None, cut)
+        if not of_bytes(kind):
+            for i, (norm, cut) in enumerate(fronts(60, rules)):
+                for tokens in ((), added(vocab, True)):
+                    yield (f"{kind} front {i} {'added, normalized=True' if tokens else ''}",
+                           case(kind, norm, cut, tokens))
         yield f"{kind} ignore_merges", case(kind, None, split if not of_bytes(kind) else
                                             with_bytes(None, False, True),
                                             **({} if "unigram" in kind else {"ignore_merges": True}))
@@ -200,8 +217,10 @@ def texts_of(n):
     rng = random.Random(3)
     marks = token_texts.newer_marks()
     strip = normalizers_of_library.StripAccents()  # with the marks of Unicode 9
+    compat = normalizers_of_library.NFKC()
     marks |= {c for c in token_texts.scalars()
-              if unicodedata.category(c)[0] == "M" and strip.normalize_str(c)}
+              if unicodedata.category(c)[0] == "M" and strip.normalize_str(c) or
+              compat.normalize_str(c) != unicodedata.normalize("NFKC", c)}
     words = ["the", " the", "fox", " fox", "it", "aa", "aaa", "<A>", "<B>", "<C>", "<s>", "<unk>",
              "\u00c9t\u00e9", "\u00e9t\u00e9", "E\u0301te\u0301", "x" + BAR, BAR, " ", "  ", "   ",
              "\n", "HELLO", "12", "'", "''", "don't", "\u4e16\u754c", "\ud55c", "\u1100\u1161\u11a8", ".",

@@ -211,51 +211,13 @@ static enum err_code read_split(const struct reader *r, const struct json *j,
     return ERR_OK;
 }
 
-/* Whether a normalizer can make several characters of one, or put some in front. */
-static bool expands(const struct norm_step *n) {
-    size_t len = 0;
-    if (n->kind == NORM_REPLACE && n->with.n) {
-        unicode_at(n->with.p, &len);
+/* Whether a step before has written: where its words begin in the text is not known then. */
+static bool has_written(const struct hf_steps *s) {
+    bool any = false;
+    for (size_t i = 0; i + 1 < s->n_split; i++) { /* the last is the one that is being read */
+        any = any || s->split[i].kind == SPLIT_METASPACE || s->split[i].kind == SPLIT_PREFIX;
     }
-    return n->kind == NORM_PREPEND || n->kind == NORM_CHARSMAP_WHOLE || n->kind <= NORM_LOWERCASE ||
-           (n->kind == NORM_REPLACE && n->with.n > len);
-}
-
-/* Whether a normalizer can take away some, but not all, of what `from` has made of one character
- * at the front. Unicode's own expansions begin with no mark, control character or pair of blanks.
- */
-static bool takes_part(const struct norm_step *n, const struct norm_step *from) {
-    bool any = from->kind > NORM_LOWERCASE;
-    size_t len = 0;
-    if (n->kind == NORM_REPLACE) {
-        unicode_at(n->find.p, &len);
-    }
-    return (n->kind == NORM_STRIP && n->left) ||
-           (n->kind == NORM_REPLACE && (n->with.n == 0 || n->find.n > len)) ||
-           (any && (n->kind == NORM_REPLACE_SPACES || n->kind == NORM_STRIP_ACCENTS ||
-                    n->kind == NORM_NMT || n->kind == NORM_CHARSMAP_WHOLE));
-}
-
-/* "first" is the place 0 of the text as it came. Where the steps before do not carry it on, what
- * stands in their way; NULL: nothing does. */
-static const char *loses_front(const struct reader *r) {
-    const struct hf_steps *s = r->s;
-    for (size_t i = 0; i + 1 < s->n_split; i++) {
-        if (s->split[i].way == WAY_REMOVE) {
-            return "is not computed behind a step that removes text:";
-        }
-    }
-    if (s->n_split > 1 && s->n_norm) {
-        return "is not computed behind a normalizer and another step:";
-    }
-    for (size_t i = 0; i < s->n_norm; i++) {
-        for (size_t k = i + 1; expands(&s->norm[i]) && k < s->n_norm; k++) {
-            if (takes_part(&s->norm[k], &s->norm[i])) {
-                return "is not computed behind normalizers that add and take away:";
-            }
-        }
-    }
-    return NULL;
+    return any;
 }
 
 static enum err_code read_metaspace(const struct reader *r, const struct json *j,
@@ -271,9 +233,9 @@ static enum err_code read_metaspace(const struct reader *r, const struct json *j
     if (scheme.n && step->prefix == PREFIX_NONE && !str_is(scheme, "never")) {
         return unknown(r, "prepend_scheme", scheme);
     }
-    const char *lost = step->prefix == PREFIX_FIRST ? loses_front(r) : NULL;
-    if (lost) {
-        return refuse(r, ERR_UNSUPPORTED, "prepend_scheme", lost, scheme);
+    if (step->prefix == PREFIX_FIRST && has_written(r->s)) {
+        return refuse(r, ERR_UNSUPPORTED, "prepend_scheme",
+                      "is not computed behind another Metaspace:", scheme);
     }
     enum err_code rc = copy_text(r, j, "replacement", true, &step->text);
     size_t len = 0;

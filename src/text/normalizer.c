@@ -65,23 +65,57 @@ struct pass {
     struct buf *out;
     struct runs *origin;
     enum norm_kind kind;
-    bool replaces; /* what is put now is in the place of a match */
-    bool shifted;  /* what p began with is gone, or counts to what came behind it */
+    bool replaces;      /* what is put now is in the place of a match */
+    bool grew;          /* what was put last has more characters than what it stands for */
+    size_t front, kept; /* bytes of the first character of all text, at the front of p and of out */
 };
 
-/* Whether several characters, up to `upto`, were replaced: what is there instead is counted to the
- * last of them. */
-static bool replaced(const struct pass *s, size_t upto) {
-    size_t len;
-    unicode_at(s->p + s->at, &len);
-    return s->replaces && upto - s->at > len;
+/* Bytes of as many characters at q's front as p[0..n) has. */
+static size_t as_many(const char *p, size_t n, const char *q, size_t n_q) {
+    size_t to = 0, len;
+    for (size_t i = 0; i < n && to < n_q; i += len) {
+        unicode_at(q + to, &len);
+        to += len;
+        unicode_at(p + i, &len);
+    }
+    return to;
+}
+
+/* Where a map leaves nothing of the input up to `upto`, the library counts what follows in its
+ * place; or, if what stands before has just become more characters, the last of those. */
+static void leave_nothing(struct pass *s, size_t upto) {
+    if (s->out->len == 0) {
+        s->front += as_many(s->p + s->at, upto - s->at, s->p + s->front, s->n - s->front);
+    } else if (s->grew && s->kept == s->out->len) {
+        s->kept = unicode_before(s->out->p, s->out->len);
+    }
+}
+
+/* Of the n bytes put out last for the input up to `upto`, those that stand for the front. In the
+ * library a replacement counts to the last character of its match, and what a map makes of several
+ * counts one by one. */
+static size_t front_of(struct pass *s, size_t n, size_t upto) {
+    const char *in = s->p + s->at, *to = n ? s->out->p + s->out->len - n : "";
+    size_t left = s->at < s->front ? s->front - s->at : 0;
+    bool map = s->kind == NORM_CHARSMAP_WHOLE;
+    if (s->kept == 0 && left == 0 && s->out->len > n) {
+        return 0; /* it is behind us */
+    }
+    if (map && n == 0) {
+        leave_nothing(s, upto);
+    }
+    s->grew = map && as_many(in, upto - s->at, to, n) < n;
+    return upto <= s->front && left ? n
+           : s->replaces            ? 0
+           : map                    ? as_many(in, left, to, n)
+           : n < left               ? n
+                                    : left; /* of a copy */
 }
 
 /* The n bytes put out last stand for the input up to `upto`: trusted if all of that is. */
 static void account(struct pass *s, size_t n, size_t upto) {
     bool trusted = true;
-    s->shifted = s->shifted || (s->out->len == n && upto > s->at &&
-                                s->kind != NORM_CHARSMAP_WHOLE && (n == 0 || replaced(s, upto)));
+    s->kept += s->out->failed ? 0 : front_of(s, n, upto);
     for (; s->in && s->at < upto && s->run < s->in->n; s->run++) {
         trusted = trusted && s->in->r[s->run].trusted;
         if (s->in->r[s->run].end > upto) {
@@ -142,15 +176,28 @@ static void run_map(struct pass *s, enum norm_kind kind) {
     }
 }
 
+static void put_form(struct pass *s, unsigned form, size_t begin, size_t end) {
+    if (!unicode_form(form, s->p + begin, end - begin, s->out)) {
+        s->out->failed = true;
+    }
+}
+
+/* How long what a form makes of the front is; it may end within a character that what follows has
+ * gone into. */
+static void form_front(struct pass *s, unsigned form) {
+    put_form(s, form, 0, s->front);
+    s->kept = s->out->failed ? 0 : s->out->len;
+    s->front = 0;
+    buf_reset(s->out);
+}
+
 static void run_form(struct pass *s, unsigned form) {
-    for (size_t i = 0, end; i < s->n; i = end) {
+    form_front(s, form);
+    for (size_t i = 0, end; i < s->n && !s->out->failed; i = end) {
         for (end = i + 1; end < s->n && (uint8_t)s->p[end] >= 0x80; end++) {
         }
         size_t begin = s->out->len;
-        if (!unicode_form(form, s->p + i, end - i, s->out)) {
-            s->out->failed = true;
-            return;
-        }
+        put_form(s, form, i, end);
         account(s, s->out->len - begin, end);
     }
 }
@@ -233,6 +280,7 @@ static void run_step(const struct normalizer *z, size_t i, struct pass *s) {
     switch (step->kind) {
     case NORM_C:
         if (!s->in) {
+            form_front(s, UNICODE_COMPOSE);
             unicode_nfc(z->nfc, s->p, s->n, s->out);
         } else {
             run_form(s, UNICODE_COMPOSE);
@@ -268,25 +316,32 @@ static size_t growth(size_t n) {
 
 enum err_code normalizer_run(const struct normalizer *z, const char *p, size_t n,
                              const struct runs *in, struct buf *out, struct runs *origin,
-                             bool *first) {
+                             size_t *front) {
     struct buf text[2];
     struct runs from[2];
     enum err_code rc = ERR_OK;
     struct str now = str_of(p, n);
+    size_t begin = front ? *front : 0;
     for (int i = 0; i < 2; i++) {
         buf_init(&text[i], growth(n));
         runs_init(&from[i]);
     }
     for (size_t i = 0; z && !rc && i < z->n; i++) {
         struct buf *to = &text[i % 2];
-        struct pass s = {now.p, now.n, 0, in, 0, to, &from[i % 2], z->step[i].kind, false, false};
+        struct pass s = {now.p,        now.n,           0,     in,    0,     to,
+                         &from[i % 2], z->step[i].kind, false, false, begin, 0};
         buf_reset(to);
         from[i % 2].n = 0;
         run_step(z, i, &s);
         now = str_of(to->p, to->len);
         in = in ? s.origin : NULL;
-        *first = *first && !s.shifted;
+        for (begin = s.kept; begin < now.n && ((uint8_t)now.p[begin] & 0xC0) == 0x80;) {
+            begin++;
+        }
         rc = s.origin->failed ? ERR_NOMEM : buf_check(to, NULL);
+    }
+    if (front) {
+        *front = begin;
     }
     if (!rc) {
         buf_put(out, now.p, now.n);

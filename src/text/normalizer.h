@@ -51,10 +51,11 @@ void normalizer_free(struct normalizer *z); /* NULL is fine */
 /* Whether p[0..n) is surely as normalizer_run would leave it; z may be NULL: it is. */
 bool normalizer_quick(const struct normalizer *z, const char *p, size_t n);
 /* Appends p[0..n), normalized, to *out. With `in`, the origins of p's bytes, appends those of the
- * new bytes to *origin; both may be NULL. *first becomes false if what p began with is gone: to the
- * tokenizers library the text does not begin there then. ERR_LIMIT, ERR_NOMEM. */
+ * new bytes to *origin; both may be NULL. *front: how many bytes at p's front come from the first
+ * character of all text, as the tokenizers library counts; then how many of the new ones do. NULL:
+ * nobody asks. ERR_LIMIT, ERR_NOMEM. */
 enum err_code normalizer_run(const struct normalizer *z, const char *p, size_t n,
                              const struct runs *in, struct buf *out, struct runs *origin,
-                             bool *first);
+                             size_t *front);
 
 #endif

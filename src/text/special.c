@@ -46,14 +46,13 @@ static struct trie_word *spell(const struct vocab *v, const struct normalizer *z
     struct trie_word *w = mem_alloc(*n, sizeof *w);
     for (uint32_t id = 0; w && id < v->n_vocab && !text->failed; id++) {
         size_t begin = text->len;
-        bool first = true;
         struct str p = vocab_at(v, id);
         if (!is_special(v, id, pass)) {
             continue;
         }
         if (pass != PIECE_NORMALIZED) {
             buf_put(text, p.p, p.n);
-        } else if (normalizer_run(z, p.p, p.n, NULL, text, NULL, &first)) {
+        } else if (normalizer_run(z, p.p, p.n, NULL, text, NULL, NULL)) {
             text->failed = true;
         }
         if (text->len > begin) {

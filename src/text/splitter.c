@@ -156,12 +156,12 @@ static enum err_code cut_words(const struct split_step *step, struct words *w) {
 
 /* ---- steps that write ------------------------------------------------------------------- */
 
-/* Blanks as the step has them, and one in front where it wants that. */
+/* Blanks as the step has them, and one in front where it wants that; `first`: it wants one at the
+ * text's beginning, and that is here. */
 static void rewrite(const struct split_step *step, struct str s, bool first, struct buf *out) {
     struct str blank = step->kind == SPLIT_METASPACE ? step->text : str_of(" ", 1);
     bool there = s.p[0] == ' ' || (s.n >= blank.n && memcmp(s.p, blank.p, blank.n) == 0);
-    bool wants = step->kind == SPLIT_PREFIX || step->prefix == PREFIX_UNLESS_SPACE ||
-                 (step->prefix == PREFIX_FIRST && first);
+    bool wants = step->kind == SPLIT_PREFIX || step->prefix == PREFIX_UNLESS_SPACE || first;
     if (wants && !there) {
         buf_put(out, blank.p, blank.n);
     }
@@ -176,12 +176,12 @@ static void rewrite(const struct split_step *step, struct str s, bool first, str
     }
 }
 
-static enum err_code rewrite_words(const struct split_step *step, bool first, struct words *w,
-                                   struct buf *to) {
+static enum err_code rewrite_words(const struct split_step *step, const char *front,
+                                   struct words *w, struct buf *to) {
     buf_reset(to);
     for (size_t i = 0; i < w->n; i++) {
         size_t begin = to->len;
-        rewrite(step, w->word[i], first && i == 0, to);
+        rewrite(step, w->word[i], step->prefix == PREFIX_FIRST && w->word[i].p < front, to);
         w->word[i] = str_of(NULL, to->len - begin);
     }
     const char *at = to->p;
@@ -194,7 +194,7 @@ static enum err_code rewrite_words(const struct split_step *step, bool first, st
 /* ---- a text ----------------------------------------------------------------------------- */
 
 enum err_code splitter_run(const struct split_step *step, size_t n_step, const char *p, size_t n,
-                           bool first, struct words *w) {
+                           size_t front, struct words *w) {
     struct list l = {.behind = {"", 0}};
     unsigned turn = 0;
     list_put(&l, str_of(p, n));
@@ -206,7 +206,7 @@ enum err_code splitter_run(const struct split_step *step, size_t n_step, const c
     for (size_t i = 0; i < n_step && !rc; i++) {
         bool writes = step[i].kind == SPLIT_METASPACE || step[i].kind == SPLIT_PREFIX;
         if (writes) {
-            rc = rewrite_words(&step[i], first, w, &w->text[turn++ % 2]);
+            rc = rewrite_words(&step[i], p + front, w, &w->text[turn++ % 2]);
         }
         if (!rc && (!writes || step[i].before)) {
             rc = cut_words(&step[i], w);

@@ -142,10 +142,10 @@ static void repair(const char *p, size_t n, const struct runs *rs, struct buf *t
 
 /* A normalized text by the steps that its file lists. */
 static void encode_steps(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
-                         bool first) {
+                         size_t front) {
     struct words w;
     words_init(&w);
-    x->code = splitter_run(t->v->split, t->v->n_split, p, n, first, &w);
+    x->code = splitter_run(t->v->split, t->v->n_split, p, n, front, &w);
     for (size_t i = 0; i < w.n && !x->code; i++) {
         if (t->bpe) {
             bpe_encode_word(t->bpe, x, w.word[i].p, w.word[i].n);
@@ -187,15 +187,15 @@ static void encode_spaced(const struct tokenizer *t, struct encoder *x, const ch
     buf_fini(&text);
 }
 
-/* A normalized text without special pieces. */
+/* A normalized text without special pieces; `front` bytes come from the text's first character. */
 static void encode_plain(const struct tokenizer *t, struct encoder *x, const char *p, size_t n,
-                         bool first) {
+                         size_t front) {
     if (n && t->v->steps) {
-        encode_steps(t, x, p, n, first);
+        encode_steps(t, x, p, n, front);
     } else if (n && t->bpe) {
         bpe_encode(t->bpe, x, p, n);
     } else if (!t->v->steps && (t->spm || t->unigram)) {
-        encode_spaced(t, x, p, n, first);
+        encode_spaced(t, x, p, n, front > 0);
     } else if (n) {
         wordpiece_encode(t->v, x, p, n);
     }
@@ -250,19 +250,19 @@ static void slice_runs(const struct runs *rs, size_t begin, size_t end, struct r
 
 /* Normalizes all of a text but SentencePiece's own user-defined pieces. */
 static enum err_code normalize(const struct tokenizer *t, const struct source *s, struct buf *text,
-                               struct runs *origin, bool *first) {
+                               struct runs *origin, size_t *front) {
     struct special_match *m = NULL;
     size_t n_m = 0, at = 0;
     enum err_code rc = ERR_OK;
     if (!special_any(t->within)) {
-        return normalizer_run(t->norm, s->p, s->n, s->rs, text, origin, first);
+        return normalizer_run(t->norm, s->p, s->n, s->rs, text, origin, front);
     }
     if (!special_find(t->within, s->p, s->n, NULL, false, &m, &n_m)) {
         return ERR_NOMEM;
     }
     for (size_t i = 0; i <= n_m && !rc; i++) { /* such a vocabulary has no second pass */
         size_t begin = i < n_m ? m[i].at : s->n, end = i < n_m ? begin + m[i].n : s->n;
-        rc = normalizer_run(t->norm, s->p + at, begin - at, NULL, text, NULL, first);
+        rc = normalizer_run(t->norm, s->p + at, begin - at, NULL, text, NULL, NULL);
         buf_put(text, s->p + begin, end - begin);
         at = end;
     }
@@ -271,12 +271,12 @@ static enum err_code normalize(const struct tokenizer *t, const struct source *s
 }
 
 static void encode_pass(const struct tokenizer *t, struct encoder *x, const struct source *s,
-                        bool first, bool normalized);
+                        size_t front, bool normalized);
 
 /* What lies between the special pieces of the first pass, s->p[begin..end): normalized, it is
  * searched for those of the second. */
 static void encode_part(const struct tokenizer *t, struct encoder *x, const struct source *s,
-                        size_t begin, size_t end, bool first) {
+                        size_t begin, size_t end, size_t front) {
     bool quick = normalizer_quick(t->norm, s->p + begin, end - begin);
     bool asks = s->rs && special_any(t->second) && !special_any(t->within);
     struct source part = {s->p + begin, end - begin, NULL, s->trusted && !s->rs};
@@ -291,12 +291,12 @@ static void encode_part(const struct tokenizer *t, struct encoder *x, const stru
         x->code = slice.failed ? ERR_NOMEM : ERR_OK;
     }
     if (!x->code && !quick) {
-        x->code = normalize(t, &part, &text, &origin, &first);
+        x->code = normalize(t, &part, &text, &origin, &front);
         part =
             (struct source){text.len ? text.p : "", text.len, asks ? &origin : NULL, part.trusted};
     }
     if (!x->code) {
-        encode_pass(t, x, &part, first, true);
+        encode_pass(t, x, &part, front, true);
     }
     buf_fini(&text);
     runs_fini(&slice);
@@ -305,7 +305,7 @@ static void encode_part(const struct tokenizer *t, struct encoder *x, const stru
 
 /* Finds special pieces, in the text as it is or normalized, and encodes what is between them. */
 static void encode_pass(const struct tokenizer *t, struct encoder *x, const struct source *s,
-                        bool first, bool normalized) {
+                        size_t front, bool normalized) {
     const struct special *list = normalized ? t->second : t->special;
     struct special_match *m = NULL;
     size_t n_m = 0, at = 0;
@@ -314,13 +314,13 @@ static void encode_pass(const struct tokenizer *t, struct encoder *x, const stru
     }
     for (size_t i = 0; i <= n_m && !x->code; i++) {
         size_t begin = i < n_m ? m[i].at : s->n, end = i < n_m ? begin + m[i].n : s->n;
-        if (i < n_m && (begin < at || !trim_match(t->v, m[i].id, s->p, s->n, at, &begin, &end))) {
-            continue; /* begins in white space that has been dropped, or is part of a word */
+        if (i < n_m && !trim_match(t->v, m[i].id, s->p, s->n, at, &begin, &end)) {
+            continue;
         }
         if (normalized && (begin > at || s->n == 0)) {
-            encode_plain(t, x, s->p + at, begin - at, first && at == 0);
+            encode_plain(t, x, s->p + at, begin - at, at < front ? front - at : 0);
         } else if (!normalized && begin > at) {
-            encode_part(t, x, s, at, begin, first && at == 0);
+            encode_part(t, x, s, at, begin, at == 0 ? front : 0);
         }
         if (i < n_m && !x->code) {
             encoder_put(x, m[i].id);
@@ -374,7 +374,11 @@ enum err_code tokenizer_encode(const struct tokenizer *t, const char *text, size
     }
     if (!x.code) {
         const struct source all = {text, n, rs, parse_special};
-        encode_pass(t, &x, &all, true, false);
+        size_t front = 0;
+        if (n) {
+            unicode_at(text, &front);
+        }
+        encode_pass(t, &x, &all, front, false);
         add_ends(t->v, &x, bos, first);
     }
     bool full = out->n >= x.max;
