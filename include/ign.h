@@ -102,9 +102,9 @@ typedef struct ign_model_info {
     const char *kv_type; /* "f16", "f32", "int8"; "" if tokenizer only */
     int layers, vocabulary, context_trained, context;
     double load_seconds;
-    int dimension; /* numbers in an embedding */
-    bool encoder;  /* reads texts and writes none (BERT, or a decoder without an output matrix):
-                    * it has embeddings, and no sessions */
+    int dimension;    /* numbers in an embedding */
+    bool embeds_only; /* has embeddings and no sessions: an encoder (BERT), or a decoder without an
+                       * output matrix */
 } ign_model_info;
 
 /* Strings live as long as the model. [any] */
@@ -144,7 +144,9 @@ typedef struct ign_embed_request {
     const size_t *n_bytes;   /* [n_text] their lengths; NULL: they end with a zero */
     size_t n_text;
     ign_pooling pooling;
-    bool unscaled;              /* leave the vectors as pooled; else their length is 1 */
+    const char *prompt; /* in front of each text; NULL: what the model's file says, if it does;
+                         * "": nothing */
+    bool unscaled;      /* leave the vectors as pooled; else their length is 1 */
     const volatile int *cancel; /* not 0: give up soon, IGN_CANCELLED; may be NULL */
     float *vector;              /* out: [n_text, dimension]; anything after an error */
     int *tokens;                /* out: [n_text] tokens of each, special ones included; or NULL */

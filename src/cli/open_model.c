@@ -252,7 +252,7 @@ static int check_kind(struct cli *c, const char *path, ign_model **m) {
     struct err e = {0};
     ign_model_info info;
     ign_model_get_info(*m, &info);
-    if (!info.encoder || c->verb == &verb_embed) {
+    if (!info.embeds_only || c->verb == &verb_embed) {
         return EXIT_DONE;
     }
     err_set(&e, ERR_UNSUPPORTED,

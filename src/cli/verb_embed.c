@@ -31,6 +31,12 @@ static const struct knob own[] = {
      .choices = "auto|mean|cls|last",
      .help = "how the vectors of a text's tokens become one: their mean, the first, the last; auto "
              "is what the model's file says, or the mean"},
+    {.name = "prompt",
+     .type = KNOB_STR,
+     .flags = KNOB_TEXT,
+     .unit = "TEXT",
+     .help =
+         "in front of each text, in place of the one that the model's file names; \"\" is none"},
     {.name = "unscaled", .type = KNOB_BOOL, .help = "do not scale the vectors to the length 1"},
 };
 
@@ -140,6 +146,7 @@ static int embed_all(struct embedder *x) {
     struct progress bar;
     ign_error why = {0};
     ign_embed_request r = {.pooling = pooling_of(x->c),
+                           .prompt = knobs_str(x->c->k, "prompt"),
                            .unscaled = knobs_bool(x->c->k, "unscaled"),
                            .cancel = interrupt_count(x->c->intr),
                            .vector = x->vector,

@@ -76,14 +76,22 @@ static enum err_code encode_text(struct embedding *x, const char *text, size_t n
 
 static enum err_code encode_texts(struct embedding *x, struct err *e) {
     const ign_embed_request *r = x->r;
-    for (size_t i = 0; i < r->n_text; i++) {
+    struct str prompt = r->prompt ? str_c(r->prompt) : x->m->m->prompt;
+    struct buf both;
+    enum err_code rc = ERR_OK;
+    buf_init(&both, SIZE_MAX);
+    for (size_t i = 0; i < r->n_text && !rc; i++) {
         int cut = 0;
+        struct str text = str_of(r->text[i], r->n_bytes ? r->n_bytes[i] : strlen(r->text[i]));
         x->at[i] = x->ids.n;
-        enum err_code rc =
-            encode_text(x, r->text[i], r->n_bytes ? r->n_bytes[i] : strlen(r->text[i]), &cut, e);
-        if (rc) {
-            return rc;
+        if (prompt.n) {
+            buf_reset(&both);
+            buf_put(&both, prompt.p, prompt.n);
+            buf_put(&both, text.p, text.n);
+            rc = buf_check(&both, e);
+            text = str_of(both.p, both.len);
         }
+        rc = rc ? rc : encode_text(x, text.p, text.n, &cut, e);
         if (r->cut) {
             r->cut[i] = cut;
         }
@@ -92,7 +100,8 @@ static enum err_code encode_texts(struct embedding *x, struct err *e) {
         }
     }
     x->at[r->n_text] = x->ids.n;
-    return ERR_OK;
+    buf_fini(&both);
+    return rc;
 }
 
 /* ---- vectors of tokens to one ------------------------------------------------------------- */

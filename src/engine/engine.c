@@ -229,7 +229,7 @@ void ign_model_get_info(const ign_model *m, ign_model_info *info) {
                          .context = m->context,
                          .load_seconds = m->load_seconds,
                          .dimension = cfg->d_model,
-                         .encoder = cfg->encoder || cfg->headless};
+                         .embeds_only = !config_has_logits(cfg)};
 }
 
 void ign_model_get_sampling(const ign_model *m, ign_sampling *s) {

@@ -145,7 +145,7 @@ ign_status ign_session_create(ign_model *m, int context, const ign_sampling *sam
     *s = NULL;
     if (!m->loaded) {
         err_set(&err, ERR_USAGE, "the model was opened without its weights");
-    } else if (m->m->cfg.encoder || m->m->cfg.headless) {
+    } else if (!config_has_logits(&m->m->cfg)) {
         err_set(&err, ERR_UNSUPPORTED,
                 "a model of the kind '%s' without an output matrix reads texts and writes none",
                 m->m->cfg.arch);

@@ -70,6 +70,7 @@ void hf_put_int(struct gguf_build *b, const struct arch *a, const char *key, uin
                 const char *from);
 void hf_put_real(struct gguf_build *b, const struct arch *a, const char *key, double v,
                  const char *from);
+void hf_put_str(struct gguf_build *b, const struct arch *a, const char *key, struct str v);
 /* For `extra`: one more line of a table. ERR_FORMAT. */
 enum err_code hf_put_key(struct gguf_build *b, const struct arch *a, const struct json *config,
                          const struct hf_key *k, struct err *e);
@@ -104,10 +105,26 @@ enum err_code hf_tensors(struct gguf_build *b, const struct arch *a, const struc
  * files would look for it: if g is of a folder, by the folder's name, and with its shards. */
 enum err_code hf_missing(const struct gguf *g, const char *name, struct err *e);
 
-/* What a folder of sentence-transformers says of pooling and of the longest text: the keys
- * pooling_type and truncation_length. ERR_FORMAT, ERR_UNSUPPORTED, ERR_NOMEM, ERR_IO. */
-enum err_code hf_pooling(struct gguf_build *b, const struct arch *a, const char *path,
-                         struct err *e);
+/* What a folder says of texts beside its tokenizer. */
+struct hf_texts {
+    const char *path;
+    const struct json *config; /* config.json; NULL if there is none */
+    struct json *tokenizer;    /* tokenizer_config.json; likewise */
+    struct json *generation;   /* generation_config.json; likewise */
+    struct err *e;
+};
+
+/* Reads the two files into t, whose other members are set. Any error of hf_folder_read,
+ * hf_settings; then, too, it is to be closed. */
+enum err_code hf_texts_open(struct hf_texts *t);
+void hf_texts_close(struct hf_texts *t);
+/* The members of one of the two files that are looked at (json_free). ERR_FORMAT, ERR_NOMEM. */
+enum err_code hf_settings(const char *text, size_t n, struct json **j, struct err *e);
+
+/* What a folder of sentence-transformers says of pooling, of the longest text and of what goes in
+ * front of it: the keys pooling_type, truncation_length and ign.prompt. ERR_FORMAT,
+ * ERR_UNSUPPORTED, ERR_NOMEM, ERR_IO. */
+enum err_code hf_pooling(struct gguf_build *b, const struct arch *a, const struct hf_texts *t);
 /* The parts of hf_pooling. modules.json: the name of the pooling module's folder, a view into
  * `modules`; n = 0: no such module. ERR_FORMAT, ERR_UNSUPPORTED (a module that is not known). */
 enum err_code hf_modules(const struct json *modules, struct str *folder, struct err *e);
@@ -117,13 +134,19 @@ enum err_code hf_pooling_put(struct gguf_build *b, const struct arch *a,
 /* sentence_bert_config.json. ERR_FORMAT, ERR_NOMEM. */
 enum err_code hf_text_limit_put(struct gguf_build *b, const struct arch *a,
                                 const struct json *settings, struct err *e);
+/* tokenizer_config.json's limit, where there is none yet. ERR_UNSUPPORTED (texts are cut at their
+ * beginning), ERR_NOMEM. */
+enum err_code hf_tokenizer_limit_put(struct gguf_build *b, const struct arch *a,
+                                     const struct json *settings, struct err *e);
+/* config_sentence_transformers.json: the prompt of texts that come without one. ERR_FORMAT,
+ * ERR_UNSUPPORTED, ERR_NOMEM. */
+enum err_code hf_prompt_put(struct gguf_build *b, const struct arch *a, const struct json *settings,
+                            struct err *e);
 
-/* The vocabulary of the folder at `path`: tokenizer.json, or else tokenizer.model; special tokens
- * and the chat template from tokenizer_config.json, generation_config.json and
- * chat_template.jinja. `config` may be NULL; n_row: rows of the embedding table, for which unnamed
- * tokens are made up; 0: no table. *found = false: the folder has no tokenizer. */
-enum err_code hf_text(struct gguf_build *b, const char *path, const struct json *config,
-                      uint32_t n_row, bool *found, struct err *e);
+/* The vocabulary of the folder: tokenizer.json, or else tokenizer.model; special tokens and the
+ * chat template from t's files and chat_template.jinja. n_row: rows of the embedding table, for
+ * which unnamed tokens are made up; 0: no table. *found = false: the folder has no tokenizer. */
+enum err_code hf_text(struct gguf_build *b, const struct hf_texts *t, uint32_t n_row, bool *found);
 
 /* ---- the parts of hf_text --------------------------------------------------------------- */
 
@@ -172,6 +195,9 @@ enum err_code hf_piece_add(struct hf_vocab *v, uint64_t id, struct str text, boo
 /* The keys of the pieces and of how they merge; ids that nothing names, up to n_row, become unused
  * tokens. ERR_FORMAT, ERR_NOMEM. */
 enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_row, struct err *e);
+/* The keys of what t's files say beside the template: special tokens, ends, sampling. ERR_FORMAT,
+ * ERR_LIMIT, ERR_NOMEM. */
+enum err_code hf_settings_put(struct gguf_build *b, struct hf_vocab *v, const struct hf_texts *t);
 /* Reads a vocabulary into v, which has been initialized. ERR_FORMAT, ERR_UNSUPPORTED, ERR_LIMIT,
  * ERR_NOMEM. */
 enum err_code hf_tokenizer_json(struct hf_vocab *v, const char *text, size_t n, struct err *e);

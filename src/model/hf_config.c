@@ -63,6 +63,10 @@ void hf_put_real(struct gguf_build *b, const struct arch *a, const char *key, do
     gguf_build_f32(b, key_of(a, key).s, (float)v, from);
 }
 
+void hf_put_str(struct gguf_build *b, const struct arch *a, const char *key, struct str v) {
+    gguf_build_str(b, key_of(a, key).s, v);
+}
+
 static const struct gguf_kv *known(const struct gguf_build *b, const struct arch *a,
                                    const char *key) {
     struct full_key k = key_of(a, key);
@@ -214,13 +218,16 @@ static enum err_code check_class(const struct arch *a, const struct json *config
     }
     const struct json *first =
         json_kind(list) == JSON_IS_ARRAY && json_count(list) ? json_at(list, 0) : NULL;
-    if (!first || json_kind(first) != JSON_IS_STR) {
-        return err_set(e, ERR_FORMAT, "'architectures' is not a list of names");
-    }
-    struct str name = json_str(first);
+    struct str name = first ? json_str(first) : str_of("", 0);
     if (is_class(a->hf->classes, name, known, sizeof known, &n) ||
         (*headless = is_class(a->hf->bodies, name, known, sizeof known, &n))) {
         return ERR_OK;
+    }
+    if (!name.n) {
+        err_set(e, ERR_FORMAT, "'architectures' does not begin with the name of a class");
+        err_hint(e, "put the class of the weights there, one of %s; or leave the setting out",
+                 known);
+        return ERR_FORMAT;
     }
     char value[128];
     snprintf(value, sizeof value, "'%.*s', whose results are not what this program computes",

@@ -1,23 +1,20 @@
 /* hf_pooling.c: what the folders of sentence-transformers say beside the model: how the vectors of
- * a text's tokens become one, and after how many tokens a text is cut.
+ * a text's tokens become one, after how many tokens a text is cut, and what goes in front of it.
  *
  * Owns the names in modules.json, in the settings of its pooling module, in
  * sentence_bert_config.json and in config_sentence_transformers.json. A folder without these files
  * is none of theirs, and nothing is said. A module that changes vectors and is not known is
- * refused. How long a text may be has no common key: "ARCH.truncation_length" is this program's
- * own.
+ * refused. How long a text may be and its prompt have no common keys: "ARCH.truncation_length" and
+ * "ARCH.ign.prompt" are this program's own.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json_scan.h"
-#include "base/log.h"
-#include "base/mem.h"
 #include "model/config.h"
 #include "model/hf.h"
 #include "model/hf_json.h"
 
-enum { SETTINGS_MAX = 1 << 20, TOKENIZER_SETTINGS_MAX = 64 << 20, NAME_MOST = 64 };
+enum { SETTINGS_MAX = 1 << 20, NAME_MOST = 64 };
 
 /* ---- modules.json ----------------------------------------------------------------------- */
 
@@ -87,6 +84,10 @@ static enum model_pooling pooling_of(const struct json *settings) {
 enum err_code hf_pooling_put(struct gguf_build *b, const struct arch *a,
                              const struct json *settings, struct err *e) {
     enum model_pooling how = pooling_of(settings);
+    if (!hf_truth(settings, "include_prompt", true)) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "'include_prompt' is false, and a prompt's vectors are not left out here");
+    }
     if (!how) {
         return err_set(e, ERR_UNSUPPORTED,
                        "a text's vectors are pooled in a way that is not known (known are the "
@@ -112,6 +113,45 @@ enum err_code hf_text_limit_put(struct gguf_build *b, const struct arch *a,
                        CONFIG_CTX_MAX);
     }
     hf_put_int(b, a, "truncation_length", (uint32_t)json_int(most), "max_seq_length");
+    return b->code;
+}
+
+/* A number beyond all models' is how "none" is written. */
+enum err_code hf_tokenizer_limit_put(struct gguf_build *b, const struct arch *a,
+                                     const struct json *settings, struct err *e) {
+    const struct json *most = hf_member(settings, "model_max_length");
+    int64_t n = most ? json_int(most) : 0;
+    if (hf_says(settings, "truncation_side", "left")) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "'truncation_side' is 'left', and texts are cut at their end here");
+    }
+    if (n >= 2 && n <= CONFIG_CTX_MAX && !hf_known_int(b, a, "truncation_length")) {
+        hf_put_int(b, a, "truncation_length", (uint32_t)n, "model_max_length");
+    }
+    return b->code;
+}
+
+enum err_code hf_prompt_put(struct gguf_build *b, const struct arch *a, const struct json *settings,
+                            struct err *e) {
+    const struct json *name = hf_member(settings, "default_prompt_name");
+    const struct json *prompt = NULL, *all = hf_member(settings, "prompts"), *j;
+    struct str s = name ? json_str(name) : str_of("", 0), key;
+    void *iter = NULL;
+    if (hf_member(settings, "truncate_dim")) {
+        return err_set(e, ERR_UNSUPPORTED, "'truncate_dim' is set, and vectors are not cut here");
+    }
+    if (!name) {
+        return ERR_OK;
+    }
+    while (all && json_next(all, &iter, &key, &j)) {
+        prompt = str_eq(key, s) ? j : prompt;
+    }
+    if (json_kind(name) != JSON_IS_STR || !prompt || json_kind(prompt) != JSON_IS_STR) {
+        return err_set(e, ERR_FORMAT,
+                       "'default_prompt_name' is '%.*s', and 'prompts' has no text of that name",
+                       (int)(s.n < 40 ? s.n : 40), s.p);
+    }
+    hf_put_str(b, a, "ign.prompt", json_str(prompt));
     return b->code;
 }
 
@@ -146,80 +186,31 @@ static enum err_code read_pooling(struct gguf_build *b, const struct arch *a, co
     return rc;
 }
 
-static enum err_code read_limit(struct gguf_build *b, const struct arch *a, const char *path,
-                                struct err *e) {
-    static const char name[] = "sentence_bert_config.json";
+/* A file that may be missing, and what puts its keys. */
+static enum err_code read_settings(struct gguf_build *b, const struct arch *a, const char *path,
+                                   const char *name,
+                                   enum err_code (*put)(struct gguf_build *, const struct arch *,
+                                                        const struct json *, struct err *),
+                                   struct err *e) {
     struct json *settings = NULL;
     enum err_code rc = hf_folder_json(path, name, SETTINGS_MAX, &settings, e);
-    if (!rc && settings && (rc = hf_text_limit_put(b, a, settings, e)) && rc != ERR_NOMEM) {
+    if (!rc && settings && (rc = put(b, a, settings, e)) && rc != ERR_NOMEM) {
         err_where(e, "%s/%s", path, name);
     }
     json_free(settings);
     return rc;
 }
 
-/* The tokenizer's own limit counts where sentence_bert_config.json has none; a number beyond all
- * models' is how "none" is written. */
-static enum err_code read_tokenizer_limit(struct gguf_build *b, const struct arch *a,
-                                          const char *path, struct err *e) {
-    static const char name[] = "tokenizer_config.json";
-    struct json_scan s;
-    struct json_value v;
-    struct str key;
-    uint64_t most = 0, u;
-    bool left = false;
-    char *text;
-    size_t n;
-    enum err_code rc = hf_folder_read(path, name, TOKENIZER_SETTINGS_MAX, &text, &n, e);
-    if (rc || !text) {
-        return rc;
-    }
-    json_scan_begin(&s, text, n, e);
-    json_scan_open(&s, '{');
-    while (json_scan_next(&s, &key)) {
-        if (json_scan_value(&s, &v) && json_text_is(key, "model_max_length")) {
-            most = json_text_u64(&v, &u) ? u : 0;
-        } else if (json_text_is(key, "truncation_side")) {
-            left = v.kind == JSON_IS_STR && json_text_is(v.text, "left");
-        }
-    }
-    rc = json_scan_end(&s);
-    if (!rc && left) {
-        rc = err_set(e, ERR_UNSUPPORTED,
-                     "'truncation_side' is 'left', and texts are cut at their end here");
-    }
-    if (rc) {
-        err_where(e, "%s/%s", path, name);
-    } else if (most >= 2 && most <= CONFIG_CTX_MAX && !hf_known_int(b, a, "truncation_length")) {
-        hf_put_int(b, a, "truncation_length", (uint32_t)most, "model_max_length");
-        rc = b->code;
-    }
-    mem_free(text);
-    return rc;
-}
-
-/* The prompt: sentence-transformers would put it in front of each text that comes without one. */
-static enum err_code read_ways(const char *path, struct err *e) {
-    static const char name[] = "config_sentence_transformers.json";
-    struct json *settings = NULL;
-    enum err_code rc = hf_folder_json(path, name, SETTINGS_MAX, &settings, e);
-    struct str prompt = hf_text_of(settings, "default_prompt_name");
-    if (!rc && hf_member(settings, "truncate_dim")) {
-        rc = err_set(e, ERR_UNSUPPORTED, "'truncate_dim' is set, and vectors are not cut here");
-        err_where(e, "%s/%s", path, name);
-    } else if (!rc && prompt.n) {
-        log_line(LOG_WARN, "%s/%s: the prompt '%.*s' is not put before texts: do so yourself", path,
-                 name, (int)(prompt.n < 40 ? prompt.n : 40), prompt.p);
-    }
-    json_free(settings);
-    return rc;
-}
-
-enum err_code hf_pooling(struct gguf_build *b, const struct arch *a, const char *path,
-                         struct err *e) {
+enum err_code hf_pooling(struct gguf_build *b, const struct arch *a, const struct hf_texts *t) {
     bool embeds;
-    enum err_code rc = read_pooling(b, a, path, &embeds, e);
-    rc = rc ? rc : read_limit(b, a, path, e);
-    rc = rc || !(embeds || a->encoder) ? rc : read_tokenizer_limit(b, a, path, e);
-    return rc ? rc : read_ways(path, e);
+    enum err_code rc = read_pooling(b, a, t->path, &embeds, t->e);
+    rc = rc ? rc
+            : read_settings(b, a, t->path, "sentence_bert_config.json", hf_text_limit_put, t->e);
+    if (!rc && (embeds || a->encoder) && t->tokenizer &&
+        (rc = hf_tokenizer_limit_put(b, a, t->tokenizer, t->e)) && rc != ERR_NOMEM) {
+        err_where(t->e, "%s/tokenizer_config.json", t->path);
+    }
+    return rc ? rc
+              : read_settings(b, a, t->path, "config_sentence_transformers.json", hf_prompt_put,
+                              t->e);
 }

@@ -96,27 +96,25 @@ enum err_code hf_piece_add(struct hf_vocab *v, uint64_t id, struct str text, boo
 
 /* ---- settings --------------------------------------------------------------------------- */
 
-struct texts {
-    const char *path;
-    const struct json *config; /* config.json; may be NULL */
-    struct json *settings;     /* tokenizer_config.json; NULL if there is none */
-    struct json *generation;   /* generation_config.json; likewise */
-    struct err *e;
-};
-
 static const struct json *find(const struct json *j, const char *name) {
     const struct json *v = j && json_kind(j) == JSON_IS_OBJECT ? json_find(j, name) : NULL;
     return v && json_kind(v) != JSON_IS_NULL ? v : NULL;
 }
 
-/* What is looked at; the rest holds lengths of 10^30 and the like, which are nobody's business. */
-static bool is_setting(struct str key) {
+/* What is looked at. A length of 10^30 is how "none" is written, and more than JSON's reader takes.
+ */
+static bool is_setting(struct str key, const struct json_value *v) {
     static const char *const names[] = {
-        "bos_token",     "eos_token",     "pad_token",    "add_bos_token",
-        "add_eos_token", "chat_template", "bos_token_id", "added_tokens_decoder",
-        "eos_token_id",  "pad_token_id",  "do_sample",    "temperature",
-        "top_k",         "top_p",         "min_p",        "repetition_penalty",
+        "bos_token",       "eos_token",     "pad_token",    "add_bos_token",
+        "add_eos_token",   "chat_template", "bos_token_id", "added_tokens_decoder",
+        "eos_token_id",    "pad_token_id",  "do_sample",    "temperature",
+        "top_k",           "top_p",         "min_p",        "repetition_penalty",
+        "truncation_side",
     };
+    uint64_t u;
+    if (json_text_is(key, "model_max_length")) {
+        return json_text_u64(v, &u) && u <= INT64_MAX;
+    }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (json_text_is(key, names[i])) {
             return true;
@@ -125,18 +123,19 @@ static bool is_setting(struct str key) {
     return false;
 }
 
-static enum err_code pick_settings(const char *text, size_t n, struct json **j, struct err *e) {
+enum err_code hf_settings(const char *text, size_t n, struct json **j, struct err *e) {
     struct json_scan s;
     struct json_value v;
     struct str key;
     struct buf b;
+    *j = NULL;
     buf_init(&b, n + 2);
     buf_putc(&b, '{');
     json_scan_begin(&s, text, n, e);
     json_scan_open(&s, '{');
     while (json_scan_next(&s, &key)) {
         size_t at = s.at;
-        if (json_scan_value(&s, &v) && is_setting(key)) {
+        if (json_scan_value(&s, &v) && is_setting(key, &v)) {
             buf_puts(&b, b.len > 1 ? ",\"" : "\"");
             buf_put(&b, key.p, key.n);
             buf_puts(&b, "\":");
@@ -151,20 +150,30 @@ static enum err_code pick_settings(const char *text, size_t n, struct json **j, 
     return rc;
 }
 
-static enum err_code read_settings(const struct texts *t, const char *name, struct json **j) {
+static enum err_code read_settings(const struct hf_texts *t, const char *name, struct json **j) {
     char *text;
     size_t n;
-    *j = NULL;
     enum err_code rc = hf_folder_read(t->path, name, SETTINGS_MAX, &text, &n, t->e);
     if (rc || !text) {
         return rc;
     }
-    rc = pick_settings(text, n, j, t->e);
+    rc = hf_settings(text, n, j, t->e);
     if (rc && rc != ERR_NOMEM) {
         err_where(t->e, "%s/%s", t->path, name);
     }
     mem_free(text);
     return rc;
+}
+
+enum err_code hf_texts_open(struct hf_texts *t) {
+    enum err_code rc = read_settings(t, "tokenizer_config.json", &t->tokenizer);
+    return rc ? rc : read_settings(t, "generation_config.json", &t->generation);
+}
+
+void hf_texts_close(struct hf_texts *t) {
+    json_free(t->tokenizer);
+    json_free(t->generation);
+    t->tokenizer = t->generation = NULL;
 }
 
 /* "<s>", or an object whose "content" that is: its id, or -1. */
@@ -175,7 +184,7 @@ static int32_t token_id(const struct hf_vocab *v, const struct json *j) {
 }
 
 /* An id under `name`, which may be a list: its element i. ERR_FORMAT where it is no token's. */
-static enum err_code id_in(const struct texts *t, const struct hf_vocab *v, const struct json *j,
+static enum err_code id_in(const struct hf_texts *t, const struct hf_vocab *v, const struct json *j,
                            const char *name, size_t i, int32_t *id) {
     const struct json *x = find(j, name);
     bool list = x && json_kind(x) == JSON_IS_ARRAY;
@@ -206,8 +215,8 @@ static int flags_of(const struct json *token) {
 }
 
 /* "added_tokens_decoder" of tokenizer_config.json: what a tokenizer.model does not have. */
-static enum err_code add_tokens(const struct texts *t, struct hf_vocab *v) {
-    const struct json *all = find(t->settings, "added_tokens_decoder"), *j;
+static enum err_code add_tokens(const struct hf_texts *t, struct hf_vocab *v) {
+    const struct json *all = find(t->tokenizer, "added_tokens_decoder"), *j;
     void *iter = NULL;
     struct str key;
     enum err_code rc = ERR_OK;
@@ -242,8 +251,8 @@ static void put_id(struct gguf_build *b, const char *key, int32_t id) {
 }
 
 /* The ids of `name` in generation_config.json or config.json: at most N_END, the rest -1. */
-static enum err_code config_ids(const struct texts *t, const struct hf_vocab *v, const char *name,
-                                int32_t id[N_END]) {
+static enum err_code config_ids(const struct hf_texts *t, const struct hf_vocab *v,
+                                const char *name, int32_t id[N_END]) {
     const struct json *from = find(t->generation, name) ? t->generation : t->config;
     const struct json *x = find(from, name);
     enum err_code rc = ERR_OK;
@@ -280,8 +289,8 @@ static void put_ends(struct gguf_build *b, const struct hf_vocab *v, const int32
     }
 }
 
-static enum err_code put_ids(const struct texts *t, struct gguf_build *b, struct hf_vocab *v) {
-    int32_t bos[N_END], eos[N_END], pad[N_END], said = token_id(v, find(t->settings, "bos_token"));
+enum err_code hf_settings_put(struct gguf_build *b, struct hf_vocab *v, const struct hf_texts *t) {
+    int32_t bos[N_END], eos[N_END], pad[N_END], said = token_id(v, find(t->tokenizer, "bos_token"));
     enum err_code rc;
     if ((rc = config_ids(t, v, "bos_token_id", bos)) ||
         (rc = config_ids(t, v, "eos_token_id", eos)) ||
@@ -289,22 +298,23 @@ static enum err_code put_ids(const struct texts *t, struct gguf_build *b, struct
         return rc;
     }
     v->bos = said >= 0 ? said : v->bos >= 0 ? v->bos : bos[0];
-    said = token_id(v, find(t->settings, "eos_token"));
+    said = token_id(v, find(t->tokenizer, "eos_token"));
     v->eos = said >= 0 ? said : v->eos >= 0 ? v->eos : eos[0];
-    said = token_id(v, find(t->settings, "pad_token"));
+    said = token_id(v, find(t->tokenizer, "pad_token"));
     put_id(b, v->wordpiece ? "tokenizer.ggml.cls_token_id" : "tokenizer.ggml.bos_token_id", v->bos);
     put_id(b, v->wordpiece ? "tokenizer.ggml.seperator_token_id" : "tokenizer.ggml.eos_token_id",
            v->eos);
     put_id(b, "tokenizer.ggml.padding_token_id", said >= 0 ? said : pad[0]);
     put_ends(b, v, eos);
-    const struct json *add_bos = find(t->settings, "add_bos_token");
-    const struct json *add_eos = find(t->settings, "add_eos_token");
+    const struct json *add_bos = find(t->tokenizer, "add_bos_token");
+    const struct json *add_eos = find(t->tokenizer, "add_eos_token");
     v->add_bos = v->says_bos || !add_bos ? v->add_bos : json_bool(add_bos);
     v->add_eos = v->says_bos || !add_eos ? v->add_eos : json_bool(add_eos);
     gguf_build_bool(b, "tokenizer.ggml.add_bos_token", v->add_bos && v->bos >= 0);
     gguf_build_bool(b,
                     v->wordpiece ? "tokenizer.ggml.add_sep_token" : "tokenizer.ggml.add_eos_token",
                     v->add_eos && v->eos >= 0);
+    sampling_put(b, t->generation, t->path);
     return b->code;
 }
 
@@ -324,12 +334,12 @@ static struct str template_of(const struct json *settings) {
     return found ? json_str(found) : str_of("", 0);
 }
 
-static enum err_code put_template(const struct texts *t, struct gguf_build *b) {
+static enum err_code put_template(const struct hf_texts *t, struct gguf_build *b) {
     char *text;
     size_t n;
     enum err_code rc =
         hf_folder_read(t->path, "chat_template.jinja", SETTINGS_MAX, &text, &n, t->e);
-    struct str tmpl = text ? str_of(text, n) : template_of(t->settings);
+    struct str tmpl = text ? str_of(text, n) : template_of(t->tokenizer);
     if (!rc && tmpl.n) {
         gguf_build_str(b, "tokenizer.chat_template", tmpl);
     }
@@ -465,7 +475,7 @@ enum err_code hf_vocab_put(struct gguf_build *b, struct hf_vocab *v, uint32_t n_
 
 /* ---- the files -------------------------------------------------------------------------- */
 
-static enum err_code open_tokenizer(const struct texts *t, const char *name, struct os_map *m,
+static enum err_code open_tokenizer(const struct hf_texts *t, const char *name, struct os_map *m,
                                     bool *found) {
     char *file = hf_folder_path_of(t->path, name);
     enum err_code rc = ERR_OK;
@@ -484,7 +494,7 @@ static enum err_code open_tokenizer(const struct texts *t, const char *name, str
 }
 
 /* Reads `name`, if it is there, and puts everything that it and the settings say. */
-static enum err_code read_tokenizer(const struct texts *t, const char *name, bool is_json,
+static enum err_code read_tokenizer(const struct hf_texts *t, const char *name, bool is_json,
                                     struct gguf_build *b, uint32_t n_row, bool *found) {
     struct os_map m = {.slot = -1};
     struct hf_vocab v;
@@ -499,10 +509,8 @@ static enum err_code read_tokenizer(const struct texts *t, const char *name, boo
         err_where(t->e, "%s/%s", t->path, name);
     }
     rc = rc || is_json ? rc : add_tokens(t, &v);
-    if (!rc && !(rc = hf_vocab_put(b, &v, n_row, t->e)) && !(rc = put_ids(t, b, &v)) &&
-        !(rc = put_template(t, b))) {
-        sampling_put(b, t->generation, t->path);
-        rc = b->code;
+    if (!rc && !(rc = hf_vocab_put(b, &v, n_row, t->e)) && !(rc = hf_settings_put(b, &v, t))) {
+        rc = put_template(t, b);
     }
     if (m.lost) {
         err_clear(t->e);
@@ -514,19 +522,7 @@ static enum err_code read_tokenizer(const struct texts *t, const char *name, boo
     return rc;
 }
 
-enum err_code hf_text(struct gguf_build *b, const char *path, const struct json *config,
-                      uint32_t n_row, bool *found, struct err *e) {
-    struct texts t = {.path = path, .config = config, .e = e};
-    enum err_code rc;
-    *found = false;
-    if (!(rc = read_settings(&t, "tokenizer_config.json", &t.settings)) &&
-        !(rc = read_settings(&t, "generation_config.json", &t.generation))) {
-        rc = read_tokenizer(&t, "tokenizer.json", true, b, n_row, found);
-        if (!rc && !*found) {
-            rc = read_tokenizer(&t, "tokenizer.model", false, b, n_row, found);
-        }
-    }
-    json_free(t.settings);
-    json_free(t.generation);
-    return rc;
+enum err_code hf_text(struct gguf_build *b, const struct hf_texts *t, uint32_t n_row, bool *found) {
+    enum err_code rc = read_tokenizer(t, "tokenizer.json", true, b, n_row, found);
+    return rc || *found ? rc : read_tokenizer(t, "tokenizer.model", false, b, n_row, found);
 }

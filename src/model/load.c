@@ -158,7 +158,12 @@ static enum err_code open_config(struct model *m, struct err *e) {
     if (m->file->n_tensor == 0) {
         return ERR_OK;
     }
+    char key[64];
     enum err_code rc = config_read(&m->cfg, m->file, e);
+    if (!rc) {
+        snprintf(key, sizeof key, "%s.ign.prompt", m->cfg.arch);
+        rc = gguf_find(m->file, key) ? gguf_get_str(m->file, key, &m->prompt, e) : ERR_OK;
+    }
     if (!rc && vocab_size(m->vocab) != (uint32_t)m->cfg.n_vocab) {
         rc = err_set(e, ERR_FORMAT, "the tokenizer has %u tokens, 'token_embd.weight' %d",
                      vocab_size(m->vocab), m->cfg.n_vocab);

@@ -56,15 +56,19 @@ struct config {
     float rope_base_local; /* of local layers, whose angles are never scaled; 0: as in all others */
     float rope_scale;      /* on sine and cosine (YaRN, long factors); else 1 */
 
-    bool headless; /* a decoder without an output matrix: gives vectors and no logits */
+    bool headless; /* a decoder without an output matrix */
     int text_max;  /* tokens that are read of a text to be embedded; 0: as many as there is room for
                     */
-    bool encoder;  /* gives vectors and no logits: encoder_forward.h; then n_ctx is a text's longest
-                    */
+    bool encoder;  /* encoder_forward.h; n_ctx is a text's longest */
     int n_pos;     /* encoders: rows of the table of positions */
     int n_type;    /* encoders: rows of the table of token types; 0: no such table */
     enum model_pooling pooling; /* POOL_NONE: the file does not say */
 };
+
+/* Whether it can write: what has no output matrix gives vectors only. */
+static inline bool config_has_logits(const struct config *c) {
+    return !c->encoder && !c->headless;
+}
 
 /* ---- weights: handles in the device; the bytes stay where the file is mapped ---------------- */
 
@@ -153,7 +157,8 @@ struct model {
     struct tokenizer *tok;
     struct chat *chat; /* NULL where the template cannot be parsed: see chat_err */
     struct err chat_err;
-    struct str tmpl; /* the file's chat template; empty if none */
+    struct str tmpl;   /* the file's chat template; empty if none */
+    struct str prompt; /* in front of a text to be embedded; empty if none */
 
     const struct kern *kern; /* NULL until model_load */
     struct kern_dev *dev;

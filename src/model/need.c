@@ -54,7 +54,7 @@ void need_buffers(struct need_buffer w[NEED_BUFFER], struct buffers *b, const st
     uint64_t ff = (used ? used : 1) * (uint64_t)c->d_ff;
     uint64_t wide = tok * (ff > q ? ff : q); /* for feed forward and attention in turn */
     uint64_t decodes = !c->encoder;          /* an encoder has no use for the rest */
-    uint64_t makes_text = decodes && !c->headless;
+    uint64_t makes_text = config_has_logits(c);
     const struct need_buffer list[NEED_BUFFER] = {
         {&b->x, tok * d},
         {&b->h, decodes * tok * d},

@@ -19,6 +19,7 @@ struct opening {
     struct gguf_build b;
     struct hf_folder f;
     struct json *config; /* config.json; NULL if there is none */
+    struct hf_texts texts;
     struct err *e;
 };
 
@@ -90,7 +91,7 @@ static enum err_code put_weights(struct opening *o, bool copy) {
         return rc;
     }
     b->g->rope_halves = true;
-    if ((rc = hf_pooling(b, a, o->f.path, o->e))) {
+    if ((rc = hf_pooling(b, a, &o->texts))) {
         return rc;
     }
     int tied = flag_of(o->config, "tie_word_embeddings");
@@ -110,12 +111,13 @@ static enum err_code put_all(struct opening *o, bool copy) {
     const char *path = o->f.path;
     enum err_code rc = hf_folder_json(path, "config.json", CONFIG_MAX, &o->config, o->e);
     put_name(&o->b, path);
+    o->texts = (struct hf_texts){.path = path, .config = o->config, .e = o->e};
+    rc = rc ? rc : hf_texts_open(&o->texts);
     if (!rc && o->f.n_shard) {
         rc = o->config ? put_weights(o, copy)
                        : err_set(o->e, ERR_FORMAT, "the folder has weights but no config.json");
     }
-    rc = rc ? rc
-            : hf_text(&o->b, path, o->config, o->b.g ? embedding_rows(o->b.g) : 0, &found, o->e);
+    rc = rc ? rc : hf_text(&o->b, &o->texts, o->b.g ? embedding_rows(o->b.g) : 0, &found);
     if (!rc && !found) {
         rc = err_set(o->e, ERR_FORMAT, "the folder has %s",
                      o->f.n_shard ? "no tokenizer.json and no tokenizer.model"
@@ -135,6 +137,7 @@ static enum err_code open_folder(struct gguf **g, const char *path, bool copy, s
     rc = rc ? rc : put_all(&o, copy);
     o.b.code = o.b.code ? o.b.code : rc;
     rc = gguf_build_end(&o.b, g);
+    hf_texts_close(&o.texts);
     json_free(o.config);
     hf_folder_close(&o.f);
     return rc;

@@ -1,6 +1,8 @@
 """embed: keys, lines, refusals, and what other verbs say of an encoder."""
+import json
 import math
 import os
+import shutil
 
 from cli_rig import Case, ign, main, path, read, tiny, write
 
@@ -56,6 +58,25 @@ class Embed(Case):
         r = self.ok("embed", *M, "--text", "pump " * 60, "--context", "512")
         self.assertIn("no more than 40 tokens of a text, not 512", r.err.decode())
         self.assertNotIn("expect worse answers", r.err.decode())
+
+    def test_prompt(self):
+        """The folder's own prompt, of a file made of it too, unless another is given."""
+        folder, file = path("prompted"), path("prompted.gguf")
+        shutil.copytree(BERT, folder)
+        with open(folder + "/config_sentence_transformers.json", "w", encoding="utf-8") as f:
+            json.dump({"prompts": {"query": "the pump: "}, "default_prompt_name": "query"}, f)
+        self.ok("quantize", folder, file, "--type", "f32")
+
+        def embed(model, text, *more):
+            return self.ok("embed", "--model", model, "--text", text, "--json", *more).json()
+        for m in folder, file:
+            self.assertEqual(embed(m, "hot")["embeddings"],
+                             embed(BERT, "the pump: hot")["embeddings"])
+            self.assertEqual(embed(m, "hot", "--prompt", "x ")["embeddings"],
+                             embed(BERT, "x hot")["embeddings"])
+            self.assertEqual(embed(m, "hot", "--prompt", "")["embeddings"],
+                             embed(BERT, "hot")["embeddings"])
+        self.assertEqual(embed(folder, "pump " * 60)["tokens"], 40)
 
     def test_decoder(self):
         r = self.ok("embed", "--model", tiny(), "--text", "the pump", "--json").json()

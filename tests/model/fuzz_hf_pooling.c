@@ -1,5 +1,6 @@
 /* fuzz_hf_pooling.c: any text as what a folder of sentence-transformers says: an object whose
- * members are modules.json, the pooling module's config.json and sentence_bert_config.json.
+ * members are modules.json, the pooling module's config.json, sentence_bert_config.json and
+ * config_sentence_transformers.json.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,18 +28,18 @@ static void read_modules(const struct json *modules) {
     }
 }
 
-static void read_settings(const struct arch *a, const struct json *pooling,
-                          const struct json *limit) {
+static void read_settings(const struct arch *a, const struct json *root) {
     struct gguf_build b;
     struct gguf *g;
     struct err e = {0};
     gguf_build_begin(&b, "fuzz", &e);
-    enum err_code rc = hf_pooling_put(&b, a, pooling, &e);
+    enum err_code rc = hf_pooling_put(&b, a, hf_member(root, "pooling"), &e);
     check(rc, &e);
     if (!rc) {
         uint32_t how = hf_known_int(&b, a, "pooling_type");
         demand(how == POOL_MEAN || how == POOL_CLS || how == POOL_LAST);
-        rc = hf_text_limit_put(&b, a, limit, &e);
+        rc = hf_text_limit_put(&b, a, hf_member(root, "limit"), &e);
+        rc = rc ? rc : hf_prompt_put(&b, a, hf_member(root, "prompt"), &e);
         check(rc, &e);
     }
     b.code = rc;
@@ -56,8 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (modules) {
             read_modules(modules);
         }
-        read_settings(&arch_bert, hf_member(root, "pooling"), hf_member(root, "limit"));
-        read_settings(&arch_llama, hf_member(root, "pooling"), hf_member(root, "limit"));
+        read_settings(&arch_bert, root);
+        read_settings(&arch_llama, root);
         json_free(root);
     }
     demand(mem_live() == 0);
