@@ -5,7 +5,6 @@
  */
 #include "base/address.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,14 +37,26 @@ static const char *last_at(const char *host, const char *path) {
     return last;
 }
 
-/* Where the password that ends at `at` may begin; NULL where that '@' is one of a path. */
+/* Whether something stands behind what begins a query or a fragment. */
+static bool in_query(const char *host, const char *p) {
+    return host + strcspn(host, "?#") < p;
+}
+
+/* Where the password that ends at `at` may begin; NULL where that '@' is one of a path. A name with
+ * a sign in it that ends the host's part may be a token. */
 static const char *secret_start(const char *host, const char *path, const char *at) {
-    if (memchr(host, '@', (size_t)(path - host))) {
+    if (memchr(host, '@', (size_t)(path - host)) || *path == '?' || *path == '#') {
         return host;
     }
     const char *six = host[0] == '[' ? memchr(host, ']', (size_t)(path - host)) : NULL;
     const char *from = six ? six : host, *colon = memchr(from, ':', (size_t)(at - from));
-    return colon ? colon + 1 : NULL;
+    return !colon ? NULL : in_query(host, colon) ? host : colon + 1;
+}
+
+bool address_has_secret(const char *text) {
+    const char *host = behind_scheme(text), *path = host + strcspn(host, ENDS);
+    const char *at = last_at(host, path);
+    return at && (in_query(host, at) || secret_start(host, path, at));
 }
 
 const char *address_shown(const char *text, char *out, size_t n) {
@@ -53,7 +64,7 @@ const char *address_shown(const char *text, char *out, size_t n) {
     const char *at = last_at(host, path), *start = at ? secret_start(host, path, at) : NULL;
     const char *rest = start ? at + 1 : host;
     size_t query = strcspn(rest, "?#");
-    if (start && host + strcspn(host, "?#") < at) { /* what is behind may be of a query */
+    if (start && in_query(host, at)) { /* what is behind may be of a query */
         snprintf(out, n, "%.*s***", (int)(start - text), text);
     } else {
         snprintf(out, n, "%.*s%s%.*s%s", (int)((start ? start : host) - text), text,

@@ -301,11 +301,12 @@ static void read_field(const struct http *h, struct http_head *head, const char 
     } else if (same_name(name, n, "content-encoding")) {
         head->packed = *value && !same_name(value, strlen(value), "identity");
     } else if (same_name(name, n, "retry-after")) {
-        uint64_t seconds;
         int64_t when = (int64_t)h->curl.getdate(value, NULL);
-        head->retry_after = number(&value, &seconds) ? (double)seconds
-                            : when >= 0              ? (double)(when - os_wall_time())
-                                                     : -1;
+        head->retry_after =
+            *value >= '0' && *value <= '9'
+                ? (double)strtoull(value, NULL, 10) /* UINT64_MAX for what is more */
+            : when >= 0 ? (double)(when - os_wall_time())
+                        : -1;
     }
 }
 

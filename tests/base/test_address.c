@@ -32,8 +32,11 @@ static void test_shown(void **state) {
         {"http://user:p/ss@host:3128", "http://user:***@host:3128"},
         {"http://user:12/34@host:3128", "http://user:***@host:3128"},
         {"user:12/34@host:3128", "user:***@host:3128"},
-        {"http://user:12#34@host:3128", "http://user:***"},
-        {"http://user:12?34@host:3128", "http://user:***"},
+        {"http://user:12#34@host:3128", "http://***"},
+        {"http://user:12?34@host:3128", "http://***"},
+        {"https://tok#en:pw@host", "https://***"},
+        {"https://tok?en@host/x", "https://***"},
+        {"https://to/k#en:pw@host", "https://***"},
         {"http://user:1/2#3@4@host", "http://user:***"},
         {"http://user:pass@host/?to=a@b&key=secret", "http://***"},
         {"http://[u:1/2@host", "http://[u:***@host"},
@@ -87,9 +90,42 @@ static void test_any_password(void **state) {
     assert_string_equal(address_shown("https://user:pass@host/", few, sizeof few), "https://***");
 }
 
+/* Which addresses may have a name or a password in them, and are not to be asked. */
+static void test_has_secret(void **state) {
+    (void)state;
+    static const char *const yes[] = {
+        "https://tok#en:pw@h",
+        "https://tok#en@h/x.gguf",
+        "https://tok?en:pw@h",
+        "https://tok?en@h",
+        "https://tok/en:pw@h/x",
+        "https://user:p/ss@h",
+        "https://user:12/34@h",
+        "https://user@h/x",
+        "https://user:pw@h/x",
+        "https://h/x.gguf?mail=a@b",
+        "https://h:80/a@b",
+        "https://h/x#a@b",
+        "https://tok\\en:pw@h/x.gguf",
+    };
+    static const char *const no[] = {
+        "https://h/x.gguf",        "https://h:8443/x.gguf?key=1",
+        "https://h/@scope/x.gguf", "https://h/owner/name@main/x.gguf",
+        "https://[::1]:80/x.gguf", "https://h:80/{repository}@{revision}/{file}",
+        "https://h/x.gguf#part",   "https://h:80/a%40b",
+    };
+    for (size_t i = 0; i < N(yes); i++) {
+        assert_true(address_has_secret(yes[i]));
+    }
+    for (size_t i = 0; i < N(no); i++) {
+        assert_false(address_has_secret(no[i]));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shown),
+        cmocka_unit_test(test_has_secret),
         cmocka_unit_test(test_any_password),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

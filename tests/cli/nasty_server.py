@@ -320,7 +320,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def go_later(self):
         """Once it has begun it asks for years: as a number, as a date, in no known form."""
-        words = {2: "3153600000", 3: "Fri, 01 Jan 2100 00:00:00 GMT", 4: "9" * 40}
+        words = {2: "3153600000", 3: "Fri, 01 Jan 2100 00:00:00 GMT", 4: "9" * 40, 5: "soon"}
         if self.turn not in words:
             return self.go_good()
         self.plain(503 if self.turn == 2 else 429, b"later", [("Retry-After", words[self.turn])])
