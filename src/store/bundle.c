@@ -692,11 +692,10 @@ static enum err_code pack_file(struct pack *k, const struct manifest *m, const s
 
 /* File i of a model of a bundle into `staging`; NULL: it is only looked at. */
 static enum err_code file_take(const struct depot *d, struct pack *k, const struct manifest *m,
-                               const struct packed *p, size_t i, const char *staging,
-                               struct err *e) {
+                               const struct packed *p, size_t i, const struct twins *twins,
+                               const char *staging, struct err *e) {
     const struct place *place = &m->place[p->place + i];
     const struct store_file *f = place->file;
-    const struct store_files *files = &p->files;
     struct piece x;
     char *to = NULL, hex[65];
     bool linked = false;
@@ -709,8 +708,8 @@ static enum err_code file_take(const struct depot *d, struct pack *k, const stru
                      (unsigned long long)f->bytes);
         err_hint(e, "copy it again; it must come from 'ign models bundle'");
     } else if (staging && !(rc = store_path(&to, e, "%s/%s", staging, f->path)) &&
-               !(rc = sibling_link(staging, files, i, &linked, e)) &&
-               (linked || !(rc = twin_link(d, f, to, &linked, e))) && !linked) {
+               !(rc = sibling_link(staging, &p->files, i, &linked, e)) &&
+               (linked || !(rc = twin_link(twins, d, f->sha256, to, &linked, e))) && !linked) {
         rc = bytes_store(d, to, x.p, x.n, x.lost, f->sha256, hex, e);
     }
     mem_free(to);
@@ -719,28 +718,24 @@ static enum err_code file_take(const struct depot *d, struct pack *k, const stru
 }
 
 static enum err_code model_take(const struct depot *d, struct pack *k, const struct manifest *m,
-                                const struct packed *p, struct buf *out, struct err *e) {
+                                const struct packed *p, const char *staging, struct buf *out,
+                                struct err *e) {
+    struct twins twins = {0};
     size_t n;
-    files_at(&p->files, &n);
-    char *staging = NULL;
     bool known;
+    files_at(&p->files, &n);
     enum err_code rc = depot_compare(d, p->name, &p->files, &known, e);
-    if (!rc && !known) {
-        rc = staging_make(d->dir, &staging, e);
-    }
+    rc = rc || known ? rc : twins_read(&twins, d, e);
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = file_take(d, k, m, p, i, staging, e);
+        rc = file_take(d, k, m, p, i, &twins, known ? NULL : staging, e);
     }
+    twins_fini(&twins);
     if (!rc && !known && !depot_is_model(staging, p->name)) {
         rc = refuse("something that is no model", e);
     }
     if (!rc && !known) {
-        rc = depot_settle(d, staging, p->name, &p->files, e);
+        rc = depot_place(d, staging, p->name, &p->files, &known, e);
     }
-    if (staging) {
-        tree_remove(staging, "", NULL);
-    }
-    mem_free(staging);
     if (!rc) {
         buf_printf(out, "%s%s\n", known ? " " : "", p->name);
         rc = buf_check(out, e);
@@ -751,25 +746,23 @@ static enum err_code model_take(const struct depot *d, struct pack *k, const str
 /* Whether the models of a bundle can come: no other has their names, and there is room for what the
  * store does not have yet. */
 static enum err_code models_check(const struct depot *d, const struct manifest *m, struct err *e) {
+    struct twins twins;
     uint64_t wanted = 0;
-    enum err_code rc = ERR_OK;
+    enum err_code rc = twins_read(&twins, d, e);
     for (size_t i = 0; i < m->n_model && !rc; i++) {
         size_t n;
         bool known;
         const struct store_file *f = files_at(&m->model[i].files, &n);
         rc = depot_compare(d, m->model[i].name, &m->model[i].files, &known, e);
         for (size_t j = 0; j < n && !rc && !known; j++) {
-            char *twin;
-            if (!is_first(&m->place[m->model[i].place + j])) {
-                continue; /* a second name, where the disk has such */
-            }
-            rc = depot_twin(d, &f[j], &twin, e);
-            if (!rc && !twin) {
+            /* one that is not the first of its hash will be a second name, where the disk has such
+             */
+            if (is_first(&m->place[m->model[i].place + j]) && !twins_find(&twins, f[j].sha256)) {
                 wanted = f[j].bytes > UINT64_MAX - wanted ? UINT64_MAX : wanted + f[j].bytes;
             }
-            mem_free(twin);
         }
     }
+    twins_fini(&twins);
     return rc ? rc : room_check(d->dir, wanted, e);
 }
 
@@ -777,7 +770,7 @@ enum err_code bundle_read(const struct depot *d, const char *from, const char *o
                           struct buf *out, struct err *e) {
     struct manifest *m;
     struct os_file_info info;
-    struct os_lock *lock = NULL;
+    struct staging s = {0};
     struct pack k = {.root = from};
     enum err_code rc = manifest_create(&m, e);
     if (rc || (rc = os_file_info(from, &info, e))) {
@@ -788,12 +781,13 @@ enum err_code bundle_read(const struct depot *d, const char *from, const char *o
         goto done;
     }
     if (!(rc = open_manifest(&k, open, m, e)) && (k.folder || !(rc = archive_check(&k, m, e))) &&
-        !(rc = depot_begin(d, &lock, e))) {
+        !(rc = staging_begin(d, &s, e))) {
         rc = models_check(d, m, e);
     }
     for (size_t i = 0; i < m->n_model && !rc; i++) {
-        rc = model_take(d, &k, m, &m->model[i], out, e);
+        rc = model_take(d, &k, m, &m->model[i], s.path, out, e);
     }
+    staging_end(&s);
     if (rc && e && !e->where[0]) {
         err_where(e, "%s", from);
     }
@@ -801,7 +795,6 @@ enum err_code bundle_read(const struct depot *d, const char *from, const char *o
         os_map_close(&k.map);
     }
 done:
-    os_lock_drop(lock);
     manifest_free(m);
     return rc;
 }

@@ -1,9 +1,10 @@
 /* depot.c: what comes into the store and what goes: see depot.h.
  *
- * Owns the lock, and the order of the steps. A model comes in like this: its files are hashed; they
- * are linked or copied into a folder ".new.*", and its record is written there; one rename puts the
- * record into its place, and one the model. It goes by one rename into such a folder. Whatever ends
- * the program before leaves a folder ".new.*", which the next writer removes.
+ * Owns the lock, and the order of the steps. A model comes in like this: its files are hashed, and
+ * linked or copied into a folder ".new.*", while others work; then, with the lock, its record is
+ * written there, one rename puts the record into its place, and one the model. It goes by one
+ * rename to ".gone.NAME", its record after it. Whatever ends the program between two steps leaves
+ * one of these two, by which the next writer knows what is to be removed.
  */
 #include "store/depot.h"
 
@@ -14,15 +15,14 @@
 #include "base/os.h"
 #include "store/store_part.h"
 
-#define LOCK_SECONDS 10.0 /* for another writer to end */
-#define LOCK_STEP    0.2  /* between two looks at Ctrl-C */
+#define LOCK_STEP 0.2 /* seconds between two looks at Ctrl-C */
+#define LOCK_SAID 10  /* of these steps before the wait is said */
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
-/* Removes what a writer has left who did not come to the end. A record that stands in the store
- * without its model goes along, where the model lies in that folder: it was about to come, or had
- * just gone. */
-static void sweep(const struct depot *d, const char *left) {
+/* Of a model that lies in `left`, a folder of the store's own, and not in the store: it was about
+ * to come, or had just gone. A record of it that stands in the store goes along. */
+static void records_sweep(const struct depot *d, const char *left) {
     char *dir, **names = NULL;
     size_t n = 0;
     if (store_path(&dir, NULL, "%s/%s", d->dir, left)) {
@@ -30,75 +30,138 @@ static void sweep(const struct depot *d, const char *left) {
     }
     if (!os_is_link(dir) && !os_list(dir, &names, &n, NULL)) {
         for (size_t i = 0; i < n; i++) {
-            char *model = NULL, *record = NULL;
+            char *model = NULL;
             if (model_name_is_plain(names[i], strlen(names[i])) &&
-                !store_path(&model, NULL, "%s/%s", d->dir, names[i]) && !os_file_exists(model) &&
-                !store_path(&record, NULL, "%s.sha256", model)) {
-                os_remove_file(record, NULL);
+                !store_path(&model, NULL, "%s/%s", d->dir, names[i]) && !os_file_exists(model)) {
+                record_remove(d->dir, names[i], NULL);
             }
-            mem_free(record);
             mem_free(model);
         }
     }
     mem_free(names);
     mem_free(dir);
-    tree_remove(d->dir, left, NULL);
 }
 
-static enum err_code begin(const struct depot *d, bool late, struct os_lock **lock, struct err *e) {
-    char *path = NULL, **names = NULL;
-    size_t n = 0;
-    *lock = NULL;
-    enum err_code rc = os_mkdirs(d->dir, e);
-    if (!rc && !(rc = store_path(&path, e, "%s/.lock", d->dir))) {
-        rc = os_lock_take(lock, path, late ? LOCK_STEP : LOCK_SECONDS, e);
-        while (late && rc == ERR_CANCELLED && !os_stopped(d->stop)) {
-            err_clear(e);
-            rc = os_lock_take(lock, path, LOCK_STEP, e);
-        }
-        if (rc == ERR_CANCELLED && !late) {
-            err_clear(e);
-            rc = err_set(e, ERR_IO, "another program is changing the store");
-            err_where(e, "%s", d->dir);
-            err_hint(e, "wait until it is done");
+/* Removes a folder ".new.*" whose owner did not come to the end: nobody holds its lock. */
+static void new_sweep(const struct depot *d, const char *left) {
+    struct os_file_info info;
+    struct os_lock *alive = NULL;
+    char *dir = NULL, *lock = NULL;
+    if (!store_path(&dir, NULL, "%s/%s", d->dir, left) &&
+        !store_path(&lock, NULL, "%s/.lock", dir)) {
+        bool folder = !os_is_link(dir) && !os_file_info(dir, &info, NULL) && info.is_folder;
+        if (!folder || !os_lock_take(&alive, lock, 0, NULL)) {
+            records_sweep(d, left);
+            tree_remove(d->dir, left, NULL);
         }
     }
-    if (!rc && !os_list(d->dir, &names, &n, NULL)) {
+    os_lock_drop(alive);
+    mem_free(lock);
+    mem_free(dir);
+}
+
+/* Of a pull that was killed when its model was in the store: what it had no time to remove. */
+static void pull_sweep(const struct depot *d, const char *name) {
+    struct os_lock *busy = NULL;
+    char *model = NULL, *left = NULL, *lock = NULL;
+    if (model_name_is_plain(name, strlen(name)) &&
+        !store_path(&model, NULL, "%s/%s", d->dir, name) && os_file_exists(model) &&
+        !store_path(&left, NULL, STORE_PULLS "/%s", name) &&
+        !store_path(&lock, NULL, "%s/%s.lock", d->dir, left) &&
+        !os_lock_take(&busy, lock, 0, NULL)) {
+        tree_remove(d->dir, left, NULL);
+    }
+    os_lock_drop(busy);
+    mem_free(lock);
+    mem_free(left);
+    mem_free(model);
+}
+
+static void pulls_sweep(const struct depot *d) {
+    char *dir, **names = NULL;
+    size_t n = 0;
+    records_sweep(d, STORE_PULLS);
+    if (!store_path(&dir, NULL, "%s/" STORE_PULLS, d->dir) && !os_is_link(dir) &&
+        !os_list(dir, &names, &n, NULL)) {
         for (size_t i = 0; i < n; i++) {
-            if (strncmp(names[i], ".new.", 5) == 0) {
-                sweep(d, names[i]);
-            }
+            pull_sweep(d, names[i]);
         }
-        made_sweep(d);
     }
     mem_free(names);
-    mem_free(path);
-    return rc;
+    mem_free(dir);
+}
+
+static void sweep(const struct depot *d) {
+    char **names = NULL;
+    size_t n = 0;
+    os_list(d->dir, &names, &n, NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(names[i], ".new.", 5) == 0) {
+            new_sweep(d, names[i]);
+        } else if (strncmp(names[i], DEPOT_GONE, strlen(DEPOT_GONE)) == 0) {
+            gone_end(d->dir, names[i], NULL);
+        }
+    }
+    mem_free(names);
+    pulls_sweep(d);
+    records_sweep(d, STORE_MADE);
+    made_sweep(d);
+    quarantine_sweep(d);
 }
 
 enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct err *e) {
-    return begin(d, false, lock, e);
+    char *path = NULL;
+    *lock = NULL;
+    enum err_code rc = os_mkdirs(d->dir, e);
+    rc = rc ? rc : store_path(&path, e, "%s/.lock", d->dir);
+    for (int look = 0; !rc && !*lock; look++) {
+        rc = os_lock_take(lock, path, LOCK_STEP, e);
+        if (rc == ERR_CANCELLED) {
+            err_clear(e);
+            rc = os_stopped(d->stop) ? err_set(e, ERR_CANCELLED, "interrupted") : ERR_OK;
+        }
+        if (look == LOCK_SAID && !rc && !*lock) {
+            depot_say(d, "another program is changing the store; waiting for it");
+        }
+    }
+    mem_free(path);
+    if (!rc) {
+        sweep(d);
+    }
+    return rc;
 }
 
-enum err_code depot_begin_late(const struct depot *d, struct os_lock **lock, struct err *e) {
-    return begin(d, true, lock, e);
-}
-
-static enum err_code look(const struct depot *d, bool late, struct os_lock **lock, struct err *e) {
+enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e) {
     struct os_file_info info;
     *lock = NULL;
     if (!os_file_info(d->dir, &info, NULL) && info.is_folder && !info.writable) {
         return ERR_OK;
     }
-    return begin(d, late, lock, e);
+    return depot_begin(d, lock, e);
 }
 
-enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e) {
-    return look(d, false, lock, e);
+enum err_code staging_begin(const struct depot *d, struct staging *s, struct err *e) {
+    struct os_lock *lock = NULL;
+    char *path = NULL;
+    enum err_code rc = depot_begin(d, &lock, e);
+    rc = rc ? rc
+            : store_path(&s->path, e, "%s/.new.%016llx", d->dir,
+                         (unsigned long long)os_random_seed());
+    rc = rc ? rc : os_mkdirs(s->path, e);
+    rc = rc ? rc : store_path(&path, e, "%s/.lock", s->path);
+    rc = rc ? rc : os_lock_take(&s->alive, path, 0, e);
+    os_lock_drop(lock);
+    mem_free(path);
+    return rc;
 }
 
-enum err_code depot_look_late(const struct depot *d, struct os_lock **lock, struct err *e) {
-    return look(d, true, lock, e);
+void staging_end(struct staging *s) {
+    if (s->path) {
+        tree_remove(s->path, "", NULL);
+    }
+    os_lock_drop(s->alive);
+    mem_free(s->path);
+    *s = (struct staging){0};
 }
 
 /* ---- what is there --------------------------------------------------------------------------- */
@@ -162,7 +225,7 @@ struct coming {
     const struct depot *d;
     char *root, *from;        /* the source is root/from */
     char *name;               /* what it is to be called here */
-    char *staging;            /* its files gather here, under their paths */
+    struct staging staging;   /* its files gather here, under their paths */
     struct store_files files; /* paths as they will be, relative to the store */
     bool linked;              /* no byte was copied */
 };
@@ -273,6 +336,26 @@ static enum err_code hash_all(struct coming *c, const char *sha256, struct err *
     return rc;
 }
 
+enum err_code depot_check_place(const struct depot *d, const char *name, struct err *e) {
+    struct os_file_info info;
+    char *model = NULL, *record = NULL;
+    enum err_code rc = store_path(&model, e, "%s/%s", d->dir, name);
+    rc = rc ? rc : store_path(&record, e, "%s.sha256", model);
+    if (!rc && os_file_exists(model) && !depot_is_model(d->dir, name)) {
+        rc = err_set(e, ERR_FORMAT, "something that is no model has its name");
+        err_where(e, "%s", model);
+    } else if (!rc && !os_file_info(record, &info, NULL) && info.is_folder) {
+        rc = err_set(e, ERR_FORMAT, "a folder stands where the record of a model belongs");
+        err_where(e, "%s", record);
+    }
+    if (rc == ERR_FORMAT) {
+        err_hint(e, "move it out of the store, or give the model another name with --name");
+    }
+    mem_free(record);
+    mem_free(model);
+    return rc;
+}
+
 /* The record of a model, written beside those of the others: a link that is there is replaced. */
 static enum err_code record_settle(const struct depot *d, const char *staging, const char *name,
                                    const struct store_files *files, struct err *e) {
@@ -287,11 +370,10 @@ static enum err_code record_settle(const struct depot *d, const char *staging, c
     return rc;
 }
 
-/* Whether the files of a model that has no record are these; then it gets one. */
-static enum err_code model_adopt(const struct depot *d, const char *name,
-                                 const struct store_files *files, bool *same, struct err *e) {
+/* Whether the files of a model that has no record are these. */
+static enum err_code files_same(const struct depot *d, const char *name,
+                                const struct store_files *files, bool *same, struct err *e) {
     struct store_files there;
-    char *staging = NULL;
     size_t n, n_there;
     const struct store_file *f = files_at(files, &n);
     files_init(&there);
@@ -308,64 +390,65 @@ static enum err_code model_adopt(const struct depot *d, const char *name,
         *same = !rc && strcmp(hex, f[i].sha256) == 0;
         mem_free(path);
     }
-    if (!rc && *same && !(rc = staging_make(d->dir, &staging, e))) {
-        rc = record_settle(d, staging, name, files, e);
-        tree_remove(staging, "", NULL);
-    }
-    mem_free(staging);
     files_fini(&there);
     return rc;
 }
 
-enum err_code depot_compare(const struct depot *d, const char *name,
-                            const struct store_files *files, bool *known, struct err *e) {
+/* Gives a model that has no record, and whose files are these, the record: if it is still the one
+ * that was read. */
+static enum err_code model_adopt(const struct depot *d, const char *name,
+                                 const struct store_files *files, bool *same, struct err *e) {
+    char before[DIGEST_HEX], after[DIGEST_HEX];
+    struct staging s = {0};
+    struct os_lock *lock = NULL;
+    enum err_code rc = depot_stamp(d, name, before, e);
+    if (rc || (rc = files_same(d, name, files, same, e)) || !*same ||
+        (rc = staging_begin(d, &s, e)) || (rc = depot_begin(d, &lock, e)) ||
+        (rc = depot_stamp(d, name, after, e))) {
+        goto done;
+    }
+    *same = strcmp(before, after) == 0;
+    rc = *same ? record_settle(d, s.path, name, files, e) : ERR_OK;
+done:
+    os_lock_drop(lock);
+    staging_end(&s);
+    return rc;
+}
+
+/* Whether a model's record is that of these files: ERR_NOTFOUND where it has none. */
+static enum err_code record_same(const struct depot *d, const char *name,
+                                 const struct store_files *files, bool *same) {
     struct store_files old;
     size_t n, n_old;
-    *known = false;
-    if (!depot_is_model(d->dir, name)) {
-        return ERR_OK;
-    }
-    const struct store_file *f = files_at(files, &n);
     files_init(&old);
     enum err_code rc = record_read(d->dir, name, &old, NULL);
-    if (!rc) {
-        const struct store_file *o = files_at(&old, &n_old);
-        *known = n == n_old;
-        for (size_t i = 0; i < n && *known; i++) {
-            *known = strcmp(f[i].path, o[i].path) == 0 && strcmp(f[i].sha256, o[i].sha256) == 0;
-        }
+    const struct store_file *f = files_at(files, &n), *o = files_at(&old, &n_old);
+    *same = !rc && n == n_old;
+    for (size_t i = 0; i < n && *same; i++) {
+        *same = strcmp(f[i].path, o[i].path) == 0 && strcmp(f[i].sha256, o[i].sha256) == 0;
     }
     files_fini(&old);
-    rc = rc == ERR_NOTFOUND ? model_adopt(d, name, files, known, e) : ERR_OK;
-    if (rc || *known) {
-        return rc;
-    }
+    return rc;
+}
+
+static enum err_code other_model(const struct depot *d, const char *name, struct err *e) {
     err_set(e, ERR_USAGE, "the store has another model called %s", name);
     err_where(e, "%s", d->dir);
     err_hint(e, "give this one another name with --name, or take that one away: ign models remove");
     return ERR_USAGE;
 }
 
-enum err_code depot_twin(const struct depot *d, const struct store_file *want, char **path,
-                         struct err *e) {
-    char **names = NULL;
-    size_t n = 0;
-    *path = NULL;
-    enum err_code rc = os_list(d->dir, &names, &n, e);
-    for (size_t i = 0; i < n && !rc && !*path; i++) {
-        struct store_files files;
-        size_t k, n_file;
-        files_init(&files);
-        if (depot_is_model(d->dir, names[i]) && !record_read(d->dir, names[i], &files, NULL)) {
-            const struct store_file *f = files_at(&files, &n_file);
-            for (k = 0; k < n_file && strcmp(f[k].sha256, want->sha256) != 0; k++) {
-            }
-            rc = k < n_file ? store_path(path, e, "%s/%s", d->dir, f[k].path) : ERR_OK;
-        }
-        files_fini(&files);
+enum err_code depot_compare(const struct depot *d, const char *name,
+                            const struct store_files *files, bool *known, struct err *e) {
+    *known = false;
+    enum err_code rc = depot_check_place(d, name, e);
+    if (rc || !depot_is_model(d->dir, name)) {
+        return rc;
     }
-    mem_free(names);
-    return rc;
+    if (record_same(d, name, files, known) == ERR_NOTFOUND) {
+        rc = model_adopt(d, name, files, known, e);
+    }
+    return rc || *known ? rc : other_model(d, name, e);
 }
 
 enum err_code folder_make(char *path, struct err *e) {
@@ -376,101 +459,17 @@ enum err_code folder_make(char *path, struct err *e) {
     return rc;
 }
 
-enum err_code twin_link(const struct depot *d, const struct store_file *want, const char *to,
-                        bool *linked, struct err *e) {
-    char *twin = NULL, hex[65] = "";
-    struct err why = {0};
-    *linked = false;
-    enum err_code rc = depot_twin(d, want, &twin, e);
-    if (rc || !twin) {
-        return rc;
-    }
-    rc = os_link(twin, to, NULL) ? ERR_UNSUPPORTED : file_hash(d, to, hex, &why);
-    *linked = !rc && strcmp(hex, want->sha256) == 0;
-    if (!*linked && rc != ERR_UNSUPPORTED) {
-        os_remove_file(to, NULL); /* 'verify' will find what it is a second name of */
-    }
-    mem_free(twin);
-    return rc == ERR_CANCELLED || rc == ERR_NOMEM ? err_set(e, rc, "%s", why.what) : ERR_OK;
-}
-
-enum err_code sibling_link(const char *staging, const struct store_files *files, size_t i,
-                           bool *linked, struct err *e) {
-    size_t n;
-    const struct store_file *f = files_at(files, &n);
-    char *to = NULL, *from = NULL;
-    *linked = false;
-    enum err_code rc = store_path(&to, e, "%s/%s", staging, f[i].path);
-    rc = rc ? rc : folder_make(to, e);
-    for (size_t k = 0; k < i && !rc && !*linked; k++) {
-        if (strcmp(f[k].sha256, f[i].sha256) == 0 &&
-            !(rc = store_path(&from, e, "%s/%s", staging, f[k].path))) {
-            *linked = !os_link(from, to, NULL);
-            mem_free(from);
-        }
-    }
-    mem_free(to);
-    return rc;
-}
-
-static bool is_same(const char *a, const char *b) {
-    struct os_file_info x, y;
-    return !os_file_info(a, &x, NULL) && !os_file_info(b, &y, NULL) && x.device == y.device &&
-           x.inode == y.inode;
-}
-
-/* Makes `to` the name of what lies at `from`, where that is the same file already, too. */
-static enum err_code put_over(const char *from, const char *to, struct err *e) {
-    enum err_code rc = os_rename(from, to, e);
-    os_remove_file(from, NULL); /* the system renames no file to itself: both names stay */
-    return rc;
-}
-
-enum err_code twins_join(const struct depot *d, const char *staging,
-                         const struct store_files *files, struct err *e) {
-    size_t n;
-    const struct store_file *f = files_at(files, &n);
-    char *to = NULL, *twin = NULL;
-    enum err_code rc = ERR_OK;
-    for (size_t i = 0; i < n && !rc; i++) {
-        bool linked = false;
-        char *there = NULL;
-        size_t k = 0;
-        while (k < i && strcmp(f[k].sha256, f[i].sha256) != 0) {
-            k++;
-        }
-        if ((rc = store_path(&to, e, "%s/%s", staging, f[i].path)) ||
-            (rc = store_path(&twin, e, "%s/.twin", staging)) || (rc = os_remove_file(twin, e))) {
-            /* said already */
-        } else if (k < i) {
-            char *from;
-            rc = store_path(&from, e, "%s/%s", staging, f[k].path);
-            linked = !rc && !os_link(from, twin, NULL);
-            mem_free(from);
-        } else if (!(rc = depot_twin(d, &f[i], &there, e)) && there && !is_same(there, to)) {
-            rc = twin_link(d, &f[i], twin, &linked, e);
-        }
-        mem_free(there);
-        if (!rc && linked) {
-            rc = put_over(twin, to, e);
-        }
-        mem_free(twin);
-        mem_free(to);
-        to = twin = NULL;
-    }
-    return rc;
-}
-
 /* One file into the staging folder: a second name of the source or of what the store has; *there
  * says whether there could be one. */
-static enum err_code file_link(struct coming *c, size_t i, bool *there, struct err *e) {
+static enum err_code file_link(struct coming *c, const struct twins *t, size_t i, bool *there,
+                               struct err *e) {
     size_t n;
     const struct store_file *f = files_at(&c->files, &n);
     char *to = NULL, *from = NULL;
-    enum err_code rc = sibling_link(c->staging, &c->files, i, there, e);
-    if (!rc && !*there && !(rc = store_path(&to, e, "%s/%s", c->staging, f[i].path)) &&
-        !(rc = source_path(c, &f[i], &from, e)) && !(rc = twin_link(c->d, &f[i], to, there, e)) &&
-        !*there) {
+    enum err_code rc = sibling_link(c->staging.path, &c->files, i, there, e);
+    if (!rc && !*there && !(rc = store_path(&to, e, "%s/%s", c->staging.path, f[i].path)) &&
+        !(rc = source_path(c, &f[i], &from, e)) &&
+        !(rc = twin_link(t, c->d, f[i].sha256, to, there, e)) && !*there) {
         *there = !os_link(from, to, NULL);
     }
     mem_free(from);
@@ -482,7 +481,7 @@ static enum err_code file_link(struct coming *c, size_t i, bool *there, struct e
 static enum err_code file_copy(struct coming *c, const struct store_file *f, struct err *e) {
     char *to = NULL, *from = NULL, hex[65];
     struct os_map m = {.slot = -1};
-    enum err_code rc = store_path(&to, e, "%s/%s", c->staging, f->path);
+    enum err_code rc = store_path(&to, e, "%s/%s", c->staging.path, f->path);
     if (!rc && !(rc = source_path(c, f, &from, e)) && !(rc = os_map_open(&m, from, false, e))) {
         rc = bytes_store(c->d, to, m.data, m.size, &m.lost, f->sha256, hex, e);
         os_map_close(&m);
@@ -492,49 +491,67 @@ static enum err_code file_copy(struct coming *c, const struct store_file *f, str
     return rc;
 }
 
-enum err_code depot_settle(const struct depot *d, const char *staging, const char *name,
-                           const struct store_files *files, struct err *e) {
+/* Brings the record to its place, then the model. */
+static enum err_code settle(const struct depot *d, const char *staging, const char *name,
+                            const struct store_files *files, struct err *e) {
     char *from = NULL, *to = NULL;
     enum err_code rc = store_path(&from, e, "%s/%s", staging, name);
     if (!rc && !(rc = store_path(&to, e, "%s/%s", d->dir, name)) &&
         !(rc = record_settle(d, staging, name, files, e)) && (rc = os_rename(from, to, e))) {
-        char *record;
-        if (!store_path(&record, NULL, "%s.sha256", to)) {
-            os_remove_file(record, NULL);
-        }
-        mem_free(record);
+        record_remove(d->dir, name, NULL);
     }
     mem_free(to);
     mem_free(from);
     return rc;
 }
 
+enum err_code depot_place(const struct depot *d, const char *staging, const char *name,
+                          const struct store_files *files, bool *known, struct err *e) {
+    struct os_lock *lock = NULL;
+    *known = false;
+    /* Twins are read and hashed: once before the lock, so that with it there is none left to read.
+     */
+    enum err_code rc = twins_join(d, staging, files, e);
+    if (rc || (rc = depot_begin(d, &lock, e)) || (rc = depot_check_place(d, name, e))) {
+        goto done;
+    }
+    if (depot_is_model(d->dir, name)) {
+        record_same(d, name, files, known);
+        rc = *known ? ERR_OK : other_model(d, name, e);
+    } else if (!(rc = twins_join(d, staging, files, e))) {
+        rc = settle(d, staging, name, files, e);
+    }
+done:
+    os_lock_drop(lock);
+    return rc;
+}
+
 /* All that can be is linked first: only then it is known how much room the rest takes. */
-static enum err_code bring(struct coming *c, struct err *e) {
+static enum err_code bring(struct coming *c, bool *known, struct err *e) {
     size_t n;
     struct store_file *f = files_at(&c->files, &n);
+    struct twins twins = {0};
     uint64_t left = 0;
     bool *there = mem_zalloc(n ? n : 1, sizeof *there);
-    enum err_code rc = there ? staging_make(c->d->dir, &c->staging, e)
+    enum err_code rc = there ? staging_begin(c->d, &c->staging, e)
                              : err_set(e, ERR_NOMEM, "out of memory for a list of files");
+    rc = rc ? rc : twins_read(&twins, c->d, e);
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = file_link(c, i, &there[i], e);
+        rc = file_link(c, &twins, i, &there[i], e);
         left += there[i] ? 0 : f[i].bytes; /* of files on this machine: no overflow */
         c->linked = (i == 0 || c->linked) && there[i];
     }
     rc = rc ? rc : room_check(c->d->dir, left, e);
     for (size_t i = 0; i < n && !rc; i++) {
-        if (!there[i] && !(rc = sibling_link(c->staging, &c->files, i, &there[i], e)) &&
+        if (!there[i] && !(rc = sibling_link(c->staging.path, &c->files, i, &there[i], e)) &&
             !there[i]) {
             rc = file_copy(c, &f[i], e);
         }
     }
+    rc = rc ? rc : depot_place(c->d, c->staging.path, c->name, &c->files, known, e);
+    staging_end(&c->staging);
+    twins_fini(&twins);
     mem_free(there);
-    if (!c->staging) {
-        return rc;
-    }
-    rc = rc ? rc : depot_settle(c->d, c->staging, c->name, &c->files, e);
-    tree_remove(c->staging, "", NULL);
     return rc;
 }
 
@@ -542,23 +559,20 @@ enum err_code depot_import(const struct depot *d, const char *path, const char *
                            const char *sha256, enum depot_came *came, char **name_out,
                            struct err *e) {
     struct coming c = {.d = d};
-    struct os_lock *lock = NULL;
     bool known = false;
     *name_out = NULL;
     files_init(&c.files);
     enum err_code rc = coming_name(&c, path, name, e);
     if (rc || (rc = check_kind(&c, e)) || (rc = files_list(&c.files, c.root, c.from, c.name, e)) ||
-        (rc = hash_all(&c, sha256, e)) || (rc = depot_begin(d, &lock, e)) ||
-        (rc = depot_compare(d, c.name, &c.files, &known, e)) || (!known && (rc = bring(&c, e)))) {
+        (rc = hash_all(&c, sha256, e)) || (rc = depot_compare(d, c.name, &c.files, &known, e)) ||
+        (!known && (rc = bring(&c, &known, e)))) {
         goto done;
     }
     *came = known ? DEPOT_KNOWN : c.linked ? DEPOT_LINKED : DEPOT_COPIED;
     *name_out = c.name;
     c.name = NULL;
 done:
-    os_lock_drop(lock);
     files_fini(&c.files);
-    mem_free(c.staging);
     mem_free(c.name);
     mem_free(c.from);
     mem_free(c.root);
@@ -567,69 +581,53 @@ done:
 
 /* ---- remove ---------------------------------------------------------------------------------- */
 
-/* Finds a model of `in`, the store or its quarantine, and takes the store's lock. It is looked for
- * before, so that no store is made for a name that is not there, and after: another program may
- * have removed it while this one waited. */
-static enum err_code find_begin(const struct depot *d, const struct depot *in, const char *name,
-                                struct os_lock **lock, char **found, struct err *e) {
-    enum err_code rc = depot_find(in, name, found, e);
-    mem_free(*found);
-    *found = NULL;
-    rc = rc ? rc : depot_begin(d, lock, e);
-    return rc ? rc : depot_find(in, name, found, e);
-}
+/* A name is cut where it could have no record: one is longer by as much. */
+enum { RECORDED_MOST = 255 - sizeof ".sha256" + 1 };
 
-/* Removes what is in quarantine, where nobody reads it. */
-static enum err_code quarantine_remove(const struct depot *d, const char *name, struct err *e) {
-    struct os_lock *lock = NULL;
-    struct depot in = *d;
-    char *away = NULL, *found = NULL, *record = NULL;
-    enum err_code rc = quarantine_path(d, &away, e);
-    in.dir = away;
-    if (rc || (rc = find_begin(d, &in, name, &lock, &found, e)) ||
-        (rc = tree_remove(away, found, e)) ||
-        (rc = store_path(&record, e, "%s/%s.sha256", away, found))) {
-        goto done;
-    }
-    rc = os_remove_file(record, e);
-    os_remove_folder(away, NULL); /* if that was the last */
-done:
-    os_lock_drop(lock);
-    mem_free(record);
-    mem_free(found);
-    mem_free(away);
+enum err_code depot_take_out(const char *root, const char *name, struct err *e) {
+    char gone[sizeof DEPOT_GONE + RECORDED_MOST], *from = NULL, *to = NULL;
+    snprintf(gone, sizeof gone, DEPOT_GONE "%s", name);
+    enum err_code rc = store_path(&from, e, "%s/%s", root, name);
+    rc = rc ? rc : store_path(&to, e, "%s/%s", root, gone);
+    rc = rc ? rc : os_rename(from, to, e);
+    rc = rc ? rc : gone_end(root, gone, e);
+    mem_free(to);
+    mem_free(from);
     return rc;
 }
 
+enum err_code gone_end(const char *root, const char *gone, struct err *e) {
+    const char *name = gone + strlen(DEPOT_GONE);
+    char *model;
+    enum err_code rc = store_path(&model, e, "%s/%s", root, name);
+    if (!rc && !os_file_exists(model)) {
+        rc = record_remove(root, name, e);
+    }
+    mem_free(model);
+    return rc ? rc : tree_remove(root, gone, e);
+}
+
 enum err_code depot_remove(const struct depot *d, const char *name, struct err *e) {
-    if (strncmp(name, STORE_QUARANTINE "/", sizeof STORE_QUARANTINE) == 0) {
-        return quarantine_remove(d, name + sizeof STORE_QUARANTINE, e);
-    }
+    bool kept = strncmp(name, STORE_QUARANTINE "/", sizeof STORE_QUARANTINE) == 0;
+    struct depot in = *d;
     struct os_lock *lock = NULL;
-    char *found = NULL, *record = NULL, *from = NULL, *to = NULL, *staging = NULL;
-    enum err_code rc = find_begin(d, d, name, &lock, &found, e);
-    rc = rc ? rc : staging_make(d->dir, &staging, e);
-    if (rc == ERR_IO && staging) { /* a full disk has no room for a folder, and is to get some */
-        err_clear(e);
-        rc = store_path(&to, e, "%s", staging);
-    } else if (!rc) {
-        rc = store_path(&to, e, "%s/%s", staging, found);
+    char *away = NULL, *found = NULL;
+    enum err_code rc = kept ? quarantine_path(d, &away, e) : ERR_OK;
+    name += kept ? sizeof STORE_QUARANTINE : 0;
+    in.dir = kept ? away : d->dir;
+    /* It is looked for before, so that no store is made for a name that is not there, and after:
+     * another program may have removed it while this one waited. */
+    rc = rc ? rc : depot_find(&in, name, &found, e);
+    mem_free(found);
+    found = NULL;
+    if (!rc && !(rc = depot_begin(d, &lock, e)) && !(rc = depot_find(&in, name, &found, e))) {
+        rc = depot_take_out(in.dir, found, e);
     }
-    if (rc || (rc = store_path(&record, e, "%s/%s.sha256", d->dir, found)) ||
-        (rc = store_path(&from, e, "%s/%s", d->dir, found)) || (rc = os_rename(from, to, e))) {
-        goto done;
-    }
-    rc = os_remove_file(record, e); /* the model is gone already: what is left is found by none */
-done:
-    if (staging) {
-        enum err_code swept = tree_remove(d->dir, staging + strlen(d->dir) + 1, rc ? NULL : e);
-        rc = rc ? rc : swept;
+    if (kept && !rc) {
+        os_remove_folder(away, NULL); /* if that was the last */
     }
     os_lock_drop(lock);
-    mem_free(staging);
-    mem_free(to);
-    mem_free(from);
-    mem_free(record);
     mem_free(found);
+    mem_free(away);
     return rc;
 }

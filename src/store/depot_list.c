@@ -14,6 +14,8 @@
 #include "observe/digest.h"
 #include "store/store_part.h"
 
+enum { READS_MOST = 3 }; /* of a model that changes underway */
+
 /* ---- what is there --------------------------------------------------------------------------- */
 
 void depot_models_init(struct buf *models) {
@@ -243,27 +245,52 @@ static enum err_code model_check(const struct depot *d, struct depot_model *m, s
 /* Moves a model and its record out of reach; one of that name which is there already goes. */
 static enum err_code quarantine(const struct depot *d, const char *name, const char *why,
                                 struct err *e) {
-    char *from = NULL, *away = NULL, *to = NULL, *record = NULL, *record_to = NULL;
-    char line[320], stamp[OS_STAMP];
+    char *from = NULL, *away = NULL, *to = NULL, line[320], stamp[OS_STAMP];
     enum err_code rc = quarantine_path(d, &away, e);
-    if (rc || (rc = os_mkdirs(away, e)) || (rc = tree_remove(away, name, e)) ||
-        (rc = store_path(&from, e, "%s/%s", d->dir, name)) ||
-        (rc = store_path(&to, e, "%s/%s", away, name)) || (rc = os_rename(from, to, e)) ||
-        (rc = store_path(&record, e, "%s.sha256", from)) ||
-        (rc = store_path(&record_to, e, "%s.sha256", to))) {
+    if (rc || (rc = os_mkdirs(away, e)) || (rc = store_path(&from, e, "%s/%s", d->dir, name)) ||
+        (rc = store_path(&to, e, "%s/%s", away, name)) ||
+        (os_file_exists(to) && (rc = depot_take_out(away, name, e))) ||
+        (rc = os_rename(from, to, e))) {
         goto done;
     }
+    quarantine_sweep(d); /* the record follows */
     os_stamp(stamp);
     snprintf(line, sizeof line, "quarantined %s, %s", why, stamp);
-    os_rename(record, record_to, NULL);
     record_add_note(away, name, line, NULL);
 done:
-    mem_free(record_to);
-    mem_free(record);
     mem_free(to);
     mem_free(away);
     mem_free(from);
     return rc;
+}
+
+/* The record of a model that was moved to quarantine, where it is still in the store. */
+static void record_follow(const struct depot *d, const char *away, const char *name) {
+    char *model = NULL, *from = NULL, *to = NULL;
+    if (!store_path(&model, NULL, "%s/%s", d->dir, name) && !os_file_exists(model) &&
+        !store_path(&from, NULL, "%s.sha256", model) &&
+        !store_path(&to, NULL, "%s/%s.sha256", away, name) && !os_file_exists(to)) {
+        os_rename(from, to, NULL);
+    }
+    mem_free(to);
+    mem_free(from);
+    mem_free(model);
+}
+
+void quarantine_sweep(const struct depot *d) {
+    char *away, **names = NULL;
+    size_t n = 0;
+    if (!quarantine_path(d, &away, NULL) && !os_list(away, &names, &n, NULL)) {
+        for (size_t i = 0; i < n; i++) {
+            if (strncmp(names[i], DEPOT_GONE, strlen(DEPOT_GONE)) == 0) {
+                gone_end(away, names[i], NULL);
+            } else {
+                record_follow(d, away, names[i]);
+            }
+        }
+    }
+    mem_free(names);
+    mem_free(away);
 }
 
 static void stamp_add(const struct depot *d, const char *file, struct digest *h) {
@@ -279,10 +306,8 @@ static void stamp_add(const struct depot *d, const char *file, struct digest *h)
     mem_free(path);
 }
 
-/* What tells whether a model and its record are still those that were looked at: a hash over where
- * their files lie and when they changed last. */
-static enum err_code model_stamp(const struct depot *d, const char *name, char stamp[DIGEST_HEX],
-                                 struct err *e) {
+enum err_code depot_stamp(const struct depot *d, const char *name, char stamp[DIGEST_HEX],
+                          struct err *e) {
     struct store_files there;
     struct digest *h = digest_create();
     char *record = NULL;
@@ -309,23 +334,26 @@ static enum err_code model_stamp(const struct depot *d, const char *name, char s
 }
 
 /* Checks one model. Others may change the store meanwhile: only who is about to move a broken one
- * away keeps them out, and looks whether it still is what was read; if not, all begins anew.
- * *gone: it is not there any more. */
+ * away keeps them out, and looks whether it still is what was read; if not, all begins anew, a few
+ * times. *gone: it is not there any more. */
 static enum err_code model_verify(const struct depot *d, struct depot_model *m, bool *gone,
                                   struct err *e) {
     char before[DIGEST_HEX], after[DIGEST_HEX];
     enum err_code rc = ERR_OK;
     bool again = true;
-    while (!rc && again && !(*gone = !depot_is_model(d->dir, m->name))) {
+    for (int reads = 1; !rc && again && !(*gone = !depot_is_model(d->dir, m->name)); reads++) {
         struct os_lock *lock = NULL;
         again = false;
-        if ((rc = model_stamp(d, m->name, before, e)) || (rc = model_look(d, m, e)) ||
+        if ((rc = depot_stamp(d, m->name, before, e)) || (rc = model_look(d, m, e)) ||
             (rc = model_check(d, m, e)) ||
             (m->state != DEPOT_BROKEN && m->state != DEPOT_BROKEN_HERE) ||
-            (rc = depot_look_late(d, &lock, e)) || (rc = model_stamp(d, m->name, after, e))) {
+            (rc = depot_look(d, &lock, e)) || (rc = depot_stamp(d, m->name, after, e))) {
             /* said, or nothing to be done about it */
         } else if (strcmp(before, after) != 0) {
-            again = true;
+            again = reads < READS_MOST;
+            m->state = DEPOT_BROKEN_HERE;
+            why_set(m, "it is written to while it is read: verify it again when that has ended",
+                    "");
         } else if (m->state == DEPOT_BROKEN && lock) {
             rc = quarantine(d, m->name, m->why, e);
         } else {

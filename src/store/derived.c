@@ -283,20 +283,15 @@ enum err_code derived_begin(struct derived *x, bool *busy, struct err *e) {
 enum err_code derived_commit(struct derived *x, struct err *e) {
     struct store_files files;
     struct os_file_info info;
-    struct os_lock *lock = NULL;
     char hex[65];
+    bool known;
     files_init(&files);
     files.notes = x->notes.p;
     enum err_code rc = os_file_info(x->to, &info, e);
-    if (rc || (rc = file_hash(x->d, x->to, hex, e)) ||
-        (rc = files_add(&files, x->name, info.size, hex, e)) ||
-        (rc = depot_begin_late(x->d, &lock, e)) || (rc = twins_join(x->d, x->staging, &files, e))) {
-        goto done;
-    }
-    rc = depot_settle(x->d, x->staging, x->name, &files, e);
+    rc = rc ? rc : file_hash(x->d, x->to, hex, e);
+    rc = rc ? rc : files_add(&files, x->name, info.size, hex, e);
+    rc = rc ? rc : depot_place(x->d, x->staging, x->name, &files, &known, e);
     x->there = !rc;
-done:
-    os_lock_drop(lock);
     files_fini(&files);
     return rc;
 }

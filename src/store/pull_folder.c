@@ -160,44 +160,52 @@ static enum err_code copy_file(struct pull *p, size_t i, const char *from, struc
     return rc;
 }
 
-/* What is to be copied of a file, bytes, once it is known what it must be: *left, 0 where it is
- * there or the store has it. */
-static enum err_code copy_plan(struct pull *p, size_t i, const char *from, uint64_t *left,
+/* A file, once it is known what it must be: its size, and whether it is there. */
+static enum err_code copy_plan(struct pull *p, struct pull_file *f, const char *from,
                                struct err *e) {
-    struct pull_file *f = &p->file[i];
     struct os_file_info info;
-    char *path = NULL;
     enum err_code rc = os_file_info(from, &info, e);
-    *left = 0;
-    if (rc || (rc = pull_want(p, f, "", e))) {
+    rc = rc ? rc : pull_want(p, f, "", e);
+    if (rc) {
         return rc;
     }
     f->bytes = info.size;
-    if ((rc = pull_there(p, f, e)) || (rc = pull_twin(p, f, e)) || f->there ||
-        (rc = store_path(&path, e, "%s/%zu.part", p->grow, i))) {
-        return rc;
-    }
-    uint64_t kept = f->want[0] && !os_file_info(path, &info, NULL) ? info.size : 0;
-    *left = f->bytes > kept ? f->bytes - kept : 0;
+    return pull_there(p, f, e);
+}
+
+/* Bytes of file i that an earlier run has not left: where nobody knows its hash, all of them. */
+static enum err_code copy_left(const struct pull *p, size_t i, uint64_t *left, struct err *e) {
+    const struct pull_file *f = &p->file[i];
+    struct os_file_info info;
+    char *path;
+    enum err_code rc = store_path(&path, e, "%s/%zu.part", p->grow, i);
+    uint64_t kept = !rc && f->want[0] && !os_file_info(path, &info, NULL) ? info.size : 0;
+    *left = f->there || f->bytes <= kept ? 0 : f->bytes - kept;
     mem_free(path);
-    return ERR_OK;
+    return rc;
 }
 
 enum err_code pull_folder(struct pull *p, struct err *e) {
-    uint64_t bytes = 0;
-    enum err_code rc = os_mkdirs(p->grow, e);
-    for (int pass = 0; pass < 2 && !rc; pass++) {
-        for (size_t i = 0; i < p->n && !rc; i++) {
-            uint64_t left = 0;
-            char *from = NULL;
-            if (p->file[i].there || (rc = find_in_folder(p, &p->file[i], &from, e))) {
-                continue;
-            }
-            rc = pass == 1 ? copy_file(p, i, from, e) : copy_plan(p, i, from, &left, e);
-            bytes = left > UINT64_MAX - bytes ? UINT64_MAX : bytes + left;
-            mem_free(from);
-        }
-        rc = rc || pass == 1 ? rc : room_check(p->d->dir, bytes, e);
+    uint64_t bytes = 0, left = 0;
+    char **from = mem_zalloc(p->n, sizeof *from);
+    enum err_code rc =
+        from ? os_mkdirs(p->grow, e) : err_set(e, ERR_NOMEM, "out of memory for a pull");
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        rc = find_in_folder(p, &p->file[i], &from[i], e);
+        rc = rc ? rc : copy_plan(p, &p->file[i], from[i], e);
     }
+    rc = rc ? rc : pull_twins(p, e);
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        rc = copy_left(p, i, &left, e);
+        bytes = left > UINT64_MAX - bytes ? UINT64_MAX : bytes + left;
+    }
+    rc = rc ? rc : room_check(p->d->dir, bytes, e);
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        rc = p->file[i].there ? ERR_OK : copy_file(p, i, from[i], e);
+    }
+    for (size_t i = 0; i < p->n && from; i++) {
+        mem_free(from[i]);
+    }
+    mem_free(from);
     return rc;
 }

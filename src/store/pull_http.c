@@ -108,11 +108,7 @@ static enum err_code ask(struct pull *p, struct pull_file *f, struct fetch *x, s
     f->bytes = x->bytes == HTTP_UNKNOWN ? 0 : x->bytes;
     memcpy(x->want, f->want, sizeof x->want);
     x->want_claimed = f->by == PULL_BY_SERVER;
-    if ((rc = pull_there(p, f, e)) || f->there || (rc = pull_twin(p, f, e)) || f->there) {
-        return rc;
-    }
-    fetch_resume(x);
-    return ERR_OK;
+    return pull_there(p, f, e);
 }
 
 static enum err_code fetch_all(struct pull *p, struct fetch *x, struct err *e) {
@@ -120,9 +116,13 @@ static enum err_code fetch_all(struct pull *p, struct fetch *x, struct err *e) {
     enum err_code rc = ERR_OK;
     for (size_t i = 0; i < p->n && !rc; i++) {
         rc = ask(p, &p->file[i], &x[i], e);
-        uint64_t kept = x[i].have + x[i].ahead;
-        uint64_t left = p->file[i].bytes > kept ? p->file[i].bytes - kept : 0;
+    }
+    rc = rc ? rc : pull_twins(p, e);
+    for (size_t i = 0; i < p->n && !rc; i++) {
         if (!p->file[i].there) {
+            fetch_resume(&x[i]);
+            uint64_t kept = x[i].have + x[i].ahead;
+            uint64_t left = p->file[i].bytes > kept ? p->file[i].bytes - kept : 0;
             missing = left > UINT64_MAX - missing ? UINT64_MAX : missing + left;
         }
     }

@@ -48,10 +48,9 @@ enum err_code pull_want(const struct pull *p, struct pull_file *f, const char *c
                         struct err *e);
 /* Whether a file that an earlier run has brought is the one that is wanted now; f->there. */
 enum err_code pull_there(struct pull *p, struct pull_file *f, struct err *e);
-/* A second name for a file that another model of the store has; f->there. Where a model is one
- * file, and another program fetches the same bytes at this moment, it waits for that one first.
- * ERR_CANCELLED. */
-enum err_code pull_twin(struct pull *p, struct pull_file *f, struct err *e);
+/* Second names for the files that other models of the store have; f->there. Where another program
+ * fetches the largest of the rest at this moment, it waits for that one first. ERR_CANCELLED. */
+enum err_code pull_twins(struct pull *p, struct err *e);
 
 /* Each brings all files that are not there. */
 enum err_code pull_folder(struct pull *p, struct err *e);

@@ -211,10 +211,12 @@ enum err_code pull_pip(struct pull *p, struct err *e) {
     enum err_code rc = ERR_OK;
     bool all = true;
     for (size_t i = 0; i < p->n && !rc; i++) {
-        if (!(rc = pull_want(p, &p->file[i], "", e)) && !(rc = pull_twin(p, &p->file[i], e))) {
-            bytes += p->file[i].bytes;
-            all = all && p->file[i].there;
-        }
+        rc = pull_want(p, &p->file[i], "", e);
+    }
+    rc = rc ? rc : pull_twins(p, e);
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        bytes += p->file[i].bytes;
+        all = all && p->file[i].there;
     }
     if (rc || all) {
         return rc;

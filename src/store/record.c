@@ -110,6 +110,17 @@ bool note_next(const char **at, const char *key, char *out, size_t n) {
     return false;
 }
 
+enum err_code record_remove(const char *dir, const char *name, struct err *e) {
+    struct os_file_info info;
+    char *path;
+    enum err_code rc = record_path(dir, name, &path, e);
+    if (!rc && (os_is_link(path) || os_file_info(path, &info, NULL) || !info.is_folder)) {
+        rc = os_remove_file(path, e);
+    }
+    mem_free(path);
+    return rc;
+}
+
 enum err_code record_add_note(const char *dir, const char *name, const char *line, struct err *e) {
     struct buf b;
     char *path;

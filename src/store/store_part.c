@@ -282,9 +282,3 @@ void made_sweep(const struct depot *d) {
     mem_free(path);
     mem_free(dir);
 }
-
-enum err_code staging_make(const char *dir, char **path, struct err *e) {
-    enum err_code rc =
-        store_path(path, e, "%s/.new.%016llx", dir, (unsigned long long)os_random_seed());
-    return rc ? rc : os_mkdirs(*path, e);
-}

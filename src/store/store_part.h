@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/os.h"
+#include "observe/digest.h"
 #include "store/depot.h"
 
 /* A formatted path, *out (mem_free). ERR_NOMEM; ERR_LIMIT for one of over 4,096 bytes. */
@@ -69,6 +70,8 @@ char *record_notes(const char *dir, const char *name);
 /* What stands behind `key` and a blank in the first such line at or after *at, copied to out [n];
  * *at moves behind it. False where there is none. */
 bool note_next(const char **at, const char *key, char *out, size_t n);
+/* Removes a record; one that is not there is no error, and a folder in its place is none. */
+enum err_code record_remove(const char *dir, const char *name, struct err *e);
 /* Adds a line to the notes of a record that is there. */
 enum err_code record_add_note(const char *dir, const char *name, const char *line, struct err *e);
 
@@ -99,24 +102,43 @@ enum err_code tree_remove(const char *root, const char *name, struct err *e);
  */
 enum err_code folder_make(char *path, struct err *e);
 
-/* ---- what depot.c does for bundles, too ------------------------------------------------------ */
+/* ---- the lock, and what is half there -------------------------------------------------------- */
+
+/* Folders of the store's own: what failed verification; what pulls bring (pull.h); where files are
+ * made of models (derived.h), which whoever makes one locks. */
+#define STORE_QUARANTINE "quarantine"
+#define STORE_PULLS      ".pull"
+#define STORE_MADE       ".made"
 
 /* The store's folder, made if need be, and its lock (os_lock_drop, after a failure too); what an
- * interrupted writer left is removed. */
+ * interrupted writer left is removed. Nobody holds it for longer than it takes to rename files:
+ * waits for others as long as it takes, and says so, or until ERR_CANCELLED. */
 enum err_code depot_begin(const struct depot *d, struct os_lock **lock, struct err *e);
-/* The same for somebody who has worked for long and only brings the result: waits for other writers
- * as long as they take, or until ERR_CANCELLED. */
-enum err_code depot_begin_late(const struct depot *d, struct os_lock **lock, struct err *e);
-/* Where files are made of models: the folder ".made" of the store (derived.h), which whoever makes
- * one locks; made_sweep removes what a killed one has left, unless somebody is at work there. */
-#define STORE_MADE ".made"
-void made_sweep(const struct depot *d);
-/* ERR_FORMAT where a link stands in place of a folder of the store's own. */
-enum err_code link_refuse(const char *path, struct err *e);
 /* The same for somebody who only reads; in a store where this user may write nothing, without a
  * lock: *lock is NULL. */
 enum err_code depot_look(const struct depot *d, struct os_lock **lock, struct err *e);
-enum err_code depot_look_late(const struct depot *d, struct os_lock **lock, struct err *e);
+/* Removes what a killed program has left in STORE_MADE, unless somebody is at work there. */
+void made_sweep(const struct depot *d);
+/* Ends what was begun with what is in quarantine. Under the store's lock. */
+void quarantine_sweep(const struct depot *d);
+/* ERR_FORMAT where a link stands in place of a folder of the store's own. */
+enum err_code link_refuse(const char *path, struct err *e);
+/* The folder of what failed verification, *away (mem_free). ERR_FORMAT: a link there is not ours.
+ */
+enum err_code quarantine_path(const struct depot *d, char **away, struct err *e);
+
+/* A folder of its own in the store, DIR/.new.XXXXXXXX, for what comes to be there. Made under the
+ * store's lock, which is given back: with its own lock, `alive`, others leave the folder alone. */
+struct staging {
+    char *path;
+    struct os_lock *alive;
+};
+enum err_code staging_begin(const struct depot *d, struct staging *s, struct err *e);
+/* Removes it. One that was never begun is fine, too: all zero. */
+void staging_end(struct staging *s);
+
+/* ---- models ---------------------------------------------------------------------------------- */
+
 /* Whether a name of a folder is a model: a GGUF file, or a folder with config.json or GGUF files.
  */
 bool depot_is_model(const char *root, const char *name);
@@ -125,35 +147,52 @@ bool depot_is_model(const char *root, const char *name);
 enum err_code depot_find(const struct depot *d, const char *name, char **found, struct err *e);
 /* ERR_NOTFOUND, and what to do: no model of that name is there. */
 enum err_code depot_missing(const struct depot *d, const char *name, struct err *e);
-/* The folder of what failed verification, *away (mem_free). ERR_FORMAT: a link there is not ours.
- */
-#define STORE_QUARANTINE "quarantine"
-enum err_code quarantine_path(const struct depot *d, char **away, struct err *e);
-/* The path of a file in the store that has these bytes by its record, *path (mem_free), or NULL.
- * Whether it still has them is for twin_link to find out. */
-enum err_code depot_twin(const struct depot *d, const struct store_file *want, char **path,
-                         struct err *e);
+/* What tells whether a model and its record are still those that were looked at: a hash over where
+ * their files lie and when they changed last. */
+enum err_code depot_stamp(const struct depot *d, const char *name, char stamp[DIGEST_HEX],
+                          struct err *e);
+/* ERR_FORMAT where something stands in the place of a model of that name, or of its record, that is
+ * none. */
+enum err_code depot_check_place(const struct depot *d, const char *name, struct err *e);
+/* Whether the model of that name is there already, hash for hash; ERR_USAGE if it is another. One
+ * that has no record is hashed, and gets it where it is the same. Takes the lock for that alone. */
+enum err_code depot_compare(const struct depot *d, const char *name,
+                            const struct store_files *files, bool *known, struct err *e);
+/* Makes a model of the files in `staging`, which are all there: takes the lock, makes of them
+ * second names of those that the store has, and brings the record to its place, then staging/name:
+ * all of it by one rename. *known: somebody else has brought it meanwhile. ERR_USAGE: another. */
+enum err_code depot_place(const struct depot *d, const char *staging, const char *name,
+                          const struct store_files *files, bool *known, struct err *e);
+/* Takes a model out of `root`, the store or its quarantine, with its record: by one rename,
+ * whatever ends the program then. Under the store's lock. */
+enum err_code depot_take_out(const char *root, const char *name, struct err *e);
+/* Ends that: `gone` is a name of `root` that begins with DEPOT_GONE. */
+#define DEPOT_GONE ".gone."
+enum err_code gone_end(const char *root, const char *gone, struct err *e);
+
+/* ---- files that are there already ------------------------------------------------------------ */
+
+/* The files that the records of a store name, by hash: paths are relative to it. */
+struct twins {
+    struct buf files; /* of struct store_file, sorted by hash */
+};
+/* *t is twins_fini's, after a failure, too. */
+enum err_code twins_read(struct twins *t, const struct depot *d, struct err *e);
+void twins_fini(struct twins *t);
+/* One that has these bytes by its record, or NULL. Whether it still has them is for twin_link to
+ * find out. */
+const struct store_file *twins_find(const struct twins *t, const char *sha256);
 /* Makes `to` a second name of a file of the store that has these bytes, which are read and hashed
  * for that; *linked says whether there was one. ERR_CANCELLED, ERR_NOMEM. */
-enum err_code twin_link(const struct depot *d, const struct store_file *want, const char *to,
-                        bool *linked, struct err *e);
+enum err_code twin_link(const struct twins *t, const struct depot *d, const char *sha256,
+                        const char *to, bool *linked, struct err *e);
 /* Makes file i of a model that gathers in `staging` a second name of one before it that is there
  * and has the same hash; *linked says whether there was one. Its folder is made in any case. */
 enum err_code sibling_link(const char *staging, const struct store_files *files, size_t i,
                            bool *linked, struct err *e);
 /* Makes of the files in `staging`, which are all there, second names of those that the store has or
- * has got meanwhile. Whoever holds the lock stores nothing twice. */
+ * has got meanwhile. Under the store's lock: nothing is stored twice. */
 enum err_code twins_join(const struct depot *d, const char *staging,
                          const struct store_files *files, struct err *e);
-/* Whether the model of that name is there already, hash for hash; ERR_USAGE if it is another. One
- * that has no record is hashed, and gets it where it is the same. */
-enum err_code depot_compare(const struct depot *d, const char *name,
-                            const struct store_files *files, bool *known, struct err *e);
-/* Brings the record to its place, then staging/name: all of it by one rename. */
-enum err_code depot_settle(const struct depot *d, const char *staging, const char *name,
-                           const struct store_files *files, struct err *e);
-
-/* A folder of its own in the store for what comes to be: "DIR/.new.XXXXXXXX" (mem_free). */
-enum err_code staging_make(const char *dir, char **path, struct err *e);
 
 #endif

@@ -74,6 +74,9 @@ class Network(Case):
             code, found = self.trace([IGN, "models", *words, *store])
             self.assertIn(code, (0, 4) if words[0] == "pull" else (0,), words)
             self.assertEqual(found, [], words)
+        for secret in ("https://tok#en:pw@h/x.gguf", "https://tok?en@h/x.gguf", "https://tok/en:pw@h/x.gguf"):
+            code, found = self.trace([IGN, "models", "pull", secret, "--sha256", "0" * 64, *store])
+            self.assertEqual((code, found), (2, []), secret)
         code, found = self.trace([IGN, "models", *pull, *store])
         server.close()
         self.assertEqual(code, 0)

@@ -1,7 +1,8 @@
-/* fault.c: runs a program and fails one of its system calls.
+/* fault.c: runs a program and fails one of its system calls, or kills it there.
  *
  *     fault PROGRAM ARGS...                     lists "NAME COUNT" of the calls it makes on FD 9
- *     fault -NAME=N:ERRNO PROGRAM ARGS...       the N-th call of NAME fails instead of being made
+ *     fault -NAME=N:ERRNO PROGRAM ARGS...       the N-th call of NAME fails instead of being made;
+ *                                               N 0: each of them; ERRNO 0: the program is killed
  *
  * The program is traced (ptrace) with all its threads; a child of its own runs untouched. Counting
  * begins when main has begun, which asks in its first line whether descriptor 1 is a terminal (an
@@ -84,6 +85,7 @@ static const struct {
     CALL(read),
     CALL(readlink),
     CALL(rename),
+    CALL(rmdir),
     CALL(rt_sigaction),
     CALL(rt_sigprocmask),
     CALL(sched_getaffinity),
@@ -154,10 +156,15 @@ static void on_call(int t) {
         return;
     }
     count[nr]++;
-    if (nr == fail_nr && count[nr] == fail_at) {
+    if (nr == fail_nr && (count[nr] == fail_at || fail_at == 0)) {
+        fail_done = true;
+        if (fail_errno == 0) {
+            kill(task[t].id, SIGKILL);
+            return;
+        }
         r.orig_rax = (unsigned long long)-1; /* no such call: the system does nothing */
         ptrace(PTRACE_SETREGS, task[t].id, NULL, &r);
-        task[t].failed = fail_done = true;
+        task[t].failed = true;
     }
 }
 

@@ -1,5 +1,5 @@
-/* test_depot.c: what others do to the store while `verify` reads it. They act from within its
- * reports, so that it is known what it had read by then.
+/* test_depot.c: what others do to the store while `verify` reads it, or a model is copied in. They
+ * act from within its reports, so that it is known how far it had come by then.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -206,6 +206,116 @@ static void test_folder(void **state) {
     assert_int_equal(verify("f", "config.json", no_folder, out, &e), ERR_NOTFOUND);
 }
 
+static int rewritten;
+
+static void on_rewrite(void *arg, const char *what, uint64_t done, uint64_t total) {
+    (void)arg;
+    (void)done;
+    (void)total;
+    if (strcmp(what, "b.gguf") == 0 && rewritten < 20) {
+        rewritten++;
+        spoil("b.gguf");
+    }
+}
+
+/* One that is written to again and again is read a few times, and stays where it is. */
+static void test_rewritten(void **state) {
+    (void)state;
+    struct depot d = {.dir = store, .report = on_rewrite};
+    struct buf models;
+    struct err e = {0};
+    rewritten = 0;
+    spoil("b.gguf");
+    depot_models_init(&models);
+    assert_int_equal(depot_verify(&d, NULL, &models, &e), ERR_OK);
+    const struct depot_model *m = (const struct depot_model *)(const void *)models.p;
+    assert_int_equal(models.len, 2 * sizeof *m);
+    assert_int_equal(m[0].state, DEPOT_VERIFIED);
+    assert_int_equal(m[1].state, DEPOT_BROKEN_HERE);
+    assert_non_null(strstr(m[1].why, "written to while it is read"));
+    assert_int_equal(rewritten, 3);
+    depot_models_fini(&models);
+}
+
+/* Calls act(), once, when something gathers in the store: it is being copied. */
+static void on_copy(void *arg, const char *what, uint64_t done, uint64_t total) {
+    struct meddler *m = arg;
+    char **names = NULL;
+    size_t n = 0;
+    bool gathers = false;
+    (void)what;
+    (void)done;
+    (void)total;
+    os_list(store, &names, &n, NULL);
+    for (size_t i = 0; i < n; i++) {
+        gathers = gathers || strncmp(names[i], ".new.", 5) == 0;
+    }
+    mem_free(names);
+    if (gathers && m->act) {
+        void (*act)(void) = m->act;
+        m->act = NULL;
+        act();
+    }
+}
+
+/* Whoever copies keeps nobody out, and what gathers is not swept away by those who come by. */
+static void test_copied(void **state) {
+    (void)state;
+    char path[100], out[300], *as = NULL;
+    struct meddler m = {.act = others_work};
+    struct depot d = {.dir = store, .report = on_copy, .arg = &m};
+    struct os_file_info here, there;
+    struct err e = {0};
+    enum depot_came came;
+    snprintf(path, sizeof path, "/tmp/test-depot.%llu", (unsigned long long)os_process_id());
+    write_file(path, "x.gguf", "GGUF x");
+    snprintf(path + strlen(path), sizeof path - strlen(path), "/x.gguf");
+    bool other = !os_file_info(path, &here, NULL) && !os_file_info(store, &there, NULL) &&
+                 here.device != there.device;
+    if (other) {
+        assert_int_equal(depot_import(&d, path, NULL, NULL, &came, &as, &e), ERR_OK);
+        assert_int_equal(came, DEPOT_COPIED);
+        assert_null(m.act);
+    }
+    mem_free(as);
+    *strrchr(path, '/') = '\0';
+    tree_remove(path, "", NULL);
+    if (!other) {
+        skip(); /* there is no second file system: it was linked */
+    }
+    assert_int_equal(verify(NULL, "?", NULL, out, &e), ERR_OK);
+    EXPECT(out, "a.gguf:%d c.gguf:%d x.gguf:%d ", DEPOT_VERIFIED, DEPOT_VERIFIED, DEPOT_VERIFIED);
+}
+
+/* The bundle's other model comes meanwhile, by another way: it is not stored twice. */
+static void bring_b(void) {
+    import("b.gguf", "GGUF b");
+    import("c.gguf", "GGUF c");
+}
+
+static void test_unbundled(void **state) {
+    (void)state;
+    static const char *const names[] = {"a", "b"};
+    struct meddler m = {.act = bring_b};
+    struct depot d = {.dir = store, .report = on_copy, .arg = &m};
+    struct err e = {0};
+    struct buf came;
+    uint64_t bytes = 0;
+    char to[200], out[300];
+    snprintf(to, sizeof to, "%s/stick.bundle", top);
+    assert_int_equal(bundle_write(&d, names, 2, to, NULL, &bytes, &e), ERR_OK);
+    take_away("a");
+    take_away("b");
+    buf_init(&came, 1000);
+    assert_int_equal(bundle_read(&d, to, NULL, &came, &e), ERR_OK);
+    assert_null(m.act);
+    assert_string_equal(came.p, "a.gguf\n b.gguf\n");
+    buf_fini(&came);
+    os_remove_file(to, NULL);
+    assert_int_equal(verify(NULL, "?", NULL, out, &e), ERR_OK);
+    EXPECT(out, "a.gguf:%d b.gguf:%d c.gguf:%d ", DEPOT_VERIFIED, DEPOT_VERIFIED, DEPOT_VERIFIED);
+}
+
 static int begin(void **state) {
     (void)state;
     const char *shm = os_file_exists("/dev/shm") ? "/dev/shm" : "/tmp";
@@ -226,6 +336,9 @@ int main(void) {
         cmocka_unit_test_setup(test_replaced, start),
         cmocka_unit_test_setup(test_removed, start),
         cmocka_unit_test_setup(test_folder, start),
+        cmocka_unit_test_setup(test_rewritten, start),
+        cmocka_unit_test_setup(test_copied, start),
+        cmocka_unit_test_setup(test_unbundled, start),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
