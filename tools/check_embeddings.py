@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares `ign embed` with sentence-transformers' formula computed by PyTorch: the vectors of the
 last layer pooled as the folder says (mean over the tokens, the first, the last), then scaled to the
-length 1.
+length 1; in front of each text the folder's prompt, if it has one for texts without.
 
     tools/check_embeddings.py --ign IGN FOLDER [MODEL...] [--device cpu plain] [--threads N]
 
@@ -111,9 +111,11 @@ class Reference:
         limits = read(folder, "sentence_bert_config.json") or {}
         self.all = self.model.config.max_position_embeddings
         self.most = limits.get("max_seq_length") or self.all
+        ways = read(folder, "config_sentence_transformers.json") or {}
+        self.prompt = ways.get("prompts", {}).get(ways.get("default_prompt_name"), "")
 
     def embed(self, text, most):
-        ids = self.tok(text, truncation=True, max_length=most, return_tensors="pt",
+        ids = self.tok(self.prompt + text, truncation=True, max_length=most, return_tensors="pt",
                        split_special_tokens=True)  # "[SEP]" in a text is text
         with torch.inference_mode():
             if not ids["input_ids"].numel():  # an empty text, and nothing is added to it
@@ -123,10 +125,12 @@ class Reference:
         return torch.nn.functional.normalize(one, p=2, dim=0).double()
 
 
-def ours(a, model, device, lines, pooling):
+def ours(a, model, device, lines, ref):
     data = "\n".join(lines).encode("utf-8") + b"\n"
     cmd = [a.ign, "embed", "--model", model, "--device", device, "--json", "--quiet",
-           "--pooling", pooling]
+           "--pooling", ref.pooling]
+    if not os.path.isdir(model):
+        cmd += ["--prompt", ref.prompt]  # files of other converters do not have it
     if a.threads:
         cmd += ["--threads", str(a.threads)]
     out = subprocess.run(cmd, input=data, stdout=subprocess.PIPE, check=True).stdout
@@ -156,7 +160,7 @@ def main():
             known[most] = torch.stack([ref.embed(t, most) for t in lines])
         want = known[most]
         for device in a.device:
-            got = ours(a, model, device, lines, ref.pooling)
+            got = ours(a, model, device, lines, ref)
             cos = torch.nn.functional.cosine_similarity(got, want, dim=1)
             cos[(got == want).all(1)] = 1  # the cosine of nothing with nothing
             exact = os.path.isdir(model) or any(x in model.lower() for x in ("f32", "f16"))

@@ -331,7 +331,11 @@ static enum err_code open_shard(struct hf_folder *f, size_t i, struct os_map *ma
         return no_memory(f, e);
     }
     enum err_code rc = os_map_open(&map[i], file, copy, e);
-    if (!rc) {
+    if (rc == ERR_NOTFOUND) {
+        err_hint(
+            e, "it is one of the %zu files that the index names: get it, or the whole model again",
+            f->n_shard);
+    } else if (!rc) {
         ++*n_map;
         rc = safetensors_parse(&f->dir[i], file, map[i].data, map[i].size, e);
         if (map[i].lost) {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/json_scan.h"
+#include "base/log.h"
 #include "model/config.h"
 #include "model/hf.h"
 #include "model/sampling.h"
@@ -510,6 +511,12 @@ static enum err_code read_tokenizer(const struct hf_texts *t, const char *name, 
     }
     rc = rc || is_json ? rc : add_tokens(t, &v);
     if (!rc && !(rc = hf_vocab_put(b, &v, n_row, t->e)) && !(rc = hf_settings_put(b, &v, t))) {
+        if (is_json && !v.says_bos && v.add_eos && v.eos >= 0) {
+            log_line(LOG_WARN,
+                     "%s/tokenizer_config.json: 'add_eos_token' counts, since tokenizer.json says "
+                     "nothing of a text's end; transformers from version 5 on adds none",
+                     t->path);
+        }
         rc = put_template(t, b);
     }
     if (m.lost) {
