@@ -173,16 +173,19 @@ static bool ends_with(const char *s, const char *end) {
 
 bool depot_is_model(const char *root, const char *name) {
     struct os_file_info info;
-    char *path, *config = NULL, **names = NULL;
+    char path[4096], **names = NULL; /* without memory a model would not be seen */
     size_t n = 0;
+    int len = snprintf(path, sizeof path, "%s/%s/config.json", root, name);
     bool yes = false;
-    if (name[0] == '\0' || name[0] == '.' || strcmp(name, STORE_QUARANTINE) == 0 ||
-        store_path(&path, NULL, "%s/%s", root, name)) {
+    if (name[0] == '\0' || name[0] == '.' || strcmp(name, STORE_QUARANTINE) == 0 || len < 0 ||
+        (size_t)len >= sizeof path) {
         return false;
     }
+    bool config = os_file_exists(path);
+    path[(size_t)len - strlen("/config.json")] = '\0';
     if (!os_file_info(path, &info, NULL) && !info.is_folder) {
         yes = ends_with(name, ".gguf");
-    } else if (!store_path(&config, NULL, "%s/config.json", path) && os_file_exists(config)) {
+    } else if (config) {
         yes = true;
     } else if (!os_list(path, &names, &n, NULL)) {
         for (size_t i = 0; i < n && !yes; i++) {
@@ -190,8 +193,6 @@ bool depot_is_model(const char *root, const char *name) {
         }
     }
     mem_free(names);
-    mem_free(config);
-    mem_free(path);
     return yes;
 }
 
@@ -415,20 +416,22 @@ done:
     return rc;
 }
 
-/* Whether a model's record is that of these files: ERR_NOTFOUND where it has none. */
+/* Whether a model's record is that of these files; *none: it has no record. ERR_NOMEM. */
 static enum err_code record_same(const struct depot *d, const char *name,
-                                 const struct store_files *files, bool *same) {
+                                 const struct store_files *files, bool *same, bool *none,
+                                 struct err *e) {
     struct store_files old;
     size_t n, n_old;
     files_init(&old);
     enum err_code rc = record_read(d->dir, name, &old, NULL);
     const struct store_file *f = files_at(files, &n), *o = files_at(&old, &n_old);
+    *none = rc == ERR_NOTFOUND;
     *same = !rc && n == n_old;
     for (size_t i = 0; i < n && *same; i++) {
         *same = strcmp(f[i].path, o[i].path) == 0 && strcmp(f[i].sha256, o[i].sha256) == 0;
     }
     files_fini(&old);
-    return rc;
+    return rc == ERR_NOMEM ? err_set(e, rc, "out of memory for a record") : ERR_OK;
 }
 
 static enum err_code other_model(const struct depot *d, const char *name, struct err *e) {
@@ -445,9 +448,9 @@ enum err_code depot_compare(const struct depot *d, const char *name,
     if (rc || !depot_is_model(d->dir, name)) {
         return rc;
     }
-    if (record_same(d, name, files, known) == ERR_NOTFOUND) {
-        rc = model_adopt(d, name, files, known, e);
-    }
+    bool none = false;
+    rc = record_same(d, name, files, known, &none, e);
+    rc = rc || !none ? rc : model_adopt(d, name, files, known, e);
     return rc || *known ? rc : other_model(d, name, e);
 }
 
@@ -508,6 +511,7 @@ static enum err_code settle(const struct depot *d, const char *staging, const ch
 enum err_code depot_place(const struct depot *d, const char *staging, const char *name,
                           const struct store_files *files, bool *known, struct err *e) {
     struct os_lock *lock = NULL;
+    bool none = false;
     *known = false;
     /* Twins are read and hashed: once before the lock, so that with it there is none left to read.
      */
@@ -516,8 +520,8 @@ enum err_code depot_place(const struct depot *d, const char *staging, const char
         goto done;
     }
     if (depot_is_model(d->dir, name)) {
-        record_same(d, name, files, known);
-        rc = *known ? ERR_OK : other_model(d, name, e);
+        rc = record_same(d, name, files, known, &none, e);
+        rc = rc || *known ? rc : other_model(d, name, e);
     } else if (!(rc = twins_join(d, staging, files, e))) {
         rc = settle(d, staging, name, files, e);
     }

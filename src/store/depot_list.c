@@ -295,15 +295,13 @@ void quarantine_sweep(const struct depot *d) {
 
 static void stamp_add(const struct depot *d, const char *file, struct digest *h) {
     struct os_file_info info = {0};
-    char *path, text[128];
-    if (!store_path(&path, NULL, "%s/%s", d->dir, file)) {
-        os_file_info(path, &info, NULL); /* of one that has gone: zeros */
-    }
+    char path[4096], text[128];
+    snprintf(path, sizeof path, "%s/%s", d->dir, file);
+    os_file_info(path, &info, NULL); /* of one that has gone: zeros */
     snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 ".%09d", info.device,
              info.inode, info.size, info.mtime, info.mtime_ns);
     digest_add(h, file, strlen(file) + 1);
     digest_add(h, text, strlen(text));
-    mem_free(path);
 }
 
 enum err_code depot_stamp(const struct depot *d, const char *name, char stamp[DIGEST_HEX],

@@ -347,6 +347,10 @@ static enum err_code look_known(const struct pull *p, bool *known, uint64_t *byt
     }
     files_init(&files);
     rc = record_read(p->d->dir, p->name, &files, NULL);
+    if (rc == ERR_NOMEM) {
+        files_fini(&files);
+        return no_memory(e);
+    }
     const struct store_file *f = files_at(&files, &n);
     same = !rc && n == p->n;
     for (size_t i = 0; i < p->n && same; i++) {
@@ -447,6 +451,24 @@ static void notes_write(const struct pull *p, struct buf *b) {
     }
 }
 
+/* What an earlier run has brought by another catalogue is no part of the model. */
+static enum err_code strays_remove(const struct pull *p, struct err *e) {
+    struct store_files there;
+    size_t n;
+    files_init(&there);
+    enum err_code rc = files_list(&there, p->staging, p->name, p->name, e);
+    const struct store_file *f = files_at(&there, &n);
+    for (size_t i = 0; i < n && !rc; i++) {
+        size_t k = 0;
+        while (k < p->n && strcmp(p->file[k].path, f[i].path) != 0) {
+            k++;
+        }
+        rc = k < p->n ? ERR_OK : tree_remove(p->staging, f[i].path, e);
+    }
+    files_fini(&there);
+    return rc;
+}
+
 /* Makes a model of the files that have come. */
 static enum err_code settle(struct pull *p, struct err *e) {
     struct store_files files;
@@ -456,6 +478,7 @@ static enum err_code settle(struct pull *p, struct err *e) {
     buf_init(&notes, 1 << 18);
     notes_write(p, &notes);
     enum err_code rc = buf_check(&notes, e);
+    rc = rc ? rc : strays_remove(p, e);
     for (size_t i = 0; i < p->n && !rc; i++) {
         rc = files_add(&files, p->file[i].path, p->file[i].bytes, p->file[i].sha256, e);
     }

@@ -711,6 +711,21 @@ class Resumed(Rig):
         finally:
             self.server.files["m.gguf"] = (FILE, '"v1"')
 
+    def test_other_catalogue(self):
+        """What has come of a file that the model has no more is no part of it."""
+        files = [{"path": "config.json", "sha256": sha256(b"{}")}, {"path": "gone.bin", "sha256": sha256(b"")}]
+        self.known = catalogue(entry("f", "F", files))
+        self.fails(4, *self.words("good", what="f"))  # the second is not there
+        self.known = catalogue(entry("f", "F", [{"path": "model.safetensors", "sha256": sha256(FILE[4:])},
+                                                {**files[0], "path": "new/config.json"}, files[0]],
+                                     sources=[{"hub": "owner/repo", "files": {"new/config.json": "config.json"}}]))
+        os.makedirs(os.path.join(self.store, ".pull/F/F/old"))
+        for stray in ("stray.bin", "old/stray.bin"):
+            with open(os.path.join(self.store, ".pull/F/F", stray), "wb") as f:
+                f.write(b"x")
+        self.ok(*self.words("good", what="f"))
+        self.whole(["F"])
+
     def test_rotten(self):
         """What lies there is hashed again: a flipped bit costs a second fetch, no more."""
         self.partly()

@@ -316,6 +316,96 @@ static void test_unbundled(void **state) {
     EXPECT(out, "a.gguf:%d b.gguf:%d c.gguf:%d ", DEPOT_VERIFIED, DEPOT_VERIFIED, DEPOT_VERIFIED);
 }
 
+/* What a verb does, and whether the store has a model "f" afterwards. */
+static enum err_code do_import(struct err *e) {
+    struct depot d = {.dir = store};
+    enum depot_came came;
+    char path[200], *as = NULL;
+    snprintf(path, sizeof path, "%s/f", top);
+    enum err_code rc = depot_import(&d, path, NULL, NULL, &came, &as, e);
+    mem_free(as);
+    return rc;
+}
+
+static enum err_code do_bundle(struct err *e) {
+    static const char *const names[] = {"a", "f"};
+    struct depot d = {.dir = store};
+    uint64_t bytes;
+    char to[200];
+    snprintf(to, sizeof to, "%s/f.bundle", top);
+    return bundle_write(&d, names, 2, to, NULL, &bytes, e);
+}
+
+static enum err_code do_remove(struct err *e) {
+    struct depot d = {.dir = store};
+    return depot_remove(&d, "f", e);
+}
+
+static enum err_code do_unbundle(struct err *e) {
+    struct depot d = {.dir = store};
+    struct buf came;
+    char from[200];
+    snprintf(from, sizeof from, "%s/f.bundle", top);
+    buf_init(&came, 1000);
+    enum err_code rc = bundle_read(&d, from, NULL, &came, e);
+    buf_fini(&came);
+    return rc;
+}
+
+static enum err_code do_adopt(struct err *e) {
+    char path[200];
+    snprintf(path, sizeof path, "%s/f.sha256", store);
+    os_remove_file(path, NULL);
+    return do_import(e);
+}
+
+static enum err_code do_verify(struct err *e) {
+    struct depot d = {.dir = store};
+    struct buf models;
+    write_file(store, "f/config.json", "spoilt");
+    depot_models_init(&models);
+    enum err_code rc = depot_verify(&d, NULL, &models, e);
+    depot_models_fini(&models);
+    return rc;
+}
+
+/* Memory runs out at every allocation in turn: it says so or succeeds, nothing is lost, and the
+ * same verb succeeds at last. */
+static void test_no_memory(void **state) {
+    (void)state;
+    static const struct {
+        enum err_code (*run)(struct err *e);
+        bool there; /* "f", afterwards */
+    } steps[] = {{do_import, true},   {do_bundle, true}, {do_remove, false},
+                 {do_unbundle, true}, {do_adopt, true},  {do_verify, false}};
+    char out[300];
+    struct err e = {0};
+    write_file(top, "f/config.json", "{}");
+    write_file(top, "f/1.bin", "same");
+    write_file(top, "f/2.bin", "same");
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        size_t live = mem_live();
+        enum err_code rc = ERR_NOMEM;
+        for (size_t n = 1; rc; n++) {
+            e = (struct err){0};
+            bool torture = mem_fail_at(n);
+            rc = steps[i].run(&e);
+            mem_fail_at(0);
+            if (rc == ERR_NOTFOUND && steps[i].run == do_remove) {
+                rc = ERR_OK; /* it has gone, and what it left could not be swept up */
+            }
+            if (rc && (rc != ERR_NOMEM || !torture)) {
+                fail_msg("step %zu, allocation %zu: %s (%s)", i, n, e.what, e.where);
+            }
+            assert_int_equal(mem_live(), live);
+        }
+        assert_int_equal(verify(NULL, "?", NULL, out, &e), ERR_OK);
+        EXPECT(out, steps[i].there ? "a.gguf:%d b.gguf:%d f:%d " : "a.gguf:%d b.gguf:%d ",
+               DEPOT_VERIFIED, DEPOT_VERIFIED, DEPOT_VERIFIED);
+    }
+    tree_remove(top, "f", NULL);
+}
+
 static int begin(void **state) {
     (void)state;
     const char *shm = os_file_exists("/dev/shm") ? "/dev/shm" : "/tmp";
@@ -339,6 +429,7 @@ int main(void) {
         cmocka_unit_test_setup(test_rewritten, start),
         cmocka_unit_test_setup(test_copied, start),
         cmocka_unit_test_setup(test_unbundled, start),
+        cmocka_unit_test_setup(test_no_memory, start),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
