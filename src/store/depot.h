@@ -68,7 +68,8 @@ enum err_code depot_import(const struct depot *d, const char *path, const char *
 
 /* Reads every byte of `name` (NULL: all models) against its record. What differs, or holds
  * a file that its record does not name, is moved to quarantine where this user may write to the
- * store. The result as depot_list gives it. ERR_NOTFOUND for a name that is not there. */
+ * store and there is room for it, and nobody writes to it all the while. The result as depot_list
+ * gives it. ERR_NOTFOUND for a name that is not there. */
 enum err_code depot_verify(const struct depot *d, const char *name, struct buf *out, struct err *e);
 
 /* Removes a model and its record; "quarantine/NAME" is one that is there. ERR_NOTFOUND. */

@@ -354,6 +354,12 @@ static enum err_code model_verify(const struct depot *d, struct depot_model *m, 
                     "");
         } else if (m->state == DEPOT_BROKEN && lock) {
             rc = quarantine(d, m->name, m->why, e);
+            if (rc ==
+                ERR_IO) { /* a full disk, perhaps: that it is broken is said, and of the others */
+                err_clear(e);
+                rc = ERR_OK;
+                m->state = DEPOT_BROKEN_HERE;
+            }
         } else {
             m->state = DEPOT_BROKEN_HERE;
         }

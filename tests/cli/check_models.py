@@ -431,6 +431,19 @@ class Checked(Rig):
         self.refused(4, "no model", "verify", "b")
         self.fails(4, "generate", "--model", "b", "--store", self.store, "--prompt", "x")
 
+    def test_verify_without_room(self):
+        """Where nothing can be moved away, on a full disk, what is broken is said to be, and stays."""
+        self.models("import", hf_folder("c"))
+        self.models("import", tiny(), "--name", "d")
+        with open(os.path.join(self.store, "c", "config.json"), "r+b") as f:
+            f.write(b"XX")
+        p = self.fault(f"mkdir=0:{errno.ENOSPC}", "verify", "--json")
+        self.assertEqual([(m["name"], m["state"]) for m in json.loads(p.stdout)["models"]],
+                         [("c", "broken, still there"), ("d.gguf", "verified")])
+        self.assertEqual(p.returncode, 1)
+        self.models("verify", code=1)
+        self.assertEqual(self.whole(), ["d.gguf"])
+
     def test_verify_one(self):
         self.models("import", tiny(), "--name", "a")
         self.models("verify", "a")
