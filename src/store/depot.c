@@ -20,22 +20,46 @@
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
-/* Of a model that lies in `left`, a folder of the store's own, and not in the store: it was about
- * to come, or had just gone. A record of it that stands in the store goes along. */
-static void records_sweep(const struct depot *d, const char *left) {
+static bool in_store(const struct depot *d, const char *name) {
+    char path[4096]; /* not of memory that may run out: a record would be taken for an orphan */
+    int n = snprintf(path, sizeof path, "%s/%s", d->dir, name);
+    return n < 0 || (size_t)n >= sizeof path || os_file_exists(path);
+}
+
+/* Of a model that lies in a folder of the store's own, and not in the store: it was about to come,
+ * or had just gone. A record of it that stands in the store goes along. */
+static void record_sweep(const struct depot *d, const char *name) {
+    if (!in_store(d, name)) {
+        record_remove(d->dir, name, NULL);
+    }
+}
+
+/* Of a pull that was killed when its model was in the store: what it had no time to remove. */
+static void pull_sweep(const struct depot *d, const char *name) {
+    struct os_lock *busy = NULL;
+    char *left = NULL, *lock = NULL;
+    record_sweep(d, name);
+    if (in_store(d, name) && !store_path(&left, NULL, STORE_PULLS "/%s", name) &&
+        !store_path(&lock, NULL, "%s/%s.lock", d->dir, left) &&
+        !os_lock_take(&busy, lock, 0, NULL)) {
+        tree_remove(d->dir, left, NULL);
+    }
+    os_lock_drop(busy);
+    mem_free(lock);
+    mem_free(left);
+}
+
+/* Calls fn for what could be a model in `left`, a folder of the store's own. */
+static void each_left(const struct depot *d, const char *left,
+                      void (*fn)(const struct depot *d, const char *name)) {
     char *dir, **names = NULL;
     size_t n = 0;
-    if (store_path(&dir, NULL, "%s/%s", d->dir, left)) {
-        return;
-    }
-    if (!os_is_link(dir) && !os_list(dir, &names, &n, NULL)) {
+    if (!store_path(&dir, NULL, "%s/%s", d->dir, left) && !os_is_link(dir) &&
+        !os_list(dir, &names, &n, NULL)) {
         for (size_t i = 0; i < n; i++) {
-            char *model = NULL;
-            if (model_name_is_plain(names[i], strlen(names[i])) &&
-                !store_path(&model, NULL, "%s/%s", d->dir, names[i]) && !os_file_exists(model)) {
-                record_remove(d->dir, names[i], NULL);
+            if (model_name_is_plain(names[i], strlen(names[i]))) {
+                fn(d, names[i]);
             }
-            mem_free(model);
         }
     }
     mem_free(names);
@@ -51,43 +75,12 @@ static void new_sweep(const struct depot *d, const char *left) {
         !store_path(&lock, NULL, "%s/.lock", dir)) {
         bool folder = !os_is_link(dir) && !os_file_info(dir, &info, NULL) && info.is_folder;
         if (!folder || !os_lock_take(&alive, lock, 0, NULL)) {
-            records_sweep(d, left);
+            each_left(d, left, record_sweep);
             tree_remove(d->dir, left, NULL);
         }
     }
     os_lock_drop(alive);
     mem_free(lock);
-    mem_free(dir);
-}
-
-/* Of a pull that was killed when its model was in the store: what it had no time to remove. */
-static void pull_sweep(const struct depot *d, const char *name) {
-    struct os_lock *busy = NULL;
-    char *model = NULL, *left = NULL, *lock = NULL;
-    if (model_name_is_plain(name, strlen(name)) &&
-        !store_path(&model, NULL, "%s/%s", d->dir, name) && os_file_exists(model) &&
-        !store_path(&left, NULL, STORE_PULLS "/%s", name) &&
-        !store_path(&lock, NULL, "%s/%s.lock", d->dir, left) &&
-        !os_lock_take(&busy, lock, 0, NULL)) {
-        tree_remove(d->dir, left, NULL);
-    }
-    os_lock_drop(busy);
-    mem_free(lock);
-    mem_free(left);
-    mem_free(model);
-}
-
-static void pulls_sweep(const struct depot *d) {
-    char *dir, **names = NULL;
-    size_t n = 0;
-    records_sweep(d, STORE_PULLS);
-    if (!store_path(&dir, NULL, "%s/" STORE_PULLS, d->dir) && !os_is_link(dir) &&
-        !os_list(dir, &names, &n, NULL)) {
-        for (size_t i = 0; i < n; i++) {
-            pull_sweep(d, names[i]);
-        }
-    }
-    mem_free(names);
     mem_free(dir);
 }
 
@@ -103,8 +96,8 @@ static void sweep(const struct depot *d) {
         }
     }
     mem_free(names);
-    pulls_sweep(d);
-    records_sweep(d, STORE_MADE);
+    each_left(d, STORE_PULLS, pull_sweep);
+    each_left(d, STORE_MADE, record_sweep);
     made_sweep(d);
     quarantine_sweep(d);
 }
@@ -294,28 +287,19 @@ static enum err_code source_path(const struct coming *c, const struct store_file
     return store_path(path, e, "%s/%s%s", c->root, c->from, f->path + strlen(c->name));
 }
 
-/* The hash that a user gave, in lower case; "" for none. */
+/* The hash that a user gave; "" for none. */
 static enum err_code want_read(const struct coming *c, const char *text, char want[65],
                                struct err *e) {
-    size_t n = text ? strlen(text) : 0;
     want[0] = '\0';
-    if (n == 0) {
+    if (!text || !text[0]) {
         return ERR_OK;
-    }
-    if (n != 64 || strspn(text, "0123456789abcdefABCDEF") != n) {
-        err_set(e, ERR_USAGE, "'%s' is no SHA-256", text);
-        err_hint(e, "--sha256 takes 64 hexadecimal digits");
-        return ERR_USAGE;
     }
     if (!ends_with(c->name, ".gguf")) {
         err_set(e, ERR_USAGE, "a folder has no SHA-256 of its own");
         err_hint(e, "leave --sha256 out, or import a file");
         return ERR_USAGE;
     }
-    for (size_t i = 0; i <= n; i++) {
-        want[i] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
-    }
-    return ERR_OK;
+    return sha256_read(text, want, e);
 }
 
 static enum err_code hash_all(struct coming *c, const char *sha256, struct err *e) {

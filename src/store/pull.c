@@ -26,19 +26,6 @@ static enum err_code no_memory(struct err *e) {
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-static enum err_code hash_read(const char *text, char want[65], struct err *e) {
-    if (strlen(text) != 64 || strspn(text, "0123456789abcdefABCDEF") != 64) {
-        err_set(e, ERR_USAGE, "'%s' is no SHA-256", text);
-        err_where(e, "--sha256");
-        err_hint(e, "--sha256 takes 64 hexadecimal digits");
-        return ERR_USAGE;
-    }
-    for (size_t i = 0; i <= 64; i++) {
-        want[i] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
-    }
-    return ERR_OK;
-}
-
 /* Before a name is made of an address, or a connection. */
 static enum err_code address_check(const char *url, struct err *e) {
     char shown[HTTP_TEXT];
@@ -138,7 +125,7 @@ static enum err_code plan_make(struct pull *p, const struct catalogue *c, struct
         return ERR_USAGE;
     }
     if (o->sha256) {
-        enum err_code rc = hash_read(o->sha256, p->file[0].want, e);
+        enum err_code rc = sha256_read(o->sha256, p->file[0].want, e);
         p->file[0].by = PULL_BY_USER;
         if (rc) {
             return rc;

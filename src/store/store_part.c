@@ -90,6 +90,19 @@ bool path_is_plain(const char *p, size_t n) {
     return n < PATH_MOST / 2 && parts <= DEEP + 1;
 }
 
+enum err_code sha256_read(const char *text, char hex[65], struct err *e) {
+    if (strlen(text) != 64 || strspn(text, "0123456789abcdefABCDEF") != 64) {
+        err_set(e, ERR_USAGE, "'%s' is no SHA-256", text);
+        err_where(e, "--sha256");
+        err_hint(e, "--sha256 takes 64 hexadecimal digits");
+        return ERR_USAGE;
+    }
+    for (size_t i = 0; i <= 64; i++) {
+        hex[i] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
+    }
+    return ERR_OK;
+}
+
 /* ---- the files of a model -------------------------------------------------------------------- */
 
 void files_init(struct store_files *f) {

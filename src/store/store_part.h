@@ -27,6 +27,9 @@ bool model_name_is_plain(const char *p, size_t n);
 /* The same for a path of such parts with / between, as deep as files_list looks. */
 bool path_is_plain(const char *p, size_t n);
 
+/* The SHA-256 that a user gave, in lower case. ERR_USAGE for what is none. */
+enum err_code sha256_read(const char *text, char hex[65], struct err *e);
+
 /* ---- the files of a model -------------------------------------------------------------------- */
 
 struct store_file {
