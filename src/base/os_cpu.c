@@ -6,6 +6,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
 #elif defined(__aarch64__)
@@ -22,6 +24,19 @@ struct isa_bit {
     unsigned state;               /* bits of XCR0 that the system must save */
 };
 
+#define TILE_DATA 18 /* the bit of XCR0 for what AMX's tiles hold */
+
+/* Linux gives a process tiles only when it asks for them: 8 KB more for each thread that uses any.
+ */
+static bool tiles_granted(void) {
+#if defined(__linux__)
+    const long request = 0x1023; /* ARCH_REQ_XCOMP_PERM */
+    return syscall(SYS_arch_prctl, request, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 static bool cpu_flag(const struct isa_bit *b) {
     unsigned r[4] = {0}, lo = 0, hi = 0;
     if (!__get_cpuid_count(b->leaf, b->sub, &r[0], &r[1], &r[2], &r[3]) ||
@@ -37,20 +52,21 @@ static bool cpu_flag(const struct isa_bit *b) {
     }
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     (void)hi;
-    return (lo & b->state) == b->state;
+    return (lo & b->state) == b->state && (!(b->state >> TILE_DATA & 1) || tiles_granted());
 }
 
 bool os_cpu_has(const char *isa) {
     static const struct isa_bit bits[] = {
-        {"ssse3", 1, 0, 2, 9, 0},         {"sse4.1", 1, 0, 2, 19, 0},
-        {"popcnt", 1, 0, 2, 23, 0},       {"avx", 1, 0, 2, 28, 0x06},
-        {"f16c", 1, 0, 2, 29, 0x06},      {"fma", 1, 0, 2, 12, 0x06},
-        {"bmi1", 7, 0, 1, 3, 0},          {"bmi2", 7, 0, 1, 8, 0},
-        {"avx2", 7, 0, 1, 5, 0x06},       {"avxvnni", 7, 1, 0, 4, 0x06},
-        {"avx512f", 7, 0, 1, 16, 0xe6},   {"avx512dq", 7, 0, 1, 17, 0xe6},
-        {"avx512bw", 7, 0, 1, 30, 0xe6},  {"avx512vl", 7, 0, 1, 31, 0xe6},
-        {"avx512vbmi", 7, 0, 2, 1, 0xe6}, {"avx512vnni", 7, 0, 2, 11, 0xe6},
-        {"avx512bf16", 7, 1, 0, 5, 0xe6},
+        {"ssse3", 1, 0, 2, 9, 0},          {"sse4.1", 1, 0, 2, 19, 0},
+        {"popcnt", 1, 0, 2, 23, 0},        {"avx", 1, 0, 2, 28, 0x06},
+        {"f16c", 1, 0, 2, 29, 0x06},       {"fma", 1, 0, 2, 12, 0x06},
+        {"bmi1", 7, 0, 1, 3, 0},           {"bmi2", 7, 0, 1, 8, 0},
+        {"avx2", 7, 0, 1, 5, 0x06},        {"avxvnni", 7, 1, 0, 4, 0x06},
+        {"avx512f", 7, 0, 1, 16, 0xe6},    {"avx512dq", 7, 0, 1, 17, 0xe6},
+        {"avx512bw", 7, 0, 1, 30, 0xe6},   {"avx512vl", 7, 0, 1, 31, 0xe6},
+        {"avx512vbmi", 7, 0, 2, 1, 0xe6},  {"avx512vnni", 7, 0, 2, 11, 0xe6},
+        {"avx512bf16", 7, 1, 0, 5, 0xe6},  {"amxtile", 7, 0, 3, 24, 0x600e6},
+        {"amxint8", 7, 0, 3, 25, 0x600e6},
     };
     for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
         if (strcmp(bits[i].name, isa) == 0) {

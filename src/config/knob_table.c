@@ -131,7 +131,7 @@ static const struct knob table[] = {
     {.name = "mlock", .type = KNOB_BOOL, .group = KNOB_RUN,
      .help = "keep the model file locked in memory"},
     {.name = "cpu", .type = KNOB_CHOICE, .group = KNOB_RUN, .unit = "LEVEL",
-     .choices = "c|avx2|avx512|neon|dotprod|i8mm",
+     .choices = "c|avx2|avx512|amx|neon|dotprod|i8mm",
      .help = "use no better instructions than these; the best that there are when not given"},
 
     {.name = "system-root", .type = KNOB_STR, .group = KNOB_DEVICE | KNOB_RUN, .unit = "FOLDER",

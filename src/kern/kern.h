@@ -137,7 +137,7 @@ struct kern_opts {
     int duty;          /* percent of their processors' time that the threads may use; 0: 100 */
     int max_tok;       /* rows of the largest step */
     int max_out;       /* rows with logits of the largest step */
-    const char *level; /* forced instruction set ("c", "avx2", "avx512"), or NULL */
+    const char *level; /* forced instruction set ("c", "avx2", "avx512", ...), or NULL */
 };
 
 /* ---- the table ------------------------------------------------------------------------- */

@@ -44,7 +44,7 @@ ADAPTERS = {
 }
 ONE_FILE_EACH = ["utf8proc.h"]
 OS_FILE = r"src/base/os_[a-z]+\.c"
-ISA_FILE = r"src/(kern/cpu|quant)/[a-z0-9_]+_(avx2|avx512|neon)\.[ch]"
+ISA_FILE = r"src/(kern/cpu|quant)/[a-z0-9_]+_(avx2|avx512|amx|neon)\.[ch]"
 ISA_CHOICE = ISA_FILE + r"|src/quant/quant_c\.c|src/kern/cpu/(cpu|(micro|peak)[a-z0-9_]*)\.[ch]|" + OS_FILE
 ISA_HEADER = r"(immintrin|x86intrin|[a-z]+intrin|arm_neon|arm_sve|cpuid)\.h"
 

@@ -32,7 +32,7 @@
 #define MICRO_BLOCK 32 /* columns with one activation scale */
 #define MICRO_GROUP 8  /* blocks in an act_group: 256 columns */
 #define MICRO_ROWS  32 /* weight rows in a panel, at most */
-#define MICRO_TOKS  12 /* activation rows in a tile, at most */
+#define MICRO_TOKS  16 /* activation rows in a tile, at most */
 #define MICRO_SMALL 16 /* activation rows in a small batch, at most */
 
 /* ---- activations ----------------------------------------------------------------------- */
@@ -353,6 +353,8 @@ void micro_four_init_avx512(struct micro *m);
 void micro_rows_init_avx512(struct micro *m);
 void micro_att_init_avx512(struct micro *m);
 void micro_small_init_avx512(struct micro *m);
+/* Overwrites what AMX (tiles of bytes) does better, after all of avx512. */
+void micro_init_amx(struct micro *m);
 #elif defined(__aarch64__)
 /* Overwrites what NEON does better, on every processor of aarch64. */
 void micro_init_neon(struct micro *m);

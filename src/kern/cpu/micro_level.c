@@ -27,6 +27,7 @@ static const struct level levels[] = {
      {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vnni"},
      {micro_init_avx512, micro_gemv_init_avx512, micro_four_init_avx512, micro_rows_init_avx512,
       micro_att_init_avx512, micro_small_init_avx512}},
+    {"amx", "AMX with tiles of bytes", {"amxint8"}, {micro_init_amx}},
 #elif defined(__aarch64__)
     {"neon", "NEON", {"neon"}, {micro_init_neon, micro_rows_init_neon, micro_att_init_neon}},
     {"dotprod", "dot products of bytes", {"dotprod"}, {micro_init_dotprod}},
@@ -56,8 +57,10 @@ enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
     }
     if (last == N_LEVEL && level != NULL) {
         err_set(e, ERR_UNSUPPORTED, "no kernels for the instruction set \"%s\"", level);
-        err_hint(e, "the levels are \"c\" and, on x86-64, \"avx2\" and \"avx512\"; on 64-bit ARM "
-                    "\"neon\", \"dotprod\" and \"i8mm\"");
+        err_hint(
+            e,
+            "the levels are \"c\" and, on x86-64, \"avx2\", \"avx512\" and \"amx\"; on 64-bit ARM "
+            "\"neon\", \"dotprod\" and \"i8mm\"");
         return ERR_UNSUPPORTED;
     }
     for (int i = 0; i < N_LEVEL && i <= last; i++) {
