@@ -83,6 +83,11 @@ static bool is_arch(const struct gguf *g, const char *name) {
     return !gguf_get_str(g, "general.architecture", &arch, NULL) && str_is(arch, name);
 }
 
+/* A directory that was built has no alignment of its own. */
+static uint32_t file_align(const struct gguf *g) {
+    return g->version ? g->alignment : 32;
+}
+
 static struct mix_model describe(const struct quantize_job *job) {
     const struct gguf *g = job->in;
     uint64_t heads = arch_number(g, ".attention.head_count", 1);
@@ -94,6 +99,7 @@ static struct mix_model describe(const struct quantize_job *job) {
         .n_group = kv > 0 && heads / kv < 1000 ? (int)(heads / kv) : 1,
         .tied = !gguf_find_tensor(g, "output.weight"),
         .importance = job->importance != NULL,
+        .align = file_align(g),
         .is_70b = layers == 80 && (is_arch(g, "llama") ? heads != kv : is_arch(g, "qwen2")),
     };
 }
@@ -105,18 +111,29 @@ static uint64_t rows_of(const struct gguf_tensor *t) {
 enum err_code quantize_plan(struct quantize_job *job, struct err *e) {
     const struct gguf *g = job->in;
     struct mix_model model = describe(job);
+    struct mix_tensor *mix = mem_zalloc(g->n_tensor, sizeof *mix);
     job->tensor = mem_zalloc(g->n_tensor, sizeof *job->tensor);
-    if (!job->tensor) {
+    if (!job->tensor || !mix) {
+        mem_free(mix);
         return err_set(e, ERR_NOMEM, "no memory for a list of %zu tensors", g->n_tensor);
     }
+    for (size_t i = 0; i < g->n_tensor; i++) {
+        const struct gguf_tensor *t = &g->tensor[i];
+        mix[i] = (struct mix_tensor){.name = t->name,
+                                     .n_dim = t->n_dim,
+                                     .n_col = t->dim[0],
+                                     .n_row = rows_of(t),
+                                     .from = (enum dtype)t->type};
+    }
+    mix_plan(job->kind, &model, mix, g->n_tensor);
     job->bytes_in = job->bytes_out = job->n_param = 0;
     for (size_t i = 0; i < g->n_tensor; i++) {
         const struct gguf_tensor *t = &g->tensor[i];
         struct quantize_tensor *q = &job->tensor[i];
         size_t row = 0;
         q->name = t->name;
-        q->from = (enum dtype)t->type;
-        q->to = mix_choose(job->kind, &model, t->name, t->n_dim, t->dim[0], q->from);
+        q->from = mix[i].from;
+        q->to = mix[i].to;
         dtype_row_bytes(q->to, t->dim[0], &row);
         q->n = t->dim[0] * rows_of(t);
         q->bytes = row * rows_of(t);
@@ -124,6 +141,7 @@ enum err_code quantize_plan(struct quantize_job *job, struct err *e) {
         job->bytes_out += q->bytes;
         job->n_param += q->n;
     }
+    mem_free(mix);
     return ERR_OK;
 }
 
@@ -416,8 +434,7 @@ enum err_code quantize_run(struct quantize_job *job, struct err *e) {
     struct gguf_writer w;
     struct walk *k = mem_zalloc(1, sizeof *k);
     enum err_code rc;
-    /* a directory that was built has no alignment of its own */
-    gguf_write_init(&w, job->in->version ? job->in->alignment : 32);
+    gguf_write_init(&w, file_align(job->in));
     if (!k) {
         rc = err_set(e, ERR_NOMEM, "out of memory");
         goto done;
