@@ -38,7 +38,8 @@ struct busy {
 
 struct pool {
     _Alignas(LINE) _Atomic uint64_t state;
-    _Atomic(pool_fn) fn; /* from here to counts: written between loops only */
+    _Atomic(pool_fn) fn;        /* from here to counts: written between loops only */
+    _Atomic(pool_part_fn) part; /* not NULL: in place of fn */
     _Atomic(void *) arg;
     atomic_int n_item;
     atomic_int shares;
@@ -79,6 +80,20 @@ static int pool_take(struct pool *p, pool_fn *fn, void **arg, int *n) {
     return -1;
 }
 
+/* Items item..item+n of the loop that is open, in which `part` stays. */
+static void pool_do(struct pool *p, pool_fn fn, void *arg, int item, int n, int thread) {
+    pool_part_fn part = atomic_load_explicit(&p->part, memory_order_relaxed);
+    if (part) {
+        duty_pause(p->duty, thread);
+        part(arg, item, n, thread);
+        return;
+    }
+    for (int end = item + n; item < end; item++) {
+        duty_pause(p->duty, thread);
+        fn(arg, item, thread);
+    }
+}
+
 /* Works until no items are left; returns how many this thread did. */
 static int pool_work(struct pool *p, int thread) {
     pool_fn fn;
@@ -90,10 +105,8 @@ static int pool_work(struct pool *p, int thread) {
     /* Who has an item has a loop open, in which `counts` stays. */
     double start = p->counts ? os_now() : 0;
     for (; item >= 0; item = pool_take(p, &fn, &arg, &share)) {
-        for (int end = item + share; item < end; item++, n++) {
-            duty_pause(p->duty, thread);
-            fn(arg, item, thread);
-        }
+        pool_do(p, fn, arg, item, share, thread);
+        n += share;
     }
     if (start > 0) {
         p->busy[thread].seconds = os_now() - start;
@@ -190,11 +203,13 @@ static void pool_wait_done(struct pool *p, int n_item) {
     os_mutex_unlock(p->lock);
 }
 
-static void run(struct pool *p, pool_fn fn, void *arg, int n_item, int shares) {
+/* fn or part */
+static void run(struct pool *p, pool_fn fn, pool_part_fn part, void *arg, int n_item) {
+    int shares = part ? SHARES_BRIEF : SHARES;
+    atomic_store_explicit(&p->part, part, memory_order_relaxed);
     if (n_item <= 1 || p->n_thread == 1) {
-        for (int i = 0; i < n_item; i++) {
-            duty_pause(p->duty, 0);
-            fn(arg, i, 0);
+        if (n_item > 0) {
+            pool_do(p, fn, arg, 0, n_item, 0);
         }
         return;
     }
@@ -222,11 +237,11 @@ static void run(struct pool *p, pool_fn fn, void *arg, int n_item, int shares) {
 }
 
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
-    run(p, fn, arg, n_item, SHARES);
+    run(p, fn, NULL, arg, n_item);
 }
 
-void pool_run_brief(struct pool *p, pool_fn fn, void *arg, int n_item) {
-    run(p, fn, arg, n_item, SHARES_BRIEF);
+void pool_run_brief(struct pool *p, pool_part_fn part, void *arg, int n_item) {
+    run(p, NULL, part, arg, n_item);
 }
 
 enum err_code pool_limit(struct pool *p, int percent, struct err *e) {

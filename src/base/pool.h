@@ -14,6 +14,8 @@ struct pool;
 
 /* fn(arg, item, thread): `thread` in 0..n_thread-1 picks a private scratch area. */
 typedef void (*pool_fn)(void *arg, int item, int thread);
+/* Items item..item+n, n >= 1, at once. */
+typedef void (*pool_part_fn)(void *arg, int item, int n, int thread);
 
 enum err_code pool_create(struct pool **p, int n_thread, struct err *e);
 void pool_free(struct pool *p); /* NULL is fine */
@@ -30,7 +32,7 @@ double pool_waited(struct pool *p);
 /* One caller at a time. Waiting threads spin for a few microseconds, then sleep. */
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item);
 /* The same for a loop of some ten microseconds, in which taking items costs more than coming to
- * the end a little apart: each thread takes twice as many at a time. */
-void pool_run_brief(struct pool *p, pool_fn fn, void *arg, int n_item);
+ * the end a little apart: each thread takes twice as many at a time, and gets them in one call. */
+void pool_run_brief(struct pool *p, pool_part_fn part, void *arg, int n_item);
 
 #endif

@@ -40,13 +40,26 @@ static void mark(void *arg, int item, int thread) {
     atomic_fetch_sub(&j->inside, 1);
 }
 
-static void run_and_check(struct pool *p, struct job *j, int n_item,
-                          void (*run)(struct pool *, pool_fn, void *, int)) {
+static void mark_part(void *arg, int item, int n, int thread) {
+    struct job *j = arg;
+    if (n < 1) {
+        atomic_fetch_add(&j->seen[item], 100);
+    }
+    for (int i = item; i < item + n; i++) {
+        mark(arg, i, thread);
+    }
+}
+
+static void run_and_check(struct pool *p, struct job *j, int n_item, bool brief) {
     for (int i = 0; i < ITEMS; i++) {
         atomic_store(&j->seen[i], 0);
         j->plain[i] = 0;
     }
-    run(p, mark, j, n_item);
+    if (brief) {
+        pool_run_brief(p, mark_part, j, n_item);
+    } else {
+        pool_run(p, mark, j, n_item);
+    }
     assert_int_equal(atomic_load(&j->inside), 0);
     for (int i = 0; i < ITEMS; i++) {
         if (atomic_load(&j->seen[i]) != (i < n_item) || j->plain[i] != (i < n_item)) {
@@ -67,14 +80,14 @@ static void test_every_item_once(void **state) {
         assert_int_equal(pool_threads(p), threads[t]);
         j->n_thread = threads[t];
         for (int n = 0; n < 100; n++) {
-            run_and_check(p, j, n, pool_run);
-            run_and_check(p, j, n, pool_run_brief);
+            run_and_check(p, j, n, false);
+            run_and_check(p, j, n, true);
         }
-        run_and_check(p, j, ITEMS, pool_run);
-        run_and_check(p, j, ITEMS, pool_run_brief);
+        run_and_check(p, j, ITEMS, false);
+        run_and_check(p, j, ITEMS, true);
         j->slow = true;
-        run_and_check(p, j, 60, pool_run);
-        run_and_check(p, j, 60, pool_run_brief);
+        run_and_check(p, j, 60, false);
+        run_and_check(p, j, 60, true);
         pool_free(p);
         mem_free(j);
     }
@@ -87,6 +100,12 @@ static void count(void *arg, int item, int thread) {
     atomic_fetch_add((atomic_long *)arg, 1);
 }
 
+static void count_part(void *arg, int item, int n, int thread) {
+    (void)item;
+    (void)thread;
+    atomic_fetch_add((atomic_long *)arg, n);
+}
+
 /* Back to back, and with pauses around the time that a thread spins before it sleeps. */
 static void test_stress(void **state) {
     (void)state;
@@ -97,7 +116,11 @@ static void test_stress(void **state) {
     long want = 0;
     for (int i = 0; i < 20000; i++) {
         int n = i % 5 == 0 ? 2 : i % 9;
-        (i % 2 ? pool_run_brief : pool_run)(p, count, &total, n);
+        if (i % 2) {
+            pool_run_brief(p, count_part, &total, n);
+        } else {
+            pool_run(p, count, &total, n);
+        }
         want += n;
         assert_int_equal(atomic_load(&total), want);
         if (i % 16 == 0) {

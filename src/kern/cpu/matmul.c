@@ -328,17 +328,11 @@ static void small_run(const struct mat_run *r, const struct mat *m, int64_t row,
     }
 }
 
-static void mat_item(void *arg, int item, int thread) {
-    const struct mat_run *r = arg;
+/* Rows row..end of m. */
+static void mat_rows(const struct mat_run *r, const struct mat *m, int64_t row, int64_t end,
+                     int thread) {
     const struct cpu_dev *d = r->d;
-    const struct mat *m = r->mat;
-    for (int i = 1; i < r->n_mat && !r->glu && item >= r->mat[i].item0; i++) {
-        m = &r->mat[i];
-    }
     uint8_t *panel = d->panel + (size_t)thread * 2 * d->panel_bytes;
-    int64_t row = (int64_t)(item - m->item0) * m->per_item * m->f->rows;
-    int64_t end = row + (int64_t)m->per_item * m->f->rows;
-    end = end < m->w->n_row ? end : m->w->n_row;
     const bool vector = !wants_panels(d, m) && !wants_small(d, m);
     const int step = vector ? VECTOR_ROWS : m->f->rows;
     for (; row < end && !host_cancelled(&d->host); row += step) {
@@ -351,6 +345,26 @@ static void mat_item(void *arg, int item, int thread) {
             small_run(r, m, row, n);
         }
     }
+}
+
+/* Items of one matrix lie side by side: they are one piece of its rows. */
+static void mat_part(void *arg, int item, int n, int thread) {
+    const struct mat_run *r = arg;
+    for (int i = 0, end = item + n; item < end; i++) {
+        const struct mat *m = &r->mat[i];
+        bool last = r->glu || i + 1 == r->n_mat;
+        int until = last || end < m[1].item0 ? end : m[1].item0;
+        if (item < until) {
+            int64_t rows = (int64_t)m->per_item * m->f->rows;
+            int64_t to = (until - m->item0) * rows;
+            mat_rows(r, m, (item - m->item0) * rows, to < m->w->n_row ? to : m->w->n_row, thread);
+            item = until;
+        }
+    }
+}
+
+static void mat_item(void *arg, int item, int thread) {
+    mat_part(arg, item, 1, thread);
 }
 
 static void run_mats(struct mat_run *r) {
@@ -374,8 +388,11 @@ static void run_mats(struct mat_run *r) {
             break; /* the second matrix goes with the first */
         }
     }
-    bool brief = vectors && n_byte <= BRIEF_BYTES;
-    (brief ? pool_run_brief : pool_run)(r->d->host.pool, mat_item, r, n_item);
+    if (vectors && n_byte <= BRIEF_BYTES) {
+        pool_run_brief(r->d->host.pool, mat_part, r, n_item);
+    } else {
+        pool_run(r->d->host.pool, mat_item, r, n_item);
+    }
 }
 
 /* ---- the table's entries ----------------------------------------------------------------- */

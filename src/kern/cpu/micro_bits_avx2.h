@@ -32,11 +32,57 @@ INLINE float sum8(__m256 v) {
 #define AHEAD_FAR  4096 /* bytes from what is read to what leaves memory */
 #define AHEAD_NEAR 1024 /* to what leaves the second cache */
 
-/* One row after the other, `bytes` of it read now. */
-INLINE void fetch_row(const uint8_t *at, int bytes) {
+/* One row of activations takes a matrix as four streams, a quarter of the rows each, side by side.
+ * The processor's own prefetcher follows one stream in each page: of a single one it has few lines
+ * on their way while a core computes, of four enough; rows that are neighbours share pages, and
+ * look like one stream that leaps. */
+#define STREAMS      4
+#define AHEAD_STREAM 2048 /* bytes; a row's end is followed by the next one */
+#define STREAM_TURN  600  /* of one stream, some ten lines, before the next has its turn */
+#define STREAM_LEAST 2048 /* of a stream; in place of shorter ones, neighbours side by side */
+
+/* Rows between those side by side. */
+INLINE int stream_apart(size_t row_bytes, int n_row) {
+    int part = (n_row + STREAMS - 1) / STREAMS;
+    return (size_t)part * row_bytes < STREAM_LEAST ? 1 : part;
+}
+
+/* The first of the four rows of step i, of which there are a quarter of the rows. */
+INLINE int stream_first(int apart, int i) {
+    return apart == 1 ? i * STREAMS : i;
+}
+
+/* Four rows; past the matrix's end its last row again, whose results are dropped. */
+INLINE void stream_at(const uint8_t *w, size_t row_bytes, int n_row, int apart, int row,
+                      const uint8_t *g[STREAMS]) {
+    for (int k = 0; k < STREAMS; k++, row += apart) {
+        g[k] = w + (size_t)(row < n_row ? row : n_row - 1) * row_bytes;
+    }
+}
+
+/* `bytes` of a stream are read now. */
+INLINE void stream_fetch(const uint8_t *g, int bytes) {
     for (int i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)at + AHEAD_FAR + i, _MM_HINT_T1);
-        _mm_prefetch((const char *)at + AHEAD_NEAR + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)g + AHEAD_STREAM + i, _MM_HINT_T0);
+    }
+}
+
+INLINE void streams_fetch(const uint8_t *const g[STREAMS], int bytes) {
+    for (int k = 0; k < STREAMS; k++) {
+        stream_fetch(g[k], bytes);
+    }
+}
+
+INLINE void stream_move(const uint8_t *g[STREAMS], int bytes) {
+    for (int k = 0; k < STREAMS; k++) {
+        g[k] += bytes;
+    }
+}
+
+/* Those rows' results are v. */
+INLINE void stream_put(const float v[STREAMS], int n_row, int apart, int row, float *y) {
+    for (int k = 0; k < STREAMS && row < n_row; k++, row += apart) {
+        y[row] = v[k];
     }
 }
 

@@ -3,8 +3,8 @@
  *
  * Owns the formats whose decoding costs more than reading them: what ends a block's sum is done for
  * four rows at once. Sums of four and of eight products of less than six bits fit in 16 bits, so
- * two registers of them are packed into one before they are added further. Refuses formats that a
- * single row at a time takes as fast as memory gives them (micro_gemv_avx512.c), and several rows
+ * two registers of them are packed into one before they are added further. Refuses formats that
+ * rows by themselves take as fast as memory gives them (micro_gemv_avx512.c), and several rows
  * of activations (micro_small_avx512.c). Only static functions and micro_four_init_avx512.
  * Invariant: the bits of micro_c.c; nothing behind a row is read.
  *
@@ -16,7 +16,7 @@
  */
 #include "kern/cpu/micro_bits_avx512.h"
 
-#define ROWS 4
+#define ROWS STREAMS
 
 INLINE __m512i four128(__m128i a, __m128i b, __m128i c, __m128i d) {
     return join(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c));
@@ -237,7 +237,7 @@ INLINE __m512i rotate(__m512i v, __m512i by) {
     return _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, by), v);
 }
 
-/* Scales and minimums of Q5_K, of six bits: eight bytes each. See k4_scales. */
+/* Scales and minimums of Q4_K and Q5_K, of six bits: eight bytes each. See k4_scales. */
 INLINE __m512i k4_bytes(const uint8_t *const g[ROWS]) {
     const __m512i low = _mm512_broadcast_i32x4(
         _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
@@ -335,12 +335,15 @@ INLINE void super_row(int type, const uint8_t *g, int i, struct quad *o, int r) 
         }
         return;
     }
-    const struct block_q5_k *s = (const struct block_q5_k *)g;
-    const int b = 4 * i - 4;
-    __m512i h = _mm512_broadcast_i64x4(load256(s->h));
-    nibbles512(load512(s->q + 64 * i), o, r);
-    o->low[r] = merge(o->low[r], rotate(h, lane_bytes(b, b, b + 2, b + 2)), 16);
-    o->high[r] = merge(o->high[r], rotate(h, lane_bytes(b + 1, b + 1, b + 3, b + 3)), 16);
+    const uint8_t *q =
+        type == DT_Q4_K ? ((const struct block_q4_k *)g)->q : ((const struct block_q5_k *)g)->q;
+    nibbles512(load512(q + 64 * i), o, r);
+    if (type == DT_Q5_K) {
+        const int b = 4 * i - 4;
+        __m512i h = _mm512_broadcast_i64x4(load256(((const struct block_q5_k *)g)->h));
+        o->low[r] = merge(o->low[r], rotate(h, lane_bytes(b, b, b + 2, b + 2)), 16);
+        o->high[r] = merge(o->high[r], rotate(h, lane_bytes(b + 1, b + 1, b + 3, b + 3)), 16);
+    }
 }
 
 /* Quad i of IQ4_XS, whose order is that of blocks. See iq4_scales. */
@@ -430,34 +433,28 @@ INLINE __m128 rows_sum(int type, __m512 first, __m512 last) {
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
-INLINE void move_rows(const uint8_t *g[ROWS], int by) {
-    for (int r = 0; r < ROWS; r++) {
-        g[r] += by;
-    }
-}
-
-/* g[r] = w + r * row_bytes, but for rows that are not there. */
-INLINE __m128 four_small(int type, const uint8_t *w, size_t row_bytes, const uint8_t *g[ROWS],
-                         const struct act_group *x, int64_t n_block) {
+/* g: a row of each stream. */
+INLINE __m128 four_small(int type, const uint8_t *g[ROWS], const struct act_group *x,
+                         int64_t n_block) {
     const int bytes = fmt_bytes(type);
     __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     struct quad q;
     struct quad_act a;
     int64_t i = 0;
     for (; i + 8 <= n_block; i += 8, x++) {
-        fetch_rows(w, row_bytes, ROWS, (size_t)(i * bytes), 8 * bytes);
-        for (int k = 0; k < 2; k++, move_rows(g, 4 * bytes)) {
+        streams_fetch(g, 8 * bytes);
+        for (int k = 0; k < 2; k++, stream_move(g, 4 * bytes)) {
             small_quad(type, g, 4, &q);
             act_quad(type, x, k, &a);
             acc[k] = quad_add(type, &q, &a, acc[k]);
         }
     }
-    fetch_rows(w, row_bytes, ROWS, (size_t)(i * bytes), (int)(n_block - i) * bytes);
+    streams_fetch(g, (int)(n_block - i) * bytes);
     if (n_block - i >= 4) {
         small_quad(type, g, 4, &q);
         act_quad(type, x, 0, &a);
         acc[0] = quad_add(type, &q, &a, acc[0]);
-        move_rows(g, 4 * bytes);
+        stream_move(g, 4 * bytes);
     }
     if (n_block % 4 != 0) {
         small_quad(type, g, (int)(n_block % 4), &q);
@@ -467,13 +464,13 @@ INLINE __m128 four_small(int type, const uint8_t *w, size_t row_bytes, const uin
     return rows_sum(type, acc[0], acc[1]);
 }
 
-INLINE __m128 four_super(int type, const uint8_t *w, size_t row_bytes, const uint8_t *g[ROWS],
-                         const struct act_group *x, int64_t n_group) {
+INLINE __m128 four_super(int type, const uint8_t *g[ROWS], const struct act_group *x,
+                         int64_t n_group) {
     const int bytes = fmt_bytes(type);
     __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    for (int64_t i = 0; i < n_group; i++, x++, move_rows(g, bytes)) {
+    for (int64_t i = 0; i < n_group; i++, x++, stream_move(g, bytes)) {
         struct super s;
-        fetch_rows(w, row_bytes, ROWS, (size_t)(i * bytes), bytes);
+        streams_fetch(g, bytes);
         if (type != DT_IQ4_XS) {
             load_super(type, g, &s);
         }
@@ -499,17 +496,16 @@ INLINE __m128 four_super(int type, const uint8_t *w, size_t row_bytes, const uin
 
 INLINE void gemv_four(int type, const uint8_t *w, size_t row_bytes, int n_row,
                       const struct act_group *x, int64_t n_col, float *y) {
-    for (int r = 0; r < n_row; r += ROWS) {
+    const int apart = stream_apart(row_bytes, n_row);
+    for (int i = 0; i * STREAMS < n_row; i++) {
+        const int row = stream_first(apart, i);
         const uint8_t *g[ROWS];
         float v[ROWS];
-        for (int k = 0; k < ROWS; k++) { /* past the end the last row again, results dropped */
-            g[k] = w + (size_t)(r + k < n_row ? r + k : n_row - 1) * row_bytes;
-        }
-        const uint8_t *first = g[0];
-        __m128 sum = fmt_small(type) ? four_small(type, first, row_bytes, g, x, n_col / MICRO_BLOCK)
-                                     : four_super(type, first, row_bytes, g, x, n_col / 256);
+        stream_at(w, row_bytes, n_row, apart, row, g);
+        __m128 sum = fmt_small(type) ? four_small(type, g, x, n_col / MICRO_BLOCK)
+                                     : four_super(type, g, x, n_col / 256);
         _mm_storeu_ps(v, _mm_mul_ps(_mm_set1_ps(x->d), sum));
-        memcpy(y + r, v, sizeof *y * (size_t)(n_row - r < ROWS ? n_row - r : ROWS));
+        stream_put(v, n_row, apart, row, y);
     }
 }
 
@@ -525,6 +521,7 @@ GEMV_FOUR(q5_0, DT_Q5_0)
 GEMV_FOUR(q5_1, DT_Q5_1)
 GEMV_FOUR(q2_k, DT_Q2_K)
 GEMV_FOUR(q3_k, DT_Q3_K)
+GEMV_FOUR(q4_k, DT_Q4_K)
 GEMV_FOUR(q5_k, DT_Q5_K)
 GEMV_FOUR(iq4_nl, DT_IQ4_NL)
 GEMV_FOUR(iq4_xs, DT_IQ4_XS)
@@ -536,6 +533,7 @@ void micro_four_init_avx512(struct micro *m) {
     m->fmt[DT_Q5_1].gemv = gemv_q5_1;
     m->fmt[DT_Q2_K].gemv = gemv_q2_k;
     m->fmt[DT_Q3_K].gemv = gemv_q3_k;
+    m->fmt[DT_Q4_K].gemv = gemv_q4_k;
     m->fmt[DT_Q5_K].gemv = gemv_q5_k;
     m->fmt[DT_IQ4_NL].gemv = gemv_iq4_nl;
     m->fmt[DT_IQ4_XS].gemv = gemv_iq4_xs;

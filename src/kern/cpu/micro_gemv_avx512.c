@@ -1,45 +1,16 @@
 /* micro_gemv_avx512.c: quantized matrices times one row of activations, for processors with AVX-512
  * (F, BW, VL, DQ, VBMI) and VNNI.
  *
- * Owns instructions, not arithmetic: micro.h and micro_c.c define every result to the bit. One row
- * of weights passes after the other, in the order of memory: that is what a single thread reads
- * fastest, of formats that cost little to decode, and of Q4_K, where four rows side by side lost 3
- * % from memory. Refuses the others, which micro_four_avx512.c has, and several rows of
- * activations: micro_small_avx512.c has those. Only static functions and micro_gemv_init_avx512.
- * Invariant: nothing behind a row is read.
+ * Owns instructions, not arithmetic: micro.h and micro_c.c define every result to the bit. Each row
+ * of weights is computed by itself: formats that cost little to decode. Refuses the others, which
+ * micro_four_avx512.c has, and several rows of activations: micro_small_avx512.c has those.
+ * Only static functions and micro_gemv_init_avx512. Invariant: nothing behind a row is read.
  */
 #include "kern/cpu/micro_bits_avx512.h"
 
-/* Six-bit scales and minimums of Q4_K, both times their factors, as k4_scales has them. */
-INLINE struct scales pair_scales(const uint8_t *g) {
-    const __m128i place = _mm_set1_epi64x(0x3830282018100800);
-    const __m128i low = _mm_setr_epi8(0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 8, 9, 10, 11);
-    const __m128i high = _mm_setr_epi8(-1, -1, -1, -1, 0, 1, 2, 3, -1, -1, -1, -1, 4, 5, 6, 7);
-    const __m128i mask = _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f);
-    const __m128i shift = _mm_setr_epi32(0, 0, 0, 0x04040404);
-    __m128i x = _mm_srli_si128(load128(g), 4); /* the twelve bytes behind d and dmin */
-    __m128i a = _mm_multishift_epi64_epi8(_mm_add_epi8(place, shift), _mm_shuffle_epi8(x, low));
-    __m128i b =
-        _mm_multishift_epi64_epi8(_mm_add_epi8(place, _mm_set1_epi8(2)), _mm_shuffle_epi8(x, high));
-    b = _mm_and_si128(b, _mm_set1_epi8(0x30));
-    a = _mm_ternarylogic_epi32(a, mask, b, 0xea); /* (a & mask) | b */
-    __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(a));
-    const __m256i factor = _mm256_set_m128i(_mm_set1_epi16(1), _mm_setzero_si128());
-    int32_t d;
-    memcpy(&d, g, sizeof d);
-    d ^= (int32_t)0x80000000; /* minimums are taken off */
-    __m256i f = _mm256_permutexvar_epi16(factor, _mm256_castsi128_si256(_mm_cvtsi32_si128(d)));
-    v = _mm512_mul_ps(v, _mm512_cvtph_ps(f));
-    struct scales s;
-    s.d[0] = _mm512_castps512_ps256(v);
-    s.min[0] = _mm512_extractf32x8_ps(v, 1);
-    return s;
-}
-
 /* ---- matrix times vector, quantized ---------------------------------------------------------
  *
- * 256 columns of a row are four registers of bytes, two blocks in each: 2k and 2k + 1, or, of Q4_K,
- * 0 and 2, 1 and 3, 4 and 6, 5 and 7. Signed bytes get 128 added.
+ * 256 columns of a row are four registers of bytes, two blocks in each. Signed bytes get 128 added.
  * One VPDPBUSD with the activations leaves four dwords for each half of a block: sums of 16
  * products of at most 255 * 127, exact.
  */
@@ -69,14 +40,6 @@ INLINE void super_bytes(int type, const uint8_t *g, __m512i v[4]) {
         }
         return;
     }
-    if (type == DT_Q4_K) {
-        for (int i = 0; i < 2; i++) {
-            __m512i x = load512(((const struct block_q4_k *)g)->q + 64 * i);
-            v[2 * i] = and8(x, 15);
-            v[2 * i + 1] = and8(_mm512_srli_epi16(x, 4), 15);
-        }
-        return;
-    }
     const struct block_q6_k *s = (const struct block_q6_k *)g;
     for (int i = 0; i < 2; i++) {
         __m512i x = load512(s->ql + 64 * i), h = twice256(s->qh + 32 * i);
@@ -103,10 +66,8 @@ INLINE void q8_bytes(const uint8_t *g, int left, __m512i v[4], struct scales *s)
 }
 
 /* The sums of four registers' lanes, each of four dwords, in micro_half's order. */
-INLINE __m512i sum_halves(int type, const __m512i v[4]) {
-    const __m512i order =
-        type == DT_Q4_K ? _mm512_setr_epi32(0, 1, 8, 9, 4, 5, 12, 13, 2, 3, 10, 11, 6, 7, 14, 15)
-                        : _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 2, 10, 3, 11, 6, 14, 7, 15);
+INLINE __m512i sum_halves(const __m512i v[4]) {
+    const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 2, 10, 3, 11, 6, 14, 7, 15);
     __m512i a[2];
     for (int i = 0; i < 2; i++) {
         a[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
@@ -126,64 +87,78 @@ INLINE __m256 half_ps(__m512 v, int h) {
 INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_group *x,
                         __m256 acc) {
     struct scales s;
-    __m512i v[4], q[4];
+    __m512i v[4];
     if (type == DT_Q8_0) {
         q8_bytes(g, left, v, &s);
     } else {
         super_bytes(type, g, v);
-        s = type == DT_Q4_K ? pair_scales(g)
-                            : group_scales(type, (const uint8_t *const[2]){g, NULL});
+        s = group_scales(type, (const uint8_t *const[2]){g, NULL});
     }
     for (int i = 0; i < 4; i++) {
-        q[i] = load512(x->q + 64 * i);
-    }
-    for (int i = 0; i < 4 && type == DT_Q4_K; i += 2) {
-        __m512i a = q[i], b = q[i + 1];
-        q[i] = _mm512_shuffle_i64x2(a, b, 0x44);
-        q[i + 1] = _mm512_shuffle_i64x2(a, b, 0xee);
-    }
-    for (int i = 0; i < 4; i++) {
-        v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), v[i], q[i]);
-    }
-    __m512i dot = sum_halves(type, v), mul = load512(x->mul);
-    if (type == DT_Q4_K) {
-        dot = _mm512_mullo_epi32(dot, mul);
-        dot = _mm512_add_epi32(dot, _mm512_shuffle_i32x4(dot, dot, 0xb1));
-        dot = _mm512_shuffle_i32x4(dot, dot, 0x08);
-        __m256 f = _mm256_cvtepi32_ps(_mm512_castsi512_si256(dot));
-        acc = _mm256_fmadd_ps(f, s.d[0], acc);
-        return _mm256_fmadd_ps(s.min[0], _mm256_load_ps(x->s), acc);
+        v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), v[i], load512(x->q + 64 * i));
     }
     const unsigned bits =
         fmt_signed(type) ? 7 : (unsigned)__builtin_ctz((unsigned)fmt_offset(type));
-    dot = _mm512_sub_epi32(dot, _mm512_slli_epi32(load512(x->sum), bits));
+    __m512i dot = _mm512_sub_epi32(sum_halves(v), _mm512_slli_epi32(load512(x->sum), bits));
     if (fmt_signed(type)) {
-        __m512 f = _mm512_cvtepi32_ps(dot), m = _mm512_cvtepi32_ps(mul);
+        __m512 f = _mm512_cvtepi32_ps(dot), m = _mm512_cvtepi32_ps(load512(x->mul));
         __m256 t = _mm256_mul_ps(half_ps(f, 0), half_ps(m, 0));
         t = _mm256_fmadd_ps(half_ps(f, 1), half_ps(m, 1), t);
         return _mm256_fmadd_ps(t, s.d[0], acc);
     }
-    __m512 f = _mm512_cvtepi32_ps(_mm512_mullo_epi32(dot, mul));
+    __m512 f = _mm512_cvtepi32_ps(_mm512_mullo_epi32(dot, load512(x->mul)));
     acc = _mm256_fmadd_ps(half_ps(f, 0), s.d[0], acc);
     return _mm256_fmadd_ps(half_ps(f, 1), s.d[1], acc);
 }
 
+INLINE int group_bytes(int type) {
+    return fmt_small(type) ? MICRO_GROUP * fmt_bytes(type) : fmt_bytes(type);
+}
+
+/* Adds groups c..c+n of the row g, of n_col columns, to the eight lanes. */
+INLINE __m256 groups_add(int type, const uint8_t *g, int64_t c, int n, const struct act_group *x,
+                         int64_t n_col, __m256 acc) {
+    const int step = group_bytes(type);
+    const int left = (int)(n_col % 256) / MICRO_BLOCK;
+    g += c * step;
+    for (int i = 0; i < n; i++, g += step) {
+        stream_fetch(g, step);
+        acc = group_add(type, g, 8, x + c + i, acc);
+    }
+    if (fmt_small(type) && left > 0 && c + n == n_col / 256) {
+        acc = group_add(type, g, left, x + c + n, acc);
+    }
+    return acc;
+}
+
+/* A stream gives way to the next after some lines: the sums of all of them would not fit in
+ * registers beside what a group needs. */
 INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
                    const struct act_group *x, int64_t n_col, float *y) {
-    const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
-    int64_t n_group = n_col / 256;
-    int left = (int)(n_col % 256) / MICRO_BLOCK;
-    for (int r = 0; r < n_row; r++, w += row_bytes) {
-        const uint8_t *g = w;
-        __m256 acc = _mm256_setzero_ps();
-        for (int64_t i = 0; i < n_group; i++, g += step) {
-            fetch_row(g, step);
-            acc = group_add(type, g, 8, x + i, acc);
+    const int apart = stream_apart(row_bytes, n_row), turn = STREAM_TURN / group_bytes(type);
+    const int64_t n_group = n_col / 256;
+    for (int i = 0; i * STREAMS < n_row; i++) {
+        const int row = stream_first(apart, i);
+        const uint8_t *g[STREAMS];
+        __m256 acc[STREAMS];
+        float v[STREAMS];
+        stream_at(w, row_bytes, n_row, apart, row, g);
+        for (int k = 0; k < STREAMS; k++) {
+            acc[k] = _mm256_setzero_ps();
         }
-        if (fmt_small(type) && left > 0) {
-            acc = group_add(type, g, left, x + n_group, acc);
+        int64_t c = 0;
+        do {
+            int n = n_group - c < turn ? (int)(n_group - c) : turn;
+#pragma GCC unroll 1
+            for (int k = 0; k < STREAMS; k++) {
+                acc[k] = groups_add(type, g[k], c, n, x, n_col, acc[k]);
+            }
+            c += n;
+        } while (c < n_group);
+        for (int k = 0; k < STREAMS; k++) {
+            v[k] = x->d * sum8(acc[k]);
         }
-        y[r] = x->d * sum8(acc);
+        stream_put(v, n_row, apart, row, y);
     }
 }
 
@@ -194,13 +169,11 @@ INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
     }
 
 GEMV_Q(q8_0, DT_Q8_0)
-GEMV_Q(q4_k, DT_Q4_K)
 GEMV_Q(q6_k, DT_Q6_K)
 GEMV_Q(q8_k, DT_Q8_K)
 
 void micro_gemv_init_avx512(struct micro *m) {
     m->fmt[DT_Q8_0].gemv = gemv_q8_0;
-    m->fmt[DT_Q4_K].gemv = gemv_q4_k;
     m->fmt[DT_Q6_K].gemv = gemv_q6_k;
     m->fmt[DT_Q8_K].gemv = gemv_q8_k;
 }

@@ -32,24 +32,26 @@ INLINE __m256 load_tail(int type, const uint8_t *p, int n) {
 }
 
 /* One step of eight columns from column i on. */
-INLINE void gemv_step(int type, int rows, int n_tok, const uint8_t *w, size_t row_bytes,
+INLINE void gemv_step(int type, int rows, int n_tok, const uint8_t *w, size_t step,
                       const void *const *x, int64_t i, __m256 (*acc)[4]) {
     __m256 v[3];
     for (int t = 0; t < n_tok; t++) {
         v[t] = _mm256_loadu_ps((const float *)x[t] + i);
     }
     for (int r = 0; r < rows; r++) {
-        __m256 u = load_float(type, w + (size_t)r * row_bytes + i * float_bytes(type));
+        __m256 u = load_float(type, w + (size_t)r * step + i * float_bytes(type));
         for (int t = 0; t < n_tok; t++) {
             acc[t][r] = _mm256_fmadd_ps(u, v[t], acc[t][r]);
         }
     }
 }
 
-/* y[t * n_row + r] of `rows` <= 4 rows and n_tok <= 3 rows of activations. */
-INLINE void gemv_rows(int type, int rows, int n_tok, const uint8_t *w, size_t row_bytes, int n_row,
-                      const void *const *x, int64_t n_col, float *y) {
+/* y[t * n_row + r * apart] of `rows` <= 4 rows, each `apart` rows behind the one before, and n_tok
+ * <= 3 rows of activations. Of one they are streams. */
+INLINE void gemv_rows(int type, int rows, int n_tok, const uint8_t *w, size_t row_bytes, int apart,
+                      int n_row, const void *const *x, int64_t n_col, float *y) {
     const int line = 64 / float_bytes(type);
+    const size_t step = row_bytes * (size_t)apart;
     __m256 acc[3][4];
     int64_t i = 0;
     for (int t = 0; t < n_tok; t++) {
@@ -58,38 +60,44 @@ INLINE void gemv_rows(int type, int rows, int n_tok, const uint8_t *w, size_t ro
         }
     }
     for (; i + line <= n_col; i += line) {
-        fetch_rows(w, row_bytes, rows, (size_t)i * (size_t)float_bytes(type), 64);
+        if (n_tok == 1) {
+            for (int r = 0; r < rows; r++) {
+                stream_fetch(w + (size_t)r * step + i * float_bytes(type), 64);
+            }
+        } else {
+            fetch_rows(w, row_bytes, rows, (size_t)i * (size_t)float_bytes(type), 64);
+        }
 #pragma GCC unroll 4
         for (int k = 0; k < line; k += 8) {
-            gemv_step(type, rows, n_tok, w, row_bytes, x, i + k, acc);
+            gemv_step(type, rows, n_tok, w, step, x, i + k, acc);
         }
     }
     for (; i + 8 <= n_col; i += 8) {
-        gemv_step(type, rows, n_tok, w, row_bytes, x, i, acc);
+        gemv_step(type, rows, n_tok, w, step, x, i, acc);
     }
     for (int r = 0; r < rows; r++) {
         __m256 u = _mm256_setzero_ps();
         if (i < n_col) {
-            u = load_tail(type, w + (size_t)r * row_bytes + i * float_bytes(type),
-                          (int)(n_col - i));
+            u = load_tail(type, w + (size_t)r * step + i * float_bytes(type), (int)(n_col - i));
         }
         for (int t = 0; t < n_tok; t++) {
             if (i < n_col) {
                 acc[t][r] = _mm256_fmadd_ps(u, _mm256_loadu_ps((const float *)x[t] + i), acc[t][r]);
             }
-            y[t * n_row + r] = sum8(acc[t][r]);
+            y[t * n_row + r * apart] = sum8(acc[t][r]);
         }
     }
 }
 
 INLINE void gemv_f(int type, const uint8_t *w, size_t row_bytes, int n_row, const void *x,
                    int64_t n_col, float *y) {
-    int r = 0;
-    for (; r + 4 <= n_row; r += 4) {
-        gemv_rows(type, 4, 1, w + (size_t)r * row_bytes, row_bytes, n_row, &x, n_col, y + r);
+    const int part = n_row / STREAMS;
+    for (int r = 0; r < part; r++) {
+        gemv_rows(type, STREAMS, 1, w + (size_t)r * row_bytes, row_bytes, part, n_row, &x, n_col,
+                  y + r);
     }
-    for (; r < n_row; r++) {
-        gemv_rows(type, 1, 1, w + (size_t)r * row_bytes, row_bytes, n_row, &x, n_col, y + r);
+    for (int r = part * STREAMS; r < n_row; r++) {
+        gemv_rows(type, 1, 1, w + (size_t)r * row_bytes, row_bytes, 1, n_row, &x, n_col, y + r);
     }
 }
 
@@ -101,16 +109,16 @@ INLINE void gemm_small_f(int type, const uint8_t *w, size_t row_bytes, int n_row
             float *to = y + t * n_row + r;
             switch (n_tok - t) {
             case 1:
-                gemv_rows(type, 4, 1, w, row_bytes, n_row, x + t, n_col, to);
+                gemv_rows(type, 4, 1, w, row_bytes, 1, n_row, x + t, n_col, to);
                 t++;
                 break;
             case 2:
             case 4:
-                gemv_rows(type, 4, 2, w, row_bytes, n_row, x + t, n_col, to);
+                gemv_rows(type, 4, 2, w, row_bytes, 1, n_row, x + t, n_col, to);
                 t += 2;
                 break;
             default:
-                gemv_rows(type, 4, 3, w, row_bytes, n_row, x + t, n_col, to);
+                gemv_rows(type, 4, 3, w, row_bytes, 1, n_row, x + t, n_col, to);
                 t += 3;
                 break;
             }
@@ -118,7 +126,7 @@ INLINE void gemm_small_f(int type, const uint8_t *w, size_t row_bytes, int n_row
     }
     for (; r < n_row; r++, w += row_bytes) {
         for (int t = 0; t < n_tok; t++) {
-            gemv_rows(type, 1, 1, w, row_bytes, n_row, x + t, n_col, y + t * n_row + r);
+            gemv_rows(type, 1, 1, w, row_bytes, 1, n_row, x + t, n_col, y + t * n_row + r);
         }
     }
 }
