@@ -176,8 +176,9 @@ static enum dtype choose(const struct mix_kind *k, const struct mix_model *m,
  * has 4.5 to 5.5. Fewer do, and half of what they save goes where errors cost more: each other
  * tensor climbs from the type above for as long as a bit takes at least `level` off the divergence,
  * and the level is the lowest that the bytes allow. Of the head's types the one is taken with which
- * the estimated divergence is least. The other half is left: few threads read blocks of 5 bits at
- * 0.8 of Q8_0's rate, so that the same bytes would decode 10 to 15 % slower (SPEED.md).
+ * the estimated divergence is least. The other half is left: two threads read blocks of 4 and 5
+ * bits at 0.9 of Q8_0's rate, and with all of it spent a model decoded up to 16 % slower
+ * (SPEED.md).
  */
 
 #define LEVEL_MOST 1024.0 /* at which no tensor climbs */
