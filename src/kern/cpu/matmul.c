@@ -18,6 +18,7 @@
 #define ITEM_BYTES  (512 * 1024)
 #define ITEM_SHARE  16        /* items for each thread, at least, where there are rows for it */
 #define VECTOR_ROWS 512       /* rows of a matrix that a vector passes at once */
+#define BATCH_ROWS  256       /* that a small batch passes at once, a multiple of MICRO_ROWS */
 #define BRIEF_BYTES (2 << 20) /* of weights, which a vector passes in some ten microseconds */
 #define SERIAL_ACT  16384     /* activations prepared before a second thread would be awake */
 
@@ -308,12 +309,13 @@ static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row
     }
 }
 
-/* The same, a small batch of activations at once: weights are decoded once for all. */
+/* The same, a small batch of activations at once, n <= BATCH_ROWS: weights are decoded once for
+ * all. */
 static void small_run(const struct mat_run *r, const struct mat *m, int64_t row, int n) {
     const struct cpu_dev *d = r->d;
     const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
     const void *x[MICRO_SMALL];
-    float v[MICRO_SMALL * MICRO_ROWS], u[MICRO_SMALL * MICRO_ROWS];
+    float v[MICRO_SMALL * BATCH_ROWS], u[MICRO_SMALL * BATCH_ROWS];
     for (int i = 0; i < m->n; i++) {
         x[i] = small_at(d, m, i);
     }
@@ -334,7 +336,7 @@ static void mat_rows(const struct mat_run *r, const struct mat *m, int64_t row, 
     const struct cpu_dev *d = r->d;
     uint8_t *panel = d->panel + (size_t)thread * 2 * d->panel_bytes;
     const bool vector = !wants_panels(d, m) && !wants_small(d, m);
-    const int step = vector ? VECTOR_ROWS : m->f->rows;
+    const int step = vector ? VECTOR_ROWS : wants_small(d, m) ? BATCH_ROWS : m->f->rows;
     for (; row < end && !host_cancelled(&d->host); row += step) {
         int n = end - row < step ? (int)(end - row) : step;
         if (wants_panels(d, m)) {

@@ -126,9 +126,8 @@ struct micro_format {
     /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` says */
     void (*gemv)(const uint8_t *w, size_t row_bytes, int n_row, const void *x, int64_t n_col,
                  float *y);
-    /* The same for a small batch: y[t * n_row + r] = row r . x[t], n_row <= MICRO_ROWS, n_tok <=
-     * MICRO_SMALL; what is decoded of a row serves all of x. x[t] as micro.arrange left it, or
-     * floats as `act` says. */
+    /* The same for a small batch: y[t * n_row + r] = row r . x[t], n_tok <= MICRO_SMALL; what is
+     * decoded of a row serves all of x. x[t] as micro.arrange left it, or floats as `act` says. */
     void (*gemm_small)(const uint8_t *w, size_t row_bytes, int n_row, const void *const *x,
                        int n_tok, int64_t n_col, float *y);
     void (*unpack)(const uint8_t *const *row, int64_t n_col, void *panel);

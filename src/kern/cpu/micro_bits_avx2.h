@@ -24,18 +24,11 @@ INLINE float sum8(__m256 v) {
 
 /* ---- weights on their way ------------------------------------------------------------------
  *
- * The processor's own prefetcher stops at each page. What misses the second cache keeps one of the
- * few places of the first for the whole way from memory, so weights are fetched into the second,
- * and from there into the first. Past the end of the weights all this is a hint without effect.
- */
-
-#define AHEAD_FAR  4096 /* bytes from what is read to what leaves memory */
-#define AHEAD_NEAR 1024 /* to what leaves the second cache */
-
-/* One row of activations takes a matrix as four streams, a quarter of the rows each, side by side.
- * The processor's own prefetcher follows one stream in each page: of a single one it has few lines
- * on their way while a core computes, of four enough; rows that are neighbours share pages, and
- * look like one stream that leaps. */
+ * One row of activations, or a small batch, takes a matrix as four streams, a quarter of the rows
+ * each, side by side. The processor's own prefetcher stops at each page and follows one stream in
+ * it: of a single one it has few lines on their way while a core computes, of four enough; rows
+ * that are neighbours share pages, and look like one stream that leaps. Past the end of the weights
+ * a fetch is a hint without effect. */
 #define STREAMS      4
 #define AHEAD_STREAM 2048 /* bytes; a row's end is followed by the next one */
 #define STREAM_TURN  600  /* of one stream, some ten lines, before the next has its turn */
@@ -83,21 +76,6 @@ INLINE void stream_move(const uint8_t *g[STREAMS], int bytes) {
 INLINE void stream_put(const float v[STREAMS], int n_row, int apart, int row, float *y) {
     for (int k = 0; k < STREAMS && row < n_row; k++, row += apart) {
         y[row] = v[k];
-    }
-}
-
-/* `rows` rows side by side, of which the bytes at..at + bytes are read now: what they will have in
- * these places and, behind their ends, what the rows that take theirs will have. */
-INLINE void fetch_rows(const uint8_t *w, size_t row_bytes, int rows, size_t at, int bytes) {
-    const size_t others = (size_t)(rows - 1) * row_bytes;
-    size_t far = at + AHEAD_FAR, near = at + AHEAD_NEAR / 2;
-    far += far >= row_bytes ? others : 0;
-    near += near >= row_bytes ? others : 0;
-    for (int r = 0; r < rows; r++, w += row_bytes) {
-        for (int i = 0; i < bytes; i += 64) {
-            _mm_prefetch((const char *)w + far + i, _MM_HINT_T1);
-            _mm_prefetch((const char *)w + near + i, _MM_HINT_T0);
-        }
     }
 }
 

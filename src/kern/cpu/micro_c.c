@@ -251,8 +251,10 @@ static void gemv_f(load_fn load, size_t size, const uint8_t *w, size_t row_bytes
 
 static void gemm_small_f(load_fn load, size_t size, const uint8_t *w, size_t row_bytes, int n_row,
                          const void *const *x, int n_tok, int64_t n_col, float *y) {
-    for (int t = 0; t < n_tok; t++) {
-        gemv_f(load, size, w, row_bytes, n_row, x[t], n_col, y + t * n_row);
+    for (int r = 0; r < n_row; r++, w += row_bytes) { /* a row stays in cache while x passes */
+        for (int t = 0; t < n_tok; t++) {
+            gemv_f(load, size, w, row_bytes, 1, x[t], n_col, y + t * n_row + r);
+        }
     }
 }
 

@@ -47,7 +47,7 @@ INLINE void gemv_step(int type, int rows, int n_tok, const uint8_t *w, size_t st
 }
 
 /* y[t * n_row + r * apart] of `rows` <= 4 rows, each `apart` rows behind the one before, and n_tok
- * <= 3 rows of activations. Of one they are streams. */
+ * <= 3 rows of activations. */
 INLINE void gemv_rows(int type, int rows, int n_tok, const uint8_t *w, size_t row_bytes, int apart,
                       int n_row, const void *const *x, int64_t n_col, float *y) {
     const int line = 64 / float_bytes(type);
@@ -60,12 +60,8 @@ INLINE void gemv_rows(int type, int rows, int n_tok, const uint8_t *w, size_t ro
         }
     }
     for (; i + line <= n_col; i += line) {
-        if (n_tok == 1) {
-            for (int r = 0; r < rows; r++) {
-                stream_fetch(w + (size_t)r * step + i * float_bytes(type), 64);
-            }
-        } else {
-            fetch_rows(w, row_bytes, rows, (size_t)i * (size_t)float_bytes(type), 64);
+        for (int r = 0; r < rows; r++) {
+            stream_fetch(w + (size_t)r * step + i * float_bytes(type), 64);
         }
 #pragma GCC unroll 4
         for (int k = 0; k < line; k += 8) {
@@ -103,28 +99,29 @@ INLINE void gemv_f(int type, const uint8_t *w, size_t row_bytes, int n_row, cons
 
 INLINE void gemm_small_f(int type, const uint8_t *w, size_t row_bytes, int n_row,
                          const void *const *x, int n_tok, int64_t n_col, float *y) {
-    int r = 0;
-    for (; r + 4 <= n_row; r += 4, w += 4 * row_bytes) {
+    const int part = n_row / STREAMS;
+    for (int r = 0; r < part; r++, w += row_bytes) {
         for (int t = 0; t < n_tok;) { /* four rows stay in cache while activations pass */
             float *to = y + t * n_row + r;
             switch (n_tok - t) {
             case 1:
-                gemv_rows(type, 4, 1, w, row_bytes, 1, n_row, x + t, n_col, to);
+                gemv_rows(type, STREAMS, 1, w, row_bytes, part, n_row, x + t, n_col, to);
                 t++;
                 break;
             case 2:
             case 4:
-                gemv_rows(type, 4, 2, w, row_bytes, 1, n_row, x + t, n_col, to);
+                gemv_rows(type, STREAMS, 2, w, row_bytes, part, n_row, x + t, n_col, to);
                 t += 2;
                 break;
             default:
-                gemv_rows(type, 4, 3, w, row_bytes, 1, n_row, x + t, n_col, to);
+                gemv_rows(type, STREAMS, 3, w, row_bytes, part, n_row, x + t, n_col, to);
                 t += 3;
                 break;
             }
         }
     }
-    for (; r < n_row; r++, w += row_bytes) {
+    w += (size_t)part * (STREAMS - 1) * row_bytes;
+    for (int r = part * STREAMS; r < n_row; r++, w += row_bytes) {
         for (int t = 0; t < n_tok; t++) {
             gemv_rows(type, 1, 1, w, row_bytes, 1, n_row, x + t, n_col, y + t * n_row + r);
         }

@@ -326,10 +326,9 @@ INLINE void lanes_take(struct lanes *to, const struct lanes *from, int left) {
     }
 }
 
-/* The first n rows' sums for two rows of activations, in the order of micro_sum8, times their
- * scales. */
-INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float d[2], int n,
-                      float *ya, float *yb) {
+/* The rows' sums for two rows of activations, in the order of micro_sum8, times their scales. */
+INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float d[2], float *va,
+                      float *vb) {
     __m256 x = _mm256_add_ps(_mm256_permute2f128_ps(a->v[0], a->v[1], 0x20),
                              _mm256_permute2f128_ps(a->v[0], a->v[1], 0x31));
     __m256 y = _mm256_add_ps(_mm256_permute2f128_ps(b->v[0], b->v[1], 0x20),
@@ -337,9 +336,9 @@ INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float 
     x = _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
     x = _mm256_add_ps(x, _mm256_permute_ps(x, 0xb1)); /* [row][activation, twice] */
     __m128 row[SMALL_ROWS] = {_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)};
-    for (int r = 0; r < SMALL_ROWS && r < n; r++) {
-        ya[r] = d[0] * _mm_cvtss_f32(row[r]);
-        yb[r] = d[1] * _mm_cvtss_f32(_mm_movehl_ps(row[r], row[r]));
+    for (int r = 0; r < SMALL_ROWS; r++) {
+        va[r] = d[0] * _mm_cvtss_f32(row[r]);
+        vb[r] = d[1] * _mm_cvtss_f32(_mm_movehl_ps(row[r], row[r]));
     }
 }
 

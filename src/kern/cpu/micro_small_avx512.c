@@ -12,7 +12,7 @@
 #include "kern/cpu/micro_bits_avx512.h"
 #include "kern/cpu/micro_small_x86.h"
 
-#define SMALL_ROWS 4
+#define SMALL_ROWS STREAMS
 
 /* 256 weights of two rows as unsigned bytes, [piece][half], [row][block] in each; signed ones plus
  * 128. */
@@ -461,12 +461,10 @@ INLINE void lanes_take(struct lanes *to, const struct lanes *from, int left) {
     }
 }
 
-/* The first n rows' sums for two rows of activations, in the order of micro_sum8, times their
- * scales. */
-INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float d[2], int n,
-                      float *ya, float *yb) {
+/* The rows' sums for two rows of activations, in the order of micro_sum8, times their scales. */
+INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float d[2], float *va,
+                      float *vb) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
-    const __mmask8 there = (__mmask8)((1 << n) - 1);
     __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(a->v[0], a->v[1], 0x88),
                              _mm512_shuffle_f32x4(a->v[0], a->v[1], 0xdd));
     __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(b->v[0], b->v[1], 0x88),
@@ -474,8 +472,8 @@ INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float 
     x = _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
     x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
     x = _mm512_permutexvar_ps(order, x);
-    _mm_mask_storeu_ps(ya, there, _mm_mul_ps(_mm512_castps512_ps128(x), _mm_set1_ps(d[0])));
-    _mm_mask_storeu_ps(yb, there, _mm_mul_ps(_mm512_extractf32x4_ps(x, 1), _mm_set1_ps(d[1])));
+    _mm_storeu_ps(va, _mm_mul_ps(_mm512_castps512_ps128(x), _mm_set1_ps(d[0])));
+    _mm_storeu_ps(vb, _mm_mul_ps(_mm512_extractf32x4_ps(x, 1), _mm_set1_ps(d[1])));
 }
 
 #include "kern/cpu/micro_small_rows.h"

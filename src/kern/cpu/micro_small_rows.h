@@ -1,35 +1,36 @@
 /* micro_small_rows.h: the walk of a small batch over rows and columns, written once for the ISA
  * files that include it, after they have defined
- *   SMALL_ROWS       rows that pass side by side
+ *   SMALL_ROWS       rows that are decoded together, of the STREAMS that pass side by side
  *   struct group     256 columns of these rows, decoded
  *   struct lanes     their eight sums each, for one row of activations
  *   decode, group_add, lanes_zero, lanes_take, lanes_put
  *
- * Owns the order in which weights and activations pass: SMALL_ROWS rows at a time, all columns,
- * each 256 of them times all rows of activations, which come out of the second cache. Refuses
- * instructions of one level. Invariant: the columns of a row pass in their order, whatever n_tok
- * is.
+ * Owns the order in which weights and activations pass: a row of each of four streams at a time
+ * (micro_bits_avx2.h), all columns, each 256 of them times all rows of activations, which come out
+ * of the second cache. Refuses instructions of one level. Invariant: the columns of a row pass in
+ * their order, whatever n_tok is.
  */
 
-/* The blocks behind the last whole group. What is decoded beyond them belongs to the rows below,
- * or, where `last` says that there may be none, is copied zeros; either way their lanes stay. */
-INLINE void small_tail(int type, const uint8_t *const row[SMALL_ROWS], bool last,
+/* The blocks behind the last whole group, at g. What is decoded beyond them belongs to the rows
+ * below, or, where `last` says that there may be none, is copied zeros; either way their lanes
+ * stay. */
+INLINE void small_tail(int type, const uint8_t *const g[SMALL_ROWS], bool last,
                        const void *const *x, int n_tok, int64_t n_col, struct lanes *acc) {
     const int64_t n_group = n_col / 256;
     const int left = (int)(n_col % 256) / MICRO_BLOCK, bytes = fmt_bytes(type);
     uint8_t part[SMALL_ROWS][8 * sizeof(struct block_q8_0)];
-    const uint8_t *g[SMALL_ROWS];
+    const uint8_t *from[SMALL_ROWS];
     struct lanes sum[MICRO_SMALL];
     struct group o;
     for (int r = 0; r < SMALL_ROWS; r++) {
-        g[r] = row[r] + n_group * 8 * bytes;
+        from[r] = g[r];
         if (last) {
             memset(part[r], 0, sizeof part[r]);
             memcpy(part[r], g[r], (size_t)(left * bytes));
-            g[r] = part[r];
+            from[r] = part[r];
         }
     }
-    decode(type, g, &o);
+    decode(type, from, &o);
     for (int t = 0; t < n_tok; t++) {
         sum[t] = acc[t];
     }
@@ -39,21 +40,20 @@ INLINE void small_tail(int type, const uint8_t *const row[SMALL_ROWS], bool last
     }
 }
 
-/* Bytes ahead, behind the rows that follow, of what leaves memory. */
-#define SMALL_FAR 2048
-
-/* What is read after group i, `bytes` of each row at w. Rows of less than a page are fetched in the
- * order of memory: those that follow into the first cache, what lies behind them into the second.
- * Of longer ones each is a stream for the processor's own prefetcher, which that would disturb. */
-INLINE void small_fetch(const uint8_t *w, size_t row_bytes, int64_t i, int bytes) {
-    if (row_bytes >= AHEAD_FAR) {
-        fetch_rows(w, row_bytes, SMALL_ROWS, (size_t)(i * bytes), bytes);
-        return;
-    }
-    const uint8_t *next = w + SMALL_ROWS * (row_bytes + (size_t)(i * bytes));
-    for (int k = 0; k < SMALL_ROWS * bytes; k += 64) {
-        _mm_prefetch((const char *)next + SMALL_FAR + k, _MM_HINT_T1);
-        _mm_prefetch((const char *)next + k, _MM_HINT_T0);
+/* Results of a row of each stream. */
+INLINE void small_put(struct lanes (*acc)[MICRO_SMALL], const void *const *x, int n_tok, int n_row,
+                      int apart, int row, float *y) {
+    for (int t = 0; t < n_tok; t += 2) { /* of an odd number the last one twice */
+        int u = t + 1 < n_tok ? t + 1 : t;
+        const float d[2] = {((const struct small_group *)x[t])->d,
+                            ((const struct small_group *)x[u])->d};
+        float v[2][STREAMS];
+        for (int k = 0; k < STREAMS; k += SMALL_ROWS) {
+            const struct lanes *a = acc[k / SMALL_ROWS];
+            lanes_put(&a[t], &a[u], d, v[0] + k, v[1] + k);
+        }
+        stream_put(v[0], n_row, apart, row, y + t * n_row);
+        stream_put(v[1], n_row, apart, row, y + u * n_row);
     }
 }
 
@@ -61,37 +61,31 @@ INLINE void small_fetch(const uint8_t *w, size_t row_bytes, int64_t i, int bytes
 INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
                        const void *const *x, int n_tok, int64_t n_col, float *y) {
     const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
-    for (int r = 0; r < n_row; r += SMALL_ROWS) {
-        struct lanes acc[MICRO_SMALL];
-        const uint8_t *row[SMALL_ROWS];
-        for (int k = 0; k < SMALL_ROWS;
-             k++) { /* past the end the last row again, results dropped */
-            row[k] = w + (size_t)(r + k < n_row ? r + k : n_row - 1) * row_bytes;
-        }
-        for (int t = 0; t < n_tok; t++) {
-            acc[t] = lanes_zero();
-        }
-        for (int64_t i = 0; i < n_col / 256; i++) {
-            const uint8_t *g[SMALL_ROWS];
-            struct group o;
-            small_fetch(w + (size_t)r * row_bytes, row_bytes, i, step);
-            for (int k = 0; k < SMALL_ROWS; k++) {
-                g[k] = row[k] + i * step;
+    const int apart = stream_apart(row_bytes, n_row);
+    for (int i = 0; i * STREAMS < n_row; i++) {
+        const int row = stream_first(apart, i);
+        struct lanes acc[STREAMS / SMALL_ROWS][MICRO_SMALL];
+        const uint8_t *g[STREAMS];
+        stream_at(w, row_bytes, n_row, apart, row, g);
+        for (int k = 0; k < STREAMS / SMALL_ROWS; k++) {
+            for (int t = 0; t < n_tok; t++) {
+                acc[k][t] = lanes_zero();
             }
-            decode(type, g, &o);
-            group_add(type, &o, x, n_tok, i, acc);
         }
-        if (fmt_small(type) && n_col % 256 != 0) {
-            bool last = r + SMALL_ROWS >= n_row || n_col < 256;
-            small_tail(type, row, last, x, n_tok, n_col, acc);
+        for (int64_t c = 0; c < n_col / 256; c++, stream_move(g, step)) {
+            streams_fetch(g, step);
+#pragma GCC unroll 1
+            for (int k = 0; k < STREAMS; k += SMALL_ROWS) {
+                struct group o;
+                decode(type, g + k, &o);
+                group_add(type, &o, x, n_tok, c, acc[k / SMALL_ROWS]);
+            }
         }
-        int there = n_row - r < SMALL_ROWS ? n_row - r : SMALL_ROWS;
-        for (int t = 0; t < n_tok; t += 2) { /* of an odd number the last one twice */
-            int u = t + 1 < n_tok ? t + 1 : t;
-            const struct small_group *a = x[t], *b = x[u];
-            const float d[2] = {a->d, b->d};
-            lanes_put(&acc[t], &acc[u], d, there, y + t * n_row + r, y + u * n_row + r);
+        bool last = row + (STREAMS - 1) * apart >= n_row - 1 || n_col < 256;
+        for (int k = 0; fmt_small(type) && n_col % 256 != 0 && k < STREAMS; k += SMALL_ROWS) {
+            small_tail(type, g + k, last, x, n_tok, n_col, acc[k / SMALL_ROWS]);
         }
+        small_put(acc, x, n_tok, n_row, apart, row, y);
     }
 }
 
