@@ -115,7 +115,8 @@ static enum dtype choose_output(const struct mix_kind *k, const struct mix_model
     }
 }
 
-/* The logits are made of it. */
+/* The logits are made of it; or it is an encoder's table, for which the same choices serve
+ * (SPEED.md). */
 static bool is_head(const struct mix_model *m, struct str name) {
     return str_is(name, m->tied ? "token_embd.weight" : "output.weight");
 }

@@ -400,7 +400,8 @@ done:
     return rc;
 }
 
-/* Whether a model's record is that of these files; *none: it has no record. ERR_NOMEM. */
+/* Whether a model's record is that of these files; *none: it has no record, or none that says
+ * anything. ERR_NOMEM. */
 static enum err_code record_same(const struct depot *d, const char *name,
                                  const struct store_files *files, bool *same, bool *none,
                                  struct err *e) {
@@ -409,7 +410,7 @@ static enum err_code record_same(const struct depot *d, const char *name,
     files_init(&old);
     enum err_code rc = record_read(d->dir, name, &old, NULL);
     const struct store_file *f = files_at(files, &n), *o = files_at(&old, &n_old);
-    *none = rc == ERR_NOTFOUND;
+    *none = rc == ERR_NOTFOUND || rc == ERR_FORMAT;
     *same = !rc && n == n_old;
     for (size_t i = 0; i < n && *same; i++) {
         *same = strcmp(f[i].path, o[i].path) == 0 && strcmp(f[i].sha256, o[i].sha256) == 0;

@@ -158,7 +158,8 @@ enum err_code depot_stamp(const struct depot *d, const char *name, char stamp[DI
  * none. */
 enum err_code depot_check_place(const struct depot *d, const char *name, struct err *e);
 /* Whether the model of that name is there already, hash for hash; ERR_USAGE if it is another. One
- * that has no record is hashed, and gets it where it is the same. Takes the lock for that alone. */
+ * that has no record, or one that says nothing, is hashed, and gets it where it is the same. Takes
+ * the lock for that alone. */
 enum err_code depot_compare(const struct depot *d, const char *name,
                             const struct store_files *files, bool *known, struct err *e);
 /* Makes a model of the files in `staging`, which are all there: takes the lock, makes of them

@@ -462,6 +462,9 @@ class Checked(Rig):
             (m,) = self.models("verify", "--json").json()["models"]
             self.assertEqual(m["state"], "no record")
             self.assertIn("a.gguf.sha256", m["why"])
+            self.refused(2, "another model", "import", tiny(context=64), "--name", "a")
+            self.assertEqual(self.models("import", tiny(), "--name", "a", "--json").json()["came"], "there already")
+            self.assertEqual(self.whole(), ["a.gguf"])
             self.models("remove", "a")
 
     def test_folder_for_a_record(self):
