@@ -281,7 +281,8 @@ int os_terminal_width(int fd);
 enum err_code os_terminal_raw(int fd, struct err *e);
 void os_terminal_restore(int fd);
 
-/* CPUID-style names of the instruction sets that may be used: "avx2", "fma", "f16c", ... */
+/* CPUID-style names of the instruction sets that may be used: "avx2", "fma", "f16c", ...
+ * Whoever asks for "amxtile" or "amxint8" asks Linux for the process's tiles, too. */
 bool os_cpu_has(const char *isa);
 /* The processor's name as the system gives it. */
 void os_cpu_name(char *out, size_t n);

@@ -292,7 +292,7 @@ static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row,
 }
 
 /* The same, one row of activations at a time, n <= VECTOR_ROWS: what a kernel has stored is read
- * again as late as can be, and each matrix is one stream. */
+ * again as late as can be, and each matrix is read by itself. */
 static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row, int n) {
     const struct cpu_dev *d = r->d;
     const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;

@@ -66,8 +66,13 @@ enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
     for (int i = 0; i < N_LEVEL && i <= last; i++) {
         const struct level *l = &levels[i];
         if (!there(l)) {
-            return level == NULL ? ERR_OK
-                                 : err_set(e, ERR_UNSUPPORTED, "this processor has no %s", l->what);
+            if (level == NULL) {
+                return ERR_OK;
+            }
+            err_set(e, ERR_UNSUPPORTED, "the level \"%s\" needs %s, which this machine has not",
+                    level, l->what);
+            err_hint(e, "leave the level out: the best that there is is taken then");
+            return ERR_UNSUPPORTED;
         }
         for (size_t k = 0; k < sizeof l->init / sizeof *l->init && l->init[k] != NULL; k++) {
             l->init[k](m);

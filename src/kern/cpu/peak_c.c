@@ -86,7 +86,7 @@ void peak_choose(struct peak *p, const char *level) {
         peak_init_avx2(p);
     } else if (strcmp(level, "avx512") == 0) {
         peak_init_avx512(p, os_cpu_has("avx512bf16"));
-    } else if (strcmp(level, "amx") == 0) { /* whose sums of bytes wait for vectors: see there */
+    } else if (strcmp(level, "amx") == 0) { /* its sums are scaled by vectors (micro_amx.c) */
         peak_init_avx512(p, os_cpu_has("avx512bf16"));
         p->name = "amx";
     }
