@@ -182,7 +182,8 @@ static enum dtype choose(const struct mix_kind *k, const struct mix_model *m,
  * (SPEED.md).
  */
 
-#define LEVEL_MOST 1024.0 /* at which no tensor climbs */
+#define LEVEL_MOST  1024.0 /* at which no tensor climbs */
+#define SPENT_SHARE 2      /* one byte of so many that the head saves is spent */
 
 struct rung {
     enum dtype type, next; /* itself: the last */
@@ -259,7 +260,11 @@ static double level_of(const struct mix_model *m, const struct mix_tensor *t, si
     double low = 0, high = LEVEL_MOST;
     for (int i = 0; i < 40; i++) {
         double level = (low + high) / 2;
-        *(bytes_at(m, t, n, level) <= most ? &high : &low) = level;
+        if (bytes_at(m, t, n, level) <= most) {
+            high = level;
+        } else {
+            low = level;
+        }
     }
     return high;
 }
@@ -284,7 +289,8 @@ static void spread(const struct mix_kind *k, const struct mix_model *m, struct m
     uint64_t most = bytes_at(m, t, n, level);
     for (const struct rung *r = rung_of(lowest); r && r->type != DT_Q8_0; r = rung_of(r->next)) {
         head->to = r->type;
-        double l = level_of(m, t, n, (most + bytes_at(m, t, n, LEVEL_MOST)) / 2);
+        uint64_t saved = most - bytes_at(m, t, n, LEVEL_MOST);
+        double l = level_of(m, t, n, most - saved + saved / SPENT_SHARE);
         double d = divergence_at(t, n, l, head);
         if (d < least) {
             type = r->type;

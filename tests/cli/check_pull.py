@@ -638,7 +638,7 @@ class Resumed(Rig):
         self.assertGreater(there, grown)
         self.whole([])
         self.server.forget()
-        d = self.pull("good")
+        d = self.pull("good", "--pull-stall", "300")  # one that stands still is asked anew
         self.assertEqual(d["kept"], there)
         ranges = [tuple(map(int, r[6:].split("-"))) for r in self.asked() if r != "bytes=0-0"]
         self.assertGreaterEqual(min(a for a, _ in ranges), grown)

@@ -249,7 +249,7 @@ static bool gemv_is_close(const struct mat_case *m, const float *y) {
 /* A small batch equals its rows one by one. */
 static void check_small(const struct mat_case *m, const struct micro *level, bool isa,
                         float yc[MICRO_SMALL][MICRO_ROWS]) {
-    const struct micro_format *f = &level->fmt[m->type];
+    const struct micro_format *f = &level->fmt[m->type]; /* of rows of any length */
     const void *x[MICRO_SMALL];
     for (int t = 0; t < m->n_tok; t++) {
         x[t] = m->x[t];

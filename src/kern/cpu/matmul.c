@@ -52,7 +52,7 @@ static size_t round64(size_t n) {
 }
 
 void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_mat) {
-    const struct micro_format *f = &d->micro.fmt[type];
+    const struct micro_format *f = micro_format_of(&d->micro, type, n_col);
     size_t group = (size_t)micro_groups(n_col);
     size_t act = round64(micro_act_bytes(f->act, n_col));
     size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
@@ -403,7 +403,7 @@ static struct mat mat_of(const struct cpu_dev *d, kern_ref y, kern_ref x, kern_w
                          kern_weight b, int n, bool add) {
     const struct host_weight *weight = host_weight(&d->host, w);
     return (struct mat){.w = weight,
-                        .f = &d->micro.fmt[weight->type],
+                        .f = micro_format_of(&d->micro, weight->type, weight->n_col),
                         .rows = weight->mat[0],
                         .x = host_at(&d->host, x, (size_t)n * (size_t)weight->n_col),
                         .bias = host_vec(&d->host, b),
@@ -496,7 +496,7 @@ void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w,
     const struct host_choice *c = (const struct host_choice *)host_at(dev, sel, (size_t)n * 2);
     struct mat m = {
         .w = weight,
-        .f = &d->micro.fmt[weight->type],
+        .f = micro_format_of(&d->micro, weight->type, weight->n_col),
         .x = host_at(dev, x, (size_t)(per_choice ? n : n / n_used) * (size_t)weight->n_col),
         .y = host_at(dev, y, (size_t)n * (size_t)weight->n_row),
         .div = per_choice ? 1 : n_used};

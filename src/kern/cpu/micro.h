@@ -303,6 +303,9 @@ struct micro {
     const char *name;
     int gemm_min; /* activation rows from which panels pay; at most MICRO_SMALL + 1 */
     struct micro_format fmt[DT_MAX];
+    /* Of rows of fewer columns than this, where a lower level is as fast; 0: of none. */
+    int64_t short_cols;
+    struct micro_format short_fmt[DT_MAX];
 
     /* A quantized row as gemm_small reads it: small_group bytes for each act_group, in the
      * level's own order; n_col is rounded up to whole groups. */
@@ -335,6 +338,11 @@ struct micro {
 float micro_exp(float x);
 /* 2^x with a relative error below 2e-7 for x in [-125, 0]; 0 below; not for x above. */
 float micro_exp2(float x);
+
+static inline const struct micro_format *micro_format_of(const struct micro *m, enum dtype type,
+                                                         int64_t n_col) {
+    return n_col < m->short_cols ? &m->short_fmt[type] : &m->fmt[type];
+}
 
 /* Fills the table with portable C. */
 void micro_init_c(struct micro *m);

@@ -485,8 +485,13 @@ INLINE void set_q(struct micro_format *f, int type) {
     m->fmt[type].tile = tile_##tiling;                                                             \
     set_q(&m->fmt[type], type)
 
+/* Lanes of a few blocks, which have to be begun and put away each, win nothing. */
+#define SHORT_COLS 1024
+
 void micro_init_amx(struct micro *m) {
     m->name = "amx";
+    m->short_cols = SHORT_COLS;
+    memcpy(m->short_fmt, m->fmt, sizeof m->fmt);
     ENTRY_Q(DT_Q4_0, q4_0, narrow);
     ENTRY_Q(DT_Q4_1, q4_1, min4);
     ENTRY_Q(DT_Q5_0, q5_0, narrow);
