@@ -90,15 +90,21 @@ static enum err_code look_around(const struct hf_folder *f, struct err *e) {
     char **names = NULL;
     size_t n = 0;
     const char *pickle = NULL, *other = NULL, *gguf = NULL;
+    bool there = true;
     enum err_code rc = os_list(f->path, &names, &n, e);
     for (size_t i = 0; !rc && i < n; i++) {
         pickle = !pickle && is_pickle(names[i]) ? names[i] : pickle;
         other = !other && ends_in(names[i], ".safetensors") ? names[i] : other;
         gguf = !gguf && ends_in(names[i], ".gguf") ? names[i] : gguf;
     }
-    if (gguf) {
+    if (other && !file_there(f, other, &there)) {
+        rc = no_memory(f, e);
+    } else if (gguf) {
         rc = err_set(e, ERR_USAGE, "a folder with GGUF files is no model: give one of the files");
         err_hint(e, "--model %s/%s", f->path, gguf);
+    } else if (!there) { /* in the cache of a hub, whose files are links to others */
+        rc = err_set(e, ERR_FORMAT, "'%s' is a link that leads to no file", other);
+        err_hint(e, "get the model again, or what the link leads to");
     } else if (other) {
         rc = err_set(e, ERR_FORMAT, "'%s' is there, but neither " SINGLE " nor " INDEX, other);
         err_hint(e, "get the whole model again, with its index");

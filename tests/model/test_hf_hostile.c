@@ -533,6 +533,9 @@ static void b13_pickles(void **state) {
     rig_clear();
     rig_write_text("model-00001-of-00002.safetensors", "");
     assert_int_equal(load("index"), BAD);
+    rig_clear();
+    assert_int_equal(symlink("../blobs/gone", rig_path("model.safetensors")), 0);
+    assert_int_equal(load("a link that leads to no file"), BAD);
 }
 
 static void b14_generation(void **state) {
