@@ -139,8 +139,9 @@ INLINE __m256i halves(__m256i a, __m256i b, int h) {
     return h ? _mm256_permute2x128_si256(a, b, 0x31) : _mm256_permute2x128_si256(a, b, 0x20);
 }
 
-/* Adds the products of one group to the eight lanes. */
-INLINE __m256 group_add(int type, const uint8_t *const g[2], const struct act_group *x,
+/* Adds the products of one group, in a small format of the four blocks at g[0] and the four at g[1]
+ * or NULL, to the eight lanes. */
+INLINE __m256 quads_add(int type, const uint8_t *const g[2], const struct act_group *x,
                         __m256 acc) {
     struct scales s = group_scales(type, g);
     __m256i dot[2], h[2];
@@ -200,61 +201,22 @@ INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_gr
     case 3: memcpy(part, from, (size_t)(3 * bytes)); break;
     }
     if (left >= 4 && last != NULL) {
-        return group_add(type, (const uint8_t *const[2]){g, part}, x, acc);
+        return quads_add(type, (const uint8_t *const[2]){g, part}, x, acc);
     }
-    return group_add(type, (const uint8_t *const[2]){left >= 4 ? g : part, NULL}, x, acc);
+    return quads_add(type, (const uint8_t *const[2]){left >= 4 ? g : part, NULL}, x, acc);
 }
 
-INLINE int group_bytes(int type) {
-    return fmt_small(type) ? MICRO_GROUP * fmt_bytes(type) : fmt_bytes(type);
+/* Adds the products of one group, of which `left` blocks are there, to the eight lanes. */
+INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_group *x,
+                        __m256 acc) {
+    const int quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
+    if (left < MICRO_GROUP) {
+        return tail_add(type, g, left, x, acc);
+    }
+    return quads_add(type, (const uint8_t *const[2]){g, g + quad}, x, acc);
 }
 
-/* Adds groups c..c+n of the row g, of n_col columns, to the eight lanes. */
-INLINE __m256 groups_add(int type, const uint8_t *g, int64_t c, int n, const struct act_group *x,
-                         int64_t n_col, __m256 acc) {
-    const int quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0, step = group_bytes(type);
-    const int left = (int)(n_col % 256) / MICRO_BLOCK;
-    g += c * step;
-    for (int i = 0; i < n; i++, g += step) {
-        stream_fetch(g, step);
-        acc = group_add(type, (const uint8_t *const[2]){g, g + quad}, x + c + i, acc);
-    }
-    if (fmt_small(type) && left > 0 && c + n == n_col / 256) {
-        acc = tail_add(type, g, left, x + c + n, acc);
-    }
-    return acc;
-}
-
-/* A stream gives way to the next after some lines: the sums of all of them would not fit in
- * registers beside what a group needs. */
-INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
-                   const struct act_group *x, int64_t n_col, float *y) {
-    const int apart = stream_apart(row_bytes, n_row), turn = STREAM_TURN / group_bytes(type);
-    const int64_t n_group = n_col / 256;
-    for (int i = 0; i * STREAMS < n_row; i++) {
-        const int row = stream_first(apart, i);
-        const uint8_t *g[STREAMS];
-        __m256 acc[STREAMS];
-        float v[STREAMS];
-        stream_at(w, row_bytes, n_row, apart, row, g);
-        for (int k = 0; k < STREAMS; k++) {
-            acc[k] = _mm256_setzero_ps();
-        }
-        int64_t c = 0;
-        do {
-            int n = n_group - c < turn ? (int)(n_group - c) : turn;
-#pragma GCC unroll 1
-            for (int k = 0; k < STREAMS; k++) {
-                acc[k] = groups_add(type, g[k], c, n, x, n_col, acc[k]);
-            }
-            c += n;
-        } while (c < n_group);
-        for (int k = 0; k < STREAMS; k++) {
-            v[k] = x->d * sum8(acc[k]);
-        }
-        stream_put(v, n_row, apart, row, y);
-    }
-}
+#include "kern/cpu/micro_gemv_rows.h"
 
 /* ---- panels and tiles, quantized
  * ------------------------------------------------------------------
