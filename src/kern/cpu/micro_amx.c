@@ -287,12 +287,16 @@ struct factors {
 #define BIAS_BITS 0x4b400000
 
 INLINE void load_factors(int type, const uint8_t *x, struct factors *f) {
-    f->pair = load512(x + 64 * AT_MUL);
-    for (int h = 0; h < 2; h++) {
+    if (fmt_narrow(type)) {
+        f->pair = load512(x + 64 * AT_MUL);
+    }
+    for (int h = 0; h < 2 && !fmt_narrow(type); h++) {
         f->mul[h] = load512_ps(x + 64 * (AT_MUL + h));
         f->less[h] = _mm512_mul_ps(f->mul[h], _mm512_set1_ps(-BIAS));
     }
-    f->more = fmt_rest(type) != 0 ? load512(x + 64 * at_more(type)) : _mm512_setzero_si512();
+    if (fmt_rest(type) != 0) {
+        f->more = load512(x + 64 * at_more(type));
+    }
     for (int m = 0; m < fmt_mins(type); m++) {
         f->s[m] = load512_ps(x + 64 * (at_min(type) + m));
     }
