@@ -38,8 +38,7 @@ struct busy {
 
 struct pool {
     _Alignas(LINE) _Atomic uint64_t state;
-    _Atomic(pool_fn) fn;        /* from here to counts: written between loops only */
-    _Atomic(pool_part_fn) part; /* not NULL: in place of fn */
+    _Atomic(pool_part_fn) fn; /* from here to counts: written between loops only */
     _Atomic(void *) arg;
     atomic_int n_item;
     atomic_int shares;
@@ -62,7 +61,7 @@ struct pool {
 /* Takes the next items of the loop that is now open, *n of them; -1 if there are none. A share of
  * what is left: large while there is much, for a swap costs as much as a small item, and one at the
  * end, so that all threads come to it together. */
-static int pool_take(struct pool *p, pool_fn *fn, void **arg, int *n) {
+static int pool_take(struct pool *p, pool_part_fn *fn, void **arg, int *n) {
     uint64_t s = atomic_load_explicit(&p->state, memory_order_acquire);
     while ((uint32_t)s) {
         /* If these belong to a later loop, `state` has changed and the swap fails. */
@@ -80,23 +79,24 @@ static int pool_take(struct pool *p, pool_fn *fn, void **arg, int *n) {
     return -1;
 }
 
-/* Items item..item+n of the loop that is open, in which `part` stays. */
-static void pool_do(struct pool *p, pool_fn fn, void *arg, int item, int n, int thread) {
-    pool_part_fn part = atomic_load_explicit(&p->part, memory_order_relaxed);
-    if (part) {
-        duty_pause(p->duty, thread);
-        part(arg, item, n, thread);
-        return;
-    }
+/* A loop whose items are called for one by one. */
+struct each {
+    struct duty *duty;
+    pool_fn fn;
+    void *arg;
+};
+
+static void each_part(void *arg, int item, int n, int thread) {
+    const struct each *e = arg;
     for (int end = item + n; item < end; item++) {
-        duty_pause(p->duty, thread);
-        fn(arg, item, thread);
+        duty_pause(e->duty, thread);
+        e->fn(e->arg, item, thread);
     }
 }
 
 /* Works until no items are left; returns how many this thread did. */
 static int pool_work(struct pool *p, int thread) {
-    pool_fn fn;
+    pool_part_fn fn;
     void *arg;
     int n = 0, share, item = pool_take(p, &fn, &arg, &share);
     if (item < 0) {
@@ -105,7 +105,8 @@ static int pool_work(struct pool *p, int thread) {
     /* Who has an item has a loop open, in which `counts` stays. */
     double start = p->counts ? os_now() : 0;
     for (; item >= 0; item = pool_take(p, &fn, &arg, &share)) {
-        pool_do(p, fn, arg, item, share, thread);
+        duty_pause(p->duty, thread);
+        fn(arg, item, share, thread);
         n += share;
     }
     if (start > 0) {
@@ -203,13 +204,11 @@ static void pool_wait_done(struct pool *p, int n_item) {
     os_mutex_unlock(p->lock);
 }
 
-/* fn or part */
-static void run(struct pool *p, pool_fn fn, pool_part_fn part, void *arg, int n_item) {
-    int shares = part ? SHARES_BRIEF : SHARES;
-    atomic_store_explicit(&p->part, part, memory_order_relaxed);
+static void run(struct pool *p, pool_part_fn fn, void *arg, int n_item, int shares) {
     if (n_item <= 1 || p->n_thread == 1) {
         if (n_item > 0) {
-            pool_do(p, fn, arg, 0, n_item, 0);
+            duty_pause(p->duty, 0);
+            fn(arg, 0, n_item, 0);
         }
         return;
     }
@@ -237,11 +236,12 @@ static void run(struct pool *p, pool_fn fn, pool_part_fn part, void *arg, int n_
 }
 
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
-    run(p, fn, NULL, arg, n_item);
+    struct each e = {p->duty, fn, arg};
+    run(p, each_part, &e, n_item, SHARES);
 }
 
 void pool_run_brief(struct pool *p, pool_part_fn part, void *arg, int n_item) {
-    run(p, NULL, part, arg, n_item);
+    run(p, part, arg, n_item, SHARES_BRIEF);
 }
 
 enum err_code pool_limit(struct pool *p, int percent, struct err *e) {
