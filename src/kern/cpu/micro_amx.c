@@ -72,28 +72,15 @@ INLINE int64_t place(int64_t b, int64_t n) {
 
 /* to[j]: the place of block j of a group. */
 INLINE void unpack_scales(int type, const uint8_t *const g[SIDE], int n, uint8_t *const to[8]) {
-    const int n_d = fmt_scales(type), quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
     __m512i v[4][8];
-#pragma GCC unroll 8
-    for (int r = 0; r < 8; r++) {
-        struct scales a = group_scales(type, (const uint8_t *const[2]){g[r], g[r] + quad});
-        struct scales b = group_scales(type, (const uint8_t *const[2]){g[r + 8], g[r + 8] + quad});
-        for (int i = 0; i < n_d; i++) {
-            v[i][r] = join(_mm256_castps_si256(a.d[i]), _mm256_castps_si256(b.d[i]));
-        }
-        for (int i = 0; i < fmt_mins(type); i++) {
-            v[n_d + i][r] = join(_mm256_castps_si256(a.min[i]), _mm256_castps_si256(b.min[i]));
-        }
-    }
-    for (int i = 0; i < n_d + fmt_mins(type); i++) {
+    gather_scales(type, g, v);
+    for (int i = 0; i < fmt_scales(type) + fmt_mins(type); i++) {
         transpose16x8(v[i]);
         for (int j = 0; j < n; j++) {
             store512(to[j] + 32 * SIDE + 64 * i, v[i][j]);
         }
     }
 }
-
-#define UNPACK_AHEAD 512
 
 /* Sixteen rows. */
 INLINE void unpack_rows(int type, const uint8_t *const *row, int64_t n_block, uint8_t *to) {
@@ -105,17 +92,7 @@ INLINE void unpack_rows(int type, const uint8_t *const *row, int64_t n_block, ui
         for (int j = 0; j < n; j++) {
             at[j] = to + place(b + j, n_block) * panel_block(type);
         }
-        for (int r = 0; r < SIDE; r++) {
-            g[r] = row[r] + b / 8 * bytes;
-            for (int k = 0; k < bytes; k += 64) {
-                _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + k, _MM_HINT_T0);
-            }
-            if (n < 8) { /* never read past a row's end */
-                memset(part[r], 0, sizeof part[r]);
-                memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
-                g[r] = part[r];
-            }
-        }
+        group_rows(type, row, b / 8 * bytes, n, part, g);
         unpack_scales(type, g, n, at);
         for (int r = 0; r < SIDE; r++) {
 #pragma GCC unroll 8

@@ -86,19 +86,9 @@ INLINE void store_scales(__m512i v[8], int step, int n, uint8_t *to) {
 }
 
 INLINE void unpack_scales(int type, const uint8_t *const g[16], int n, uint8_t *to) {
-    const int n_d = fmt_scales(type), quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
     __m512i v[4][8];
-    for (int r = 0; r < 8; r++) {
-        struct scales a = group_scales(type, (const uint8_t *const[2]){g[r], g[r] + quad});
-        struct scales b = group_scales(type, (const uint8_t *const[2]){g[r + 8], g[r + 8] + quad});
-        for (int i = 0; i < n_d; i++) {
-            v[i][r] = join(_mm256_castps_si256(a.d[i]), _mm256_castps_si256(b.d[i]));
-        }
-        for (int i = 0; i < fmt_mins(type); i++) {
-            v[n_d + i][r] = join(_mm256_castps_si256(a.min[i]), _mm256_castps_si256(b.min[i]));
-        }
-    }
-    for (int i = 0; i < n_d + fmt_mins(type); i++) {
+    gather_scales(type, g, v);
+    for (int i = 0; i < fmt_scales(type) + fmt_mins(type); i++) {
         store_scales(v[i], panel_block(type), n, to + 1024 + 128 * i);
     }
 }
@@ -140,9 +130,6 @@ INLINE void unpack_block(int type, const uint8_t *const g[16], int j, int part, 
     }
 }
 
-/* Sixteen rows at a time are more streams than the processor's own prefetcher follows. */
-#define UNPACK_AHEAD 512
-
 INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t *to) {
     const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
     for (int64_t b = 0; b < n_col / MICRO_BLOCK; b += 8, to += 8 * panel_block(type)) {
@@ -150,17 +137,7 @@ INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t
         for (int half = 0; half < 2; half++) {
             uint8_t part[16][8 * sizeof(struct block_q8_0)];
             const uint8_t *g[16];
-            for (int r = 0; r < 16; r++) {
-                g[r] = row[half * 16 + r] + b / 8 * step;
-                for (int i = 0; i < step; i += 64) {
-                    _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
-                }
-                if (n < 8) { /* never read past a row's end */
-                    memset(part[r], 0, sizeof part[r]);
-                    memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
-                    g[r] = part[r];
-                }
-            }
+            group_rows(type, row + half * 16, b / 8 * step, n, part, g);
             unpack_scales(type, g, n, to + half * 64);
 #pragma GCC unroll 8
             for (int j = 0; j < 8; j++) {

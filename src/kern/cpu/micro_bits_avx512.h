@@ -65,4 +65,44 @@ INLINE int fmt_scales(int type) {
     return fmt_split(type) ? 2 : 1;
 }
 
+/* ---- sixteen rows of a panel ---------------------------------------------------------------- */
+
+/* Scales, then minimums of a group of each row, as transpose16x8 takes them: v[fmt_scales +
+ * fmt_mins]. */
+INLINE void gather_scales(int type, const uint8_t *const g[16], __m512i v[4][8]) {
+    const int n_d = fmt_scales(type), quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) {
+        struct scales a = group_scales(type, (const uint8_t *const[2]){g[r], g[r] + quad});
+        struct scales b = group_scales(type, (const uint8_t *const[2]){g[r + 8], g[r + 8] + quad});
+        for (int i = 0; i < n_d; i++) {
+            v[i][r] = join(_mm256_castps_si256(a.d[i]), _mm256_castps_si256(b.d[i]));
+        }
+        for (int i = 0; i < fmt_mins(type); i++) {
+            v[n_d + i][r] = join(_mm256_castps_si256(a.min[i]), _mm256_castps_si256(b.min[i]));
+        }
+    }
+}
+
+/* Sixteen rows at a time are more streams than the processor's own prefetcher follows. */
+#define UNPACK_AHEAD 512
+
+/* A group's rows, at + their beginnings, to g. Where less than its eight blocks are there, n, they
+ * are copies in `part`, zeros behind them: nothing is read past a row's end. */
+INLINE void group_rows(int type, const uint8_t *const row[16], int64_t at, int n,
+                       uint8_t part[16][8 * sizeof(struct block_q8_0)], const uint8_t *g[16]) {
+    const int bytes = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    for (int r = 0; r < 16; r++) {
+        g[r] = row[r] + at;
+        for (int i = 0; i < bytes; i += 64) {
+            _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
+        }
+        if (n < 8) {
+            memset(part[r], 0, sizeof part[r]);
+            memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
+            g[r] = part[r];
+        }
+    }
+}
+
 #endif
