@@ -10,7 +10,7 @@
  * only by one thread at a time per model (the owner); callbacks run on the owner's thread, outside
  * all locks, and may call the functions marked [any].
  * Errors are values: a function returns IGN_OK or a code, and fills *e (which may be NULL).
- * Signals: on a processor with AMX Linux is asked for its tile registers, for the whole process.
+ * Signals: opening a model on a processor with AMX asks Linux for its tiles, for the whole process.
  * From then on sigaltstack refuses stacks smaller than getauxval(AT_MINSIGSTKSZ), some 12 KB.
  * Strings are UTF-8. Token ids are 32-bit, from 0.
  */

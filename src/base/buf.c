@@ -116,3 +116,8 @@ bool str_starts(struct str a, const char *z) {
     size_t n = strlen(z);
     return a.n >= n && (n == 0 || memcmp(a.p, z, n) == 0);
 }
+
+bool str_ends(struct str a, const char *z) {
+    size_t n = strlen(z);
+    return a.n > n && memcmp(a.p + a.n - n, z, n) == 0;
+}

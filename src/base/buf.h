@@ -42,5 +42,7 @@ struct str str_c(const char *z);
 bool str_eq(struct str a, struct str b);
 bool str_is(struct str a, const char *z);
 bool str_starts(struct str a, const char *z);
+/* Whether a is something and then z: "x.gguf" ends in ".gguf", ".gguf" alone does not. */
+bool str_ends(struct str a, const char *z);
 
 #endif

@@ -26,12 +26,12 @@ struct isa_bit {
 
 #define TILE_DATA 18 /* the bit of XCR0 for what AMX's tiles hold */
 
-/* Linux gives a process tiles only when it asks for them: 8 KB more for each thread that uses any.
- */
-static bool tiles_granted(void) {
+/* Tiles are only for who asks, and only some systems give them: what Linux would give. */
+static bool tiles_offered(void) {
 #if defined(__linux__)
-    const long request = 0x1023; /* ARCH_REQ_XCOMP_PERM */
-    return syscall(SYS_arch_prctl, request, TILE_DATA) == 0;
+    const long offered = 0x1021; /* ARCH_GET_XCOMP_SUPP */
+    uint64_t mask = 0;
+    return syscall(SYS_arch_prctl, offered, &mask) == 0 && (mask >> TILE_DATA & 1);
 #else
     return false;
 #endif
@@ -52,7 +52,7 @@ static bool cpu_flag(const struct isa_bit *b) {
     }
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     (void)hi;
-    return (lo & b->state) == b->state && (!(b->state >> TILE_DATA & 1) || tiles_granted());
+    return (lo & b->state) == b->state && (!(b->state >> TILE_DATA & 1) || tiles_offered());
 }
 
 bool os_cpu_has(const char *isa) {
@@ -117,3 +117,12 @@ bool os_cpu_has(const char *isa) {
 }
 
 #endif
+
+bool os_cpu_get_tiles(void) {
+#if defined(__x86_64__) && defined(__linux__)
+    const long request = 0x1023; /* ARCH_REQ_XCOMP_PERM */
+    return syscall(SYS_arch_prctl, request, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}

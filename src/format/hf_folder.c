@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/json_scan.h"
 #include "base/log.h"
 
@@ -70,15 +71,10 @@ static enum err_code no_memory(const struct hf_folder *f, struct err *e) {
 
 /* ---- what is there ---------------------------------------------------------------------- */
 
-static bool ends_in(const char *name, const char *end) {
-    size_t n = strlen(name), k = strlen(end);
-    return n >= k && strcmp(name + n - k, end) == 0;
-}
-
 static bool is_pickle(const char *name) {
     static const char *const ends[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        if (ends_in(name, ends[i])) {
+        if (str_ends(str_c(name), ends[i])) {
             return true;
         }
     }
@@ -94,8 +90,8 @@ static enum err_code look_around(const struct hf_folder *f, struct err *e) {
     enum err_code rc = os_list(f->path, &names, &n, e);
     for (size_t i = 0; !rc && i < n; i++) {
         pickle = !pickle && is_pickle(names[i]) ? names[i] : pickle;
-        other = !other && ends_in(names[i], ".safetensors") ? names[i] : other;
-        gguf = !gguf && ends_in(names[i], ".gguf") ? names[i] : gguf;
+        other = !other && str_ends(str_c(names[i]), ".safetensors") ? names[i] : other;
+        gguf = !gguf && str_ends(str_c(names[i]), ".gguf") ? names[i] : gguf;
     }
     if (other && !file_there(f, other, &there)) {
         rc = no_memory(f, e);

@@ -219,11 +219,6 @@ enum err_code imatrix_parse(struct imatrix **out, const char *name, const uint8_
     return ERR_OK;
 }
 
-static bool ends_with(struct str s, const char *tail) {
-    size_t n = strlen(tail);
-    return s.n > n && memcmp(s.p + s.n - n, tail, n) == 0;
-}
-
 static void read_f32(float *out, const uint8_t *p, size_t n) {
     memcpy(out, p, n * sizeof *out);
 }
@@ -281,7 +276,7 @@ static enum err_code read_gguf(struct imatrix **out, const char *path, struct er
         goto done;
     }
     for (size_t i = 0; i < g->n_tensor && !rc; i++) {
-        if (ends_with(g->tensor[i].name, SUM_TAIL)) {
+        if (str_ends(g->tensor[i].name, SUM_TAIL)) {
             rc = read_sums(im, g, &g->tensor[i], e);
         }
     }

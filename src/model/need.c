@@ -230,11 +230,6 @@ static void copy_shape(struct plan_model *p, const struct gguf *g, const struct 
     snprintf(p->name, sizeof p->name, "%.*s", (int)(name.n < 63 ? name.n : 63), name.p);
 }
 
-static bool ends(struct str s, const char *end) {
-    size_t n = strlen(end);
-    return s.n >= n && memcmp(s.p + s.n - n, end, n) == 0;
-}
-
 /* What is loaded of a file, as weights.c does it: a fused matrix is several weights, and angles are
  * computed from factors. t [n_tensor * PARTS + N_ANGLES]; returns how many there are. */
 enum { PARTS = 3, N_ANGLES = 2 };
@@ -243,8 +238,8 @@ static size_t list_weights(struct kern_tensor *t, const struct gguf *g, const st
     size_t n = 0;
     for (size_t i = 0; i < g->n_tensor; i++) {
         const struct gguf_tensor *u = &g->tensor[i];
-        bool qkv = c->fused && ends(u->name, ".attn_qkv.weight");
-        int parts = qkv ? PARTS : c->fused && ends(u->name, ".ffn_up.weight") ? 2 : 1;
+        bool qkv = c->fused && str_ends(u->name, ".attn_qkv.weight");
+        int parts = qkv ? PARTS : c->fused && str_ends(u->name, ".ffn_up.weight") ? 2 : 1;
         for (int k = 0; k < parts && !is_factors(u->name); k++) {
             t[n++] = (struct kern_tensor){.type = (enum dtype)u->type,
                                           .n_mat = (int)u->dim[2],

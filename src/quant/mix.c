@@ -47,11 +47,6 @@ static bool holds(struct str s, const char *part) {
     return false;
 }
 
-static bool ends(struct str s, const char *part) {
-    size_t n = strlen(part);
-    return s.n >= n && memcmp(s.p + s.n - n, part, n) == 0;
-}
-
 /* I of "blk.I.", else 0; clamped to the layers that there are. */
 static int layer_of(struct str name, int n_layer) {
     int v = 0;
@@ -71,7 +66,7 @@ static bool more_bits(int layer, int n_layer) {
 
 /* Norms, biases, the router of experts and what is counted by position are small, and stay. */
 static bool stays(struct str name, uint32_t n_dim) {
-    return n_dim < 2 || !ends(name, "weight") || holds(name, "_norm.weight") ||
+    return n_dim < 2 || !str_ends(name, "weight") || holds(name, "_norm.weight") ||
            holds(name, "ffn_gate_inp.weight") || str_is(name, "position_embd.weight") ||
            str_is(name, "token_types.weight");
 }

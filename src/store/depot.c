@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "store/store_part.h"
@@ -159,11 +160,6 @@ void staging_end(struct staging *s) {
 
 /* ---- what is there --------------------------------------------------------------------------- */
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n > m && strcmp(s + n - m, end) == 0;
-}
-
 bool depot_is_model(const char *root, const char *name) {
     struct os_file_info info;
     char path[4096], **names = NULL; /* without memory a model would not be seen */
@@ -177,12 +173,12 @@ bool depot_is_model(const char *root, const char *name) {
     bool config = os_file_exists(path);
     path[(size_t)len - strlen("/config.json")] = '\0';
     if (!os_file_info(path, &info, NULL) && !info.is_folder) {
-        yes = ends_with(name, ".gguf");
+        yes = str_ends(str_c(name), ".gguf");
     } else if (config) {
         yes = true;
     } else if (!os_list(path, &names, &n, NULL)) {
         for (size_t i = 0; i < n && !yes; i++) {
-            yes = ends_with(names[i], ".gguf");
+            yes = str_ends(str_c(names[i]), ".gguf");
         }
     }
     mem_free(names);
@@ -246,9 +242,9 @@ static enum err_code coming_name(struct coming *c, const char *path, const char 
         return err_set(e, ERR_NOMEM, "out of memory for a path");
     }
     const char *wanted = name ? name : c->from;
-    bool bare = !info.is_folder && !ends_with(wanted, ".gguf");
+    bool bare = !info.is_folder && !str_ends(str_c(wanted), ".gguf");
     rc = store_path(&c->name, e, "%s%s", wanted, bare ? ".gguf" : "");
-    if (!rc && info.is_folder && ends_with(wanted, ".gguf")) {
+    if (!rc && info.is_folder && str_ends(str_c(wanted), ".gguf")) {
         rc = err_set(e, ERR_USAGE, "'%s' cannot be the name of a folder", wanted);
         err_hint(e, "give one with --name, without .gguf at its end");
     } else if (!rc && !model_name_is_plain(c->name, strlen(c->name))) {
@@ -262,7 +258,7 @@ static enum err_code coming_name(struct coming *c, const char *path, const char 
 static enum err_code check_kind(const struct coming *c, struct err *e) {
     char head[8], *path;
     size_t got = 0;
-    bool folder = !ends_with(c->name, ".gguf");
+    bool folder = !str_ends(str_c(c->name), ".gguf");
     if (folder && depot_is_model(c->root, c->from)) {
         return ERR_OK;
     }
@@ -294,7 +290,7 @@ static enum err_code want_read(const struct coming *c, const char *text, char wa
     if (!text || !text[0]) {
         return ERR_OK;
     }
-    if (!ends_with(c->name, ".gguf")) {
+    if (!str_ends(str_c(c->name), ".gguf")) {
         err_set(e, ERR_USAGE, "a folder has no SHA-256 of its own");
         err_hint(e, "leave --sha256 out, or import a file");
         return ERR_USAGE;

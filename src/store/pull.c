@@ -9,16 +9,12 @@
 #include <string.h>
 
 #include "base/address.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "store/pull_part.h"
 
 #define LOCK_STEP 0.2 /* seconds between two looks at Ctrl-C */
-
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n > m && strcmp(s + n - m, end) == 0;
-}
 
 static enum err_code no_memory(struct err *e) {
     return err_set(e, ERR_NOMEM, "out of memory for a pull");
@@ -54,15 +50,15 @@ static enum err_code plan_names(struct pull *p, struct err *e) {
     const char *wanted = p->o->name ? p->o->name
                          : p->model ? p->model->store
                                     : name_of_url(p, p->o->what);
-    bool single = !p->model || ends_with(p->model->store, ".gguf");
+    bool single = !p->model || str_ends(str_c(p->model->store), ".gguf");
     size_t cut = p->model ? strlen(p->model->store) : 0;
     char text[512];
     if (!wanted) {
         return no_memory(e);
     }
     snprintf(text, sizeof text, "%.400s%s", wanted,
-             single && !ends_with(wanted, ".gguf") ? ".gguf" : "");
-    if (!model_name_is_plain(text, strlen(text)) || (!single && ends_with(text, ".gguf"))) {
+             single && !str_ends(str_c(wanted), ".gguf") ? ".gguf" : "");
+    if (!model_name_is_plain(text, strlen(text)) || (!single && str_ends(str_c(text), ".gguf"))) {
         err_set(e, ERR_USAGE, "'%.200s' cannot be the name of %s", text,
                 single ? "a model" : "a folder");
         err_where(e, "--name");
@@ -86,10 +82,11 @@ static enum err_code plan_names(struct pull *p, struct err *e) {
 /* Whether the files make a model: what depot_is_model will look for. */
 static bool plan_is_model(const struct pull *p) {
     size_t top = strlen(p->name) + 1;
-    bool yes = ends_with(p->name, ".gguf");
+    bool yes = str_ends(str_c(p->name), ".gguf");
     for (size_t i = 0; i < p->n && !yes; i++) {
         const char *path = p->file[i].path + top;
-        yes = strcmp(path, "config.json") == 0 || (!strchr(path, '/') && ends_with(path, ".gguf"));
+        yes = strcmp(path, "config.json") == 0 ||
+              (!strchr(path, '/') && str_ends(str_c(path), ".gguf"));
     }
     return yes;
 }
@@ -565,7 +562,8 @@ static uint64_t bytes_grown(const char *dir) {
     for (size_t i = 0; i < n; i++) {
         struct os_file_info info;
         char *path;
-        if (ends_with(names[i], ".part") && !store_path(&path, NULL, "%s/%s", dir, names[i])) {
+        if (str_ends(str_c(names[i]), ".part") &&
+            !store_path(&path, NULL, "%s/%s", dir, names[i])) {
             sum += os_file_info(path, &info, NULL) ? 0 : info.size;
             mem_free(path);
         }
@@ -620,7 +618,7 @@ enum err_code pull_list(const struct depot *d, struct buf *out, struct err *e) {
 enum err_code pull_drop(const struct depot *d, const char *name, struct err *e) {
     struct os_lock *lock = NULL, *store = NULL;
     char *dir = NULL, *path = NULL;
-    bool bare = !ends_with(name, ".gguf");
+    bool bare = !str_ends(str_c(name), ".gguf");
     enum err_code rc = store_path(&dir, e, "%s/" STORE_PULLS, d->dir);
     for (int i = 0; i < 1 + bare && !rc; i++) {
         char full[512];

@@ -126,6 +126,11 @@ static void test_buf(void **state) {
     assert_false(str_is(str_of("abc", 2), "abc"));
     assert_true(str_starts(str_c("abc"), "ab"));
     assert_false(str_starts(str_c("a"), "ab"));
+    assert_true(str_ends(str_c("m.gguf"), ".gguf"));
+    assert_false(str_ends(str_c(".gguf"), ".gguf"));
+    assert_false(str_ends(str_c("gguf"), ".gguf"));
+    assert_true(str_ends(str_c("m"), ""));
+    assert_false(str_ends(str_c(""), ""));
     assert_true(str_eq(str_of(NULL, 0), str_c("")));
     assert_int_equal(mem_live(), 0);
 }

@@ -11,27 +11,30 @@
 struct level {
     const char *name, *what; /* for the error where the processor lacks it */
     const char *needs[8];
+    bool (*ask)(void); /* the system, for what it gives only when asked; or NULL */
     void (*init[6])(struct micro *m);
 };
 
 /* From the least to the best. */
 static const struct level levels[] = {
-    {"c", "", {NULL}, {micro_init_c}},
+    {"c", "", {NULL}, NULL, {micro_init_c}},
 #if defined(__x86_64__)
     {"avx2",
      "AVX2 with FMA and F16C",
      {"avx2", "fma", "f16c"},
+     NULL,
      {micro_init_avx2, micro_rows_init_avx2, micro_att_init_avx2, micro_small_init_avx2}},
     {"avx512",
      "AVX-512 with BW, VL, DQ, VBMI and VNNI",
      {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vnni"},
+     NULL,
      {micro_init_avx512, micro_gemv_init_avx512, micro_four_init_avx512, micro_rows_init_avx512,
       micro_att_init_avx512, micro_small_init_avx512}},
-    {"amx", "AMX with tiles of bytes", {"amxint8"}, {micro_init_amx}},
+    {"amx", "AMX with tiles of bytes", {"amxint8"}, os_cpu_get_tiles, {micro_init_amx}},
 #elif defined(__aarch64__)
-    {"neon", "NEON", {"neon"}, {micro_init_neon, micro_rows_init_neon, micro_att_init_neon}},
-    {"dotprod", "dot products of bytes", {"dotprod"}, {micro_init_dotprod}},
-    {"i8mm", "matrix products of bytes", {"i8mm"}, {micro_init_i8mm}},
+    {"neon", "NEON", {"neon"}, NULL, {micro_init_neon, micro_rows_init_neon, micro_att_init_neon}},
+    {"dotprod", "dot products of bytes", {"dotprod"}, NULL, {micro_init_dotprod}},
+    {"i8mm", "matrix products of bytes", {"i8mm"}, NULL, {micro_init_i8mm}},
 #endif
 };
 enum { N_LEVEL = sizeof levels / sizeof *levels };
@@ -47,7 +50,7 @@ static bool there(const struct level *l) {
             return false;
         }
     }
-    return true;
+    return l->ask == NULL || l->ask();
 }
 
 enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
