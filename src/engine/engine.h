@@ -61,7 +61,10 @@ struct ign_session {
     int n_known;
     struct kv_seq kv;
     struct sampler sampler;
-    float *logits; /* [n_vocab] after token kv.n_tok - 1, if has_logits */
+    /* The logits after token kv.n_tok - 1, if has_logits: in `logits` [n_vocab], or, until the next
+     * step begins, still in the device, where they are row `row` of the last step's. */
+    float *logits;
+    int row; /* -1: in `logits` */
     bool has_logits;
     struct lookup lookup; /* empty where the model does not speculate */
     struct odds odds;
@@ -82,9 +85,11 @@ struct part {
 struct plan {
     int32_t *tok, *pos, *seq; /* [max_tok] */
     int32_t *out;             /* [max_out] */
-    int32_t *page;            /* [sum of kv.cap over all sessions] */
-    int32_t *page_start;      /* [sessions + 1] */
-    struct part *part;        /* [sessions] */
+    int32_t *best;            /* [max_out] the largest logit of each row, if has_best */
+    bool has_best;
+    int32_t *page;       /* [sum of kv.cap over all sessions] */
+    int32_t *page_start; /* [sessions + 1] */
+    struct part *part;   /* [sessions] */
     int n_tok, n_out, n_part;
 };
 
@@ -121,6 +126,9 @@ void session_cut(ign_session *s, int n);
  * depth, not for answers. Needs a whole page of computed tokens, or n <= what is there (IGN_USAGE);
  * IGN_NOFIT. */
 ign_status session_repeat(ign_session *s, int n, ign_error *e);
+
+/* Takes the session's logits out of the device, if they are still there. */
+void session_keep_logits(ign_session *s);
 
 /* request.c: what a request does with its logits, and its events. Owner's thread. */
 void request_begin(ign_session *s);

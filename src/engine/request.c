@@ -37,6 +37,7 @@ static void emit(ign_session *s, int32_t id, ign_stop_reason stop, const struct 
     struct token_prob top[LOGPROBS_MAX];
     ign_event ev = {.id = id, .text = s->text.p, .n_text = s->text.len, .stop = stop};
     if (id >= 0 && r->logprobs >= 0) {
+        session_keep_logits(s);
         sampler_logprobs(s->logits, s->model->m->cfg.n_vocab, id, r->logprobs, top, &ev.logprob);
         ev.top = (const ign_token_logprob *)top;
         ev.n_top = (size_t)r->logprobs;
@@ -69,6 +70,7 @@ static void finish(ign_session *s, int32_t id, ign_stop_reason stop, const struc
             stop_flush(&r->stop, &s->text);
         }
     }
+    session_keep_logits(s);
     emit(s, id, stop, why);
     session_release(s);
 }
@@ -111,6 +113,30 @@ static enum err_code take_token(ign_session *s, int32_t id, ign_stop_reason *sto
     return buf_check(&s->text, e);
 }
 
+/* The largest logit of the session's row, found in the device for all rows of the step at once the
+ * first time that one is asked for; -1 where it takes a closer look. */
+static int32_t best_of(ign_session *s) {
+    const struct model *m = s->model->m;
+    struct plan *p = &s->model->plan;
+    if (s->row < 0) {
+        return -1;
+    }
+    if (!p->has_best) {
+        m->kern->argmax(m->dev, m->b.logits, (size_t)p->n_out, (size_t)m->cfg.n_vocab, p->best);
+        p->has_best = true;
+    }
+    return p->best[s->row];
+}
+
+static enum err_code pick(ign_session *s, int32_t *id, struct err *e) {
+    *id = sampler_is_greedy(&s->sampler) ? best_of(s) : -1;
+    if (*id >= 0) {
+        return ERR_OK;
+    }
+    session_keep_logits(s);
+    return sampler_pick(&s->sampler, s->logits, NULL, id, e);
+}
+
 void request_advance(ign_session *s) {
     struct request *r = &s->r;
     struct err err = {0};
@@ -126,7 +152,7 @@ void request_advance(ign_session *s) {
         return;
     }
     profile_lap(s->model->profile, STAGE_SCHEDULE);
-    if (sampler_pick(&s->sampler, s->logits, NULL, &id, &err)) {
+    if (pick(s, &id, &err)) {
         request_end(s, IGN_STOP_ERROR, &err);
         return;
     }

@@ -201,10 +201,10 @@ static void take_rows(ign_model *m, ign_session *s, int n, int row) {
         if (!wants_row(s, pos)) {
             continue;
         }
-        m->m->kern->read(m->m->dev, m->m->b.logits + (kern_ref)(row + k++) * (kern_ref)n_vocab,
-                         s->logits, (size_t)n_vocab);
+        s->row = row + k++;
         s->has_logits = pos == s->n_known - 1;
         if (s->r.on_logits && pos >= s->r.first && s->r.n_new == 0) {
+            session_keep_logits(s);
             s->r.on_logits(s->r.arg, pos, s->logits, n_vocab);
         }
     }
@@ -228,6 +228,16 @@ static void take_part(ign_model *m, const struct part *t, int row) {
     }
     if (t->n_draft > 0) {
         kv_seq_truncate(&s->kv, &m->pool, s->kv.n_tok);
+    }
+}
+
+/* A step overwrites the logits of the one before it. Who is idle has kept its own. */
+static void drop_rows(ign_model *m) {
+    m->plan.has_best = false;
+    for (int i = 0; i < m->n_session; i++) {
+        ign_session *s = m->session[i];
+        s->has_logits = s->has_logits && s->row < 0;
+        s->row = -1;
     }
 }
 
@@ -287,6 +297,7 @@ static enum err_code plan_run(ign_model *m, struct err *e) {
     if (m->profile) {
         profile_step(m->profile, plan_phase(p), p->n_tok);
     }
+    drop_rows(m);
     arm(m);
     enum err_code c = model_forward(m->m, &step, e);
     disarm(m);

@@ -89,6 +89,7 @@ static enum err_code session_init(ign_session *s, ign_model *m, int context,
     enum err_code c;
     s->model = m;
     s->context = context;
+    s->row = -1;
     buf_init(&s->piece, (size_t)1 << 24);
     buf_init(&s->text, (size_t)1 << 24);
     s->tok = mem_alloc((size_t)context, sizeof *s->tok);
@@ -274,8 +275,25 @@ int ign_session_context(const ign_session *s) {
     return s->context;
 }
 
+static void read_logits(const ign_session *s) {
+    const struct model *m = s->model->m;
+    size_t n = (size_t)m->cfg.n_vocab;
+    if (s->row >= 0) {
+        m->kern->read(m->dev, m->b.logits + (kern_ref)s->row * n, s->logits, n);
+    }
+}
+
+void session_keep_logits(ign_session *s) {
+    read_logits(s);
+    s->row = -1;
+}
+
 const float *ign_session_logits(const ign_session *s) {
-    return s->has_logits ? s->logits : NULL;
+    if (!s->has_logits) {
+        return NULL;
+    }
+    read_logits(s);
+    return s->logits;
 }
 
 void ign_session_get_timing(const ign_session *s, ign_timing *t) {

@@ -11,7 +11,8 @@ enum err_code plan_init(struct plan *p, int max_tok, int max_out, struct err *e)
     p->pos = mem_alloc((size_t)max_tok, sizeof *p->pos);
     p->seq = mem_alloc((size_t)max_tok, sizeof *p->seq);
     p->out = mem_alloc((size_t)max_out, sizeof *p->out);
-    if (!p->tok || !p->pos || !p->seq || !p->out) {
+    p->best = mem_alloc((size_t)max_out, sizeof *p->best);
+    if (!p->tok || !p->pos || !p->seq || !p->out || !p->best) {
         return err_set(e, ERR_NOMEM, "no memory for steps of %d tokens", max_tok);
     }
     return ERR_OK;
@@ -41,6 +42,7 @@ void plan_fini(struct plan *p) {
     mem_free(p->pos);
     mem_free(p->seq);
     mem_free(p->out);
+    mem_free(p->best);
     mem_free(p->page);
     mem_free(p->page_start);
     mem_free(p->part);

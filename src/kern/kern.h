@@ -88,6 +88,9 @@ struct kern_rope {
  * query, which softmax takes no notice of (and a cap does: not where there is one). */
 #define KERN_ROPE_STILL 0x1p-15f
 
+/* Above this a logit is no number to choose by (kern.argmax). */
+#define KERN_LARGEST 3e38f
+
 struct kern_attend {
     int layer;
     int n_head, n_kv, d_head; /* n_head / n_kv query heads share a KV head */
@@ -166,6 +169,10 @@ struct kern {
     /* Copies n floats; outside begin/end only. Checked against the buffer's size (assert). */
     void (*write)(struct kern_dev *d, kern_ref dst, const float *src, size_t n);
     void (*read)(struct kern_dev *d, kern_ref src, float *dst, size_t n);
+    /* at[i] = the place of the largest number of row i of x [n, dim], the first of equals; -1 where
+     * that is no answer: one is NaN or above KERN_LARGEST, or all are -infinity. Outside begin/end
+     * only: what a greedy choice wants of logits, which need not leave the device for it. */
+    void (*argmax)(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *at);
 
     /* The KV cache: one pool of n_page pages for all layers; and scratch for attention, by d_head,
      * which without a cache is all that is looked at. Once per device. */

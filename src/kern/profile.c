@@ -122,6 +122,12 @@ static void time_read(struct kern_dev *d, kern_ref src, float *dst, size_t n) {
     profile_take(t->p, STAGE_SAMPLE);
 }
 
+static void time_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *at) {
+    const struct profile_dev *t = enter(d);
+    t->k->argmax(t->d, x, n, dim, at);
+    profile_take(t->p, STAGE_SAMPLE);
+}
+
 static enum err_code time_kv_open(struct kern_dev *d, const struct kern_kv *kv, struct err *e) {
     return inside(d)->k->kv_open(inside(d)->d, kv, e);
 }
@@ -289,6 +295,7 @@ static const struct kern timed = {
     .ready = time_ready,
     .write = time_write,
     .read = time_read,
+    .argmax = time_argmax,
     .kv_open = time_kv_open,
     .kv_copy_page = time_kv_copy_page,
     .kv_read_page = time_kv_read_page,
@@ -317,7 +324,7 @@ static const struct kern timed = {
     .moe = time_moe,
     .waited = time_waited,
 };
-_Static_assert(sizeof(struct kern) == 37 * sizeof(void *), "a new entry is timed here as well");
+_Static_assert(sizeof(struct kern) == 38 * sizeof(void *), "a new entry is timed here as well");
 
 enum err_code profile_wrap(struct profile *p, const struct kern **k, struct kern_dev **d,
                            struct err *e) {

@@ -333,62 +333,16 @@ static int keep_allowed(struct candidate *c, int n) {
     return kept;
 }
 
-/* The largest of x [n], ties to the lower id: in lanes, which compilers turn into vectors. -1 where
- * that takes a closer look: a value that is no logit, none that is allowed, or one past 3e38. */
-static int32_t pick_best(const float *x, int n) {
-    enum { LANES = 16, BLOCK = 1024 };
-    float best = -INFINITY;
-    int at = 0, bad = 0;
-    for (int i = 0; i < n; i += BLOCK) {
-        int end = n - i < BLOCK ? n : i + BLOCK, k = i;
-        float lane[LANES], top = -INFINITY;
-        int odd[LANES] = {0};
-        for (int l = 0; l < LANES; l++) {
-            lane[l] = -INFINITY;
-        }
-        for (; k + LANES <= end; k += LANES) {
-            for (int l = 0; l < LANES; l++) {
-                lane[l] = x[k + l] > lane[l] ? x[k + l] : lane[l];
-                odd[l] |= !(x[k + l] <= 3e38f);
-            }
-        }
-        for (; k < end; k++) {
-            lane[0] = x[k] > lane[0] ? x[k] : lane[0];
-            odd[0] |= !(x[k] <= 3e38f);
-        }
-        for (int l = 0; l < LANES; l++) {
-            top = lane[l] > top ? lane[l] : top;
-            bad |= odd[l];
-        }
-        if (top > best) {
-            best = top;
-            at = i;
-        }
-    }
-    if (bad || best == -INFINITY) {
-        return -1;
-    }
-    while (x[at] != best) {
-        at++;
-    }
-    return at;
-}
-
-static bool is_plain(const struct sampler_opts *o) {
-    return o->n_bias == 0 && o->repeat_penalty == 1 && o->presence_penalty == 0 &&
-           o->frequency_penalty == 0;
+bool sampler_is_greedy(const struct sampler *s) {
+    const struct sampler_opts *o = &s->o;
+    return o->temperature == 0 && o->n_bias == 0 && o->repeat_penalty == 1 &&
+           o->presence_penalty == 0 && o->frequency_penalty == 0;
 }
 
 enum err_code sampler_pick(struct sampler *s, const float *logits, sampler_mask mask, int32_t *id,
                            struct err *e) {
     const struct sampler_opts *o = &s->o;
     struct candidate *c = s->cand;
-    if (o->temperature == 0 && !mask && is_plain(o)) {
-        *id = pick_best(logits, s->n_vocab);
-        if (*id >= 0) {
-            return ERR_OK;
-        }
-    }
     enum err_code code = fill(s, logits, mask, e);
     if (code) {
         return code;

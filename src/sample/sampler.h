@@ -64,6 +64,9 @@ void sampler_fini(struct sampler *s);
  * it is as before. */
 enum err_code sampler_copy(struct sampler *dst, const struct sampler *src, struct err *e);
 
+/* Whether sampler_pick without a mask picks the largest logit, ties to the lower id, whatever came
+ * before: who knows that one needs no logits. */
+bool sampler_is_greedy(const struct sampler *s);
 /* Picks a token from logits [n_vocab] (unchanged). ERR_DEVICE if any is NaN or +infinity or none is
  * finite, ERR_RANGE if the mask and biases leave nothing. -infinity forbids a token. */
 enum err_code sampler_pick(struct sampler *s, const float *logits, sampler_mask mask, int32_t *id,

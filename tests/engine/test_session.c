@@ -440,6 +440,79 @@ static void test_logits_of_every_position(void **state) {
 /* ---- memory ------------------------------------------------------------------------------------
  */
 
+/* The largest logit is found in the device; with a bias of nothing the sampler finds it. */
+static void test_greedy_both_ways(void **state) {
+    (void)state;
+    ign_model *m = rig_open(&(struct tiny_opts){0}, NULL);
+    ign_logit_bias nothing = {TINY_BYTE, 0};
+    ign_sampling biased = rig_greedy();
+    biased.bias = &nothing;
+    biased.n_bias = 1;
+    ign_session *s[3] = {rig_session(m, 0, rig_greedy()), rig_session(m, 0, biased),
+                         rig_session(m, 0, rig_greedy())};
+    struct answer a[3];
+    ign_request r[3];
+    int32_t ids[40];
+    rig_prompt(ids, 40, 9);
+    for (int i = 0; i < 3; i++) { /* side by side, the last one with other tokens */
+        r[i] = rig_request(ids, i == 2 ? 25 : 40, 60, &a[i]);
+        rig_submit(s[i], &r[i]);
+    }
+    rig_run(m);
+    rig_same(&a[0], &a[1]);
+    assert_memory_not_equal(a[0].ids, a[2].ids, 60 * sizeof *ids);
+    for (int i = 0; i < 3; i++) {
+        ign_session_free(s[i]);
+    }
+    ign_model_close(m);
+}
+
+/* What the events of one session see of its logits, and what it has when others go on: those after
+ * its last computed token, as a session has them that is given the same tokens. */
+struct logits_seen {
+    ign_session *s;
+    float row[TINY_VOCAB];
+    int n;
+};
+
+static void see_logits(void *arg, const ign_event *ev) {
+    struct logits_seen *l = arg;
+    l->n++;
+    assert_true(ev->stop != IGN_STOP_ERROR);
+    assert_non_null(ign_session_logits(l->s));
+    memcpy(l->row, ign_session_logits(l->s), sizeof l->row);
+}
+
+static void test_logits_stay(void **state) {
+    (void)state;
+    ign_model *m = rig_open(&(struct tiny_opts){0}, NULL);
+    ign_session *s = rig_session(m, 0, rig_greedy()), *other = rig_session(m, 0, rig_greedy());
+    struct logits_seen seen = {.s = s};
+    struct answer a, b;
+    int32_t ids[40];
+    rig_prompt(ids, 40, 9);
+    rig_ask(m, other, ids, 40, 12, &a);
+    ign_request r = rig_request(ids, 30, 6, &b);
+    r.on_event = see_logits;
+    r.arg = &seen;
+    rig_submit(s, &r);
+    ign_request go_on = rig_request(NULL, 0, 12, &a);
+    rig_submit(other, &go_on);
+    rig_run(m);
+    assert_int_equal(seen.n, 6);
+    assert_memory_equal(ign_session_logits(s), seen.row, sizeof seen.row);
+    size_t n;
+    const int32_t *tok = ign_session_tokens(s, &n);
+    assert_int_equal(n, 36);
+    ign_session *again = rig_session(m, 0, rig_greedy());
+    rig_ask(m, again, tok, n - 1, 0, &a);
+    assert_memory_equal(ign_session_logits(s), ign_session_logits(again), sizeof seen.row);
+    ign_session_free(again);
+    ign_session_free(other);
+    ign_session_free(s);
+    ign_model_close(m);
+}
+
 static void test_the_token_loop_allocates_nothing(void **state) {
     (void)state;
     ign_model *m = rig_open(NULL, &(ign_model_options){.context = 1024, .batch = 32});
@@ -506,6 +579,8 @@ int main(void) {
         cmocka_unit_test(test_models),
         cmocka_unit_test(test_two_models),
         cmocka_unit_test(test_logits_of_every_position),
+        cmocka_unit_test(test_greedy_both_ways),
+        cmocka_unit_test(test_logits_stay),
         cmocka_unit_test(test_the_token_loop_allocates_nothing),
         cmocka_unit_test(test_no_growth),
     };

@@ -187,6 +187,8 @@ static double rate_row(void *arg) {
             }
         } else if (strcmp(c->name, "softcap") == 0) {
             c->m->softcap(c->u, n, 30);
+        } else if (strcmp(c->name, "largest") == 0) {
+            c->x[i] = c->m->largest(c->u, n);
         } else {
             c->m->act_mul(c->u, c->x, n, strcmp(c->name, "silu") == 0 ? ACT_SILU : ACT_GELU);
         }
@@ -195,7 +197,8 @@ static double rate_row(void *arg) {
 }
 
 static void bench_rows(const struct micro *m) {
-    static const char *const names[] = {"rmsnorm", "rmsnorm of heads", "silu", "gelu", "softcap"};
+    static const char *const names[] = {"rmsnorm", "rmsnorm of heads", "silu",
+                                        "gelu",    "softcap",          "largest"};
     static float x[COLS], u[COLS];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         for (int k = 0; k < COLS; k++) {

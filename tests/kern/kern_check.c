@@ -436,6 +436,13 @@ static void check_elementwise(void) {
             ok = ok && (isnan(x[i]) ? isnan(a[i]) : fabs(want - (double)a[i]) <= 30 * 4e-7);
         }
         check(ok, "softcap", "f32", "C is inexact");
+        float want = -INFINITY, top[2] = {run.c.largest(x, n), run.isa.largest(x, n)};
+        for (int i = 0; i < n; i++) {
+            want = isnan(x[i]) || isnan(want) ? NAN : fmaxf(want, x[i]);
+        }
+        check(top[0] == want || (isnan(top[0]) && isnan(want)), "largest", "f32", "C is wrong");
+        check(top[0] == top[1] || (isnan(top[0]) && isnan(top[1])), "largest", "f32",
+              "differs from C");
         a = copy(x, n);
         b = copy(x, n);
         run.c.add(a, u, n);

@@ -86,6 +86,9 @@ static void do_silu(void) {
 static void do_gelu(void) {
     s.m.act_mul(s.out, s.in, COLS, ACT_GELU);
 }
+static void do_largest(void) {
+    s.out[0] = s.m.largest(s.in, COLS);
+}
 static void do_rotate(void) {
     s.m.rotate(s.out, s.in, s.in, HEAD / 2);
 }
@@ -203,6 +206,7 @@ int main(void) {
     count("rmsnorm", NULL, do_rmsnorm);
     count("act_mul", "silu", do_silu);
     count("act_mul", "gelu", do_gelu);
+    count("largest", NULL, do_largest);
     count("rotate", NULL, do_rotate);
     count_attention();
     count("f16_to_f32", NULL, do_widen);

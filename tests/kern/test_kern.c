@@ -781,6 +781,49 @@ static void test_not_finite_is_seen(void **state) {
     }
 }
 
+static int32_t argmax_of(const float *x, size_t n) {
+    size_t best = 0;
+    bool odd = false;
+    for (size_t i = 0; i < n; i++) {
+        odd = odd || isnan(x[i]) || x[i] > KERN_LARGEST;
+        best = x[i] > x[best] ? i : best;
+    }
+    return odd || x[best] == -INFINITY ? -1 : (int32_t)best;
+}
+
+/* Many ties, and numbers that are no logits: the first of the largest, or -1. */
+static void test_argmax(void **state) {
+    (void)state;
+    static const float odd[] = {-INFINITY, INFINITY, NAN, 3.4e38f, 3.2e38f, -3.4e38f, 0, -0.0f};
+    enum { N_ROW = 19, MOST = 4000, ODD = sizeof odd / sizeof *odd };
+    static const size_t dims[] = {1, 2, 31, 32, 33, 500, 1023, MOST};
+    struct rng g;
+    rng_seed(&g, 7);
+    for (size_t k = 0; k < sizeof dims / sizeof *dims; k++) {
+        size_t dim = dims[k], n = N_ROW * dim;
+        float *x = floats(&g, n, 1);
+        int32_t want[N_ROW], got[N_ROW];
+        for (int row = 0; row < N_ROW; row++) {
+            float *r = x + (size_t)row * dim;
+            for (size_t i = 0; i < dim; i++) {
+                r[i] = row == 5 ? -INFINITY : (float)(rng_next(&g) % (uint64_t)(row + 1)) - 20;
+            }
+            for (int i = 0; row % 4 == 0 && i < 3; i++) {
+                r[rng_next(&g) % dim] = odd[rng_next(&g) % ODD];
+            }
+            want[row] = argmax_of(r, dim);
+        }
+        for (int i = 0; i < 5; i++) {
+            struct rig r = rig_open(i ? "cpu" : "plain", i > 2 ? "c" : NULL, i, 4);
+            kern_ref ref = rig_alloc(&r, n, x);
+            r.k->argmax(r.d, ref, N_ROW, dim, got);
+            assert_memory_equal(got, want, sizeof want);
+            rig_close(&r);
+        }
+        mem_free(x);
+    }
+}
+
 static void test_names(void **state) {
     (void)state;
     struct kern_dev *d = NULL;
@@ -802,6 +845,7 @@ static void test_nothing_is_left(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_argmax),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_matmul),
         cmocka_unit_test(test_layer_against_plain),

@@ -51,6 +51,10 @@ static void fake_read(struct kern_dev *d, kern_ref src, float *dst, size_t n) {
     assert_true(src == 1 && !dst && n == 3);
     spend(d);
 }
+static void fake_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *at) {
+    assert_true(x == 1 && n == 2 && dim == 3 && !at);
+    spend(d);
+}
 static void fake_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale) {
     assert_true(x == 1 && table == 2 && scale == 3.0f);
     spend(d);
@@ -106,6 +110,7 @@ static void fake_moe(struct kern_dev *d, const struct kern_moe *a) {
 static const struct kern fake = {
     .close = fake_close,
     .read = fake_read,
+    .argmax = fake_argmax,
     .begin = fake_begin,
     .end = fake_end,
     .embed = fake_embed,
@@ -147,6 +152,7 @@ static void run_all(const struct kern *k, struct kern_dev *d) {
     assert_int_equal(k->end(d, &e), ERR_IO);
     assert_string_equal(e.what, "the end's own");
     k->read(d, 1, NULL, 3);
+    k->argmax(d, 1, 2, 3, NULL);
 }
 
 static double sum_of(const struct profile *p, int row) {
@@ -181,10 +187,13 @@ static void test_stages(void **state) {
     }
     double all = test.now;
     for (int phase = 0; phase < PHASE_N; phase++) {
-        double once[STAGE_N] = {[STAGE_LOGITS] = 2.25, [STAGE_DETOKENIZE] = 2, [STAGE_CALLER] = 7};
+        double once[STAGE_N] = {[STAGE_LOGITS] = 2.25,
+                                [STAGE_SAMPLE] = 1.5,
+                                [STAGE_DETOKENIZE] = 2,
+                                [STAGE_CALLER] = 7};
         /* begin and end are the scheduler's, and threads waited in both. */
         once[STAGE_SCHEDULE] = 3 + 12 + 2 * 0.75;
-        once[STAGE_SYNC] = 15 * 0.25;
+        once[STAGE_SYNC] = 16 * 0.25;
         for (int s = 0; s < STAGE_N; s++) {
             double want = once[s] > 0 ? once[s] : 0.75;
             if (p.seconds[phase][s] != want) {

@@ -134,40 +134,24 @@ static void test_chi_square_notices(void **state) {
 
 /* ---- order ---------------------------------------------------------------------------------- */
 
-/* Greedy without options takes a way of its own: the same tokens, and the same refusals, as with a
- * bias of nothing, which goes the long way. */
-static void test_greedy_both_ways(void **state) {
+static void test_greedy_is_said(void **state) {
     (void)state;
-    static const float odd[] = {-INFINITY, INFINITY, NAN, 3.4e38f, 3.2e38f, -3.4e38f, 0, -0.0f};
-    enum { MOST = 2600, ODD = sizeof odd / sizeof *odd };
     const struct logit_bias nothing = {0, 0};
-    float x[MOST];
-    struct rng g;
-    rng_seed(&g, 7);
-    for (int round = 0; round < 3000; round++) {
-        int n = 1 + (int)(rng_next(&g) % (round % 3 ? 40 : MOST)), levels = 1 + round % 50;
-        struct sampler s[2];
-        for (int i = 0; i < n; i++) { /* few levels: many ties */
-            x[i] = (float)(rng_next(&g) % (uint64_t)levels) - 20;
-        }
-        for (int i = 0; round % 4 == 0 && i < 3; i++) {
-            x[rng_next(&g) % (uint64_t)n] = odd[rng_next(&g) % ODD];
-        }
-        enum err_code code[2];
-        int32_t id[2] = {-1, -1};
-        for (int way = 0; way < 2; way++) {
-            struct err e = {0};
-            struct sampler_opts o = {.top_p = 1, .typical = 1, .repeat_penalty = 1};
-            o.bias = way ? &nothing : NULL;
-            o.n_bias = (size_t)way;
-            make(&s[way], &o, n);
-            code[way] = sampler_pick(&s[way], x, NULL, &id[way], &e);
-            sampler_fini(&s[way]);
-        }
-        assert_int_equal(code[0], code[1]);
-        if (code[0] == ERR_OK) {
-            assert_int_equal(id[0], id[1]);
-        }
+    struct sampler_opts o[] = {off, off, off, off, off, off};
+    for (int i = 0; i < 5; i++) {
+        o[i].temperature = 0;
+    }
+    o[1].bias = &nothing;
+    o[1].n_bias = 1;
+    o[2].repeat_penalty = 1.1f;
+    o[3].presence_penalty = 0.5f;
+    o[4].frequency_penalty = 0.5f;
+    o[5].temperature = 1;
+    for (int i = 0; i < 6; i++) {
+        struct sampler s;
+        make(&s, &o[i], 8);
+        assert_int_equal(sampler_is_greedy(&s), i == 0);
+        sampler_fini(&s);
     }
 }
 
@@ -454,7 +438,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_distributions),
         cmocka_unit_test(test_chi_square_notices),
-        cmocka_unit_test(test_greedy_both_ways),
+        cmocka_unit_test(test_greedy_is_said),
         cmocka_unit_test(test_ties_go_to_the_lower_id),
         cmocka_unit_test(test_top_k_of_a_large_vocabulary),
         cmocka_unit_test(test_bad_logits),

@@ -111,6 +111,7 @@ const struct kern kern_cpu = {
     .ready = cpu_ready,
     .write = host_write,
     .read = host_read,
+    .argmax = cpu_argmax,
     .kv_open = cpu_kv_open,
     .kv_copy_page = host_kv_copy_page,
     .kv_read_page = host_kv_read_page,

@@ -206,6 +206,66 @@ void cpu_softcap(struct kern_dev *d, kern_ref x, enum kern_rows rows, int dim, f
                                .cap = cap});
 }
 
+/* ---- the largest of a row ---------------------------------------------------------------- */
+
+enum { TOP_ROWS = 16, TOP_SHARES = 32 }; /* rows looked at together; shares of each */
+
+struct top_job {
+    struct cpu_dev *d;
+    const float *x; /* [TOP_ROWS at most, dim] */
+    size_t dim, share;
+    float top[TOP_ROWS * TOP_SHARES]; /* of each share */
+};
+
+static void top_part(void *arg, int item, int n, int thread) {
+    struct top_job *j = arg;
+    (void)thread;
+    for (int end = item + n; item < end; item++) {
+        size_t from = (size_t)(item % TOP_SHARES) * j->share;
+        size_t to = from + j->share < j->dim ? from + j->share : j->dim;
+        const float *row = j->x + (size_t)(item / TOP_SHARES) * j->dim;
+        j->top[item] = from < to ? j->d->micro.largest(row + from, (int)(to - from)) : -INFINITY;
+    }
+}
+
+/* The place of the largest of a row whose shares' largest are known. */
+static int32_t top_place(const struct top_job *j, int row) {
+    const float *top = j->top + row * TOP_SHARES, *x = j->x + (size_t)row * j->dim;
+    int best = 0;
+    for (int i = 0; i < TOP_SHARES; i++) {
+        if (!(top[i] <= KERN_LARGEST)) {
+            return -1;
+        }
+        best = top[i] > top[best] ? i : best;
+    }
+    if (top[best] == -INFINITY) {
+        return -1;
+    }
+    size_t at = (size_t)best * j->share;
+    while (x[at] != top[best]) {
+        at++;
+    }
+    return (int32_t)at;
+}
+
+void cpu_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *at) {
+    struct top_job j = {.d = (struct cpu_dev *)d,
+                        .x = host_at(d, x, n * dim),
+                        .dim = dim,
+                        .share = (dim + TOP_SHARES - 1) / TOP_SHARES};
+    for (int rows; n > 0; n -= (size_t)rows, j.x += (size_t)rows * dim) {
+        rows = n < TOP_ROWS ? (int)n : TOP_ROWS;
+        if ((size_t)rows * dim > SERIAL_FLOATS) {
+            pool_run_brief(d->pool, top_part, &j, rows * TOP_SHARES);
+        } else {
+            top_part(&j, 0, rows * TOP_SHARES, 0);
+        }
+        for (int i = 0; i < rows; i++) {
+            *at++ = top_place(&j, i);
+        }
+    }
+}
+
 /* ---- experts --------------------------------------------------------------------------- */
 
 static struct host_choice *choices(const struct kern_dev *d, kern_ref sel, int n_used) {

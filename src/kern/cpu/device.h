@@ -79,6 +79,7 @@ void cpu_embed_sum(struct kern_dev *d, kern_ref x, kern_weight token, kern_weigh
 void cpu_layernorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
                    int dim, float eps);
 void cpu_activate(struct kern_dev *d, kern_ref x, int dim, enum kern_act act);
+void cpu_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *at);
 void cpu_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale);
 void cpu_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
 void cpu_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,

@@ -323,6 +323,8 @@ struct micro {
     void (*add)(float *y, const float *x, int n);
     /* x = cap * tanh(x / cap) */
     void (*softcap)(float *x, int n, float cap);
+    /* The largest of x [n], n >= 1; NaN where one of them is */
+    float (*largest)(const float *x, int n);
     /* y += a x */
     void (*axpy)(float *y, float a, const float *x, int n);
     /* (head[i], head[i + half]) rotated by cos[i], sin[i] */

@@ -410,6 +410,14 @@ static void add_c(float *y, const float *x, int n) {
     }
 }
 
+static float largest_c(const float *x, int n) {
+    float top = x[0];
+    for (int i = 1; i < n; i++) {
+        top = x[i] > top || isnan(x[i]) ? x[i] : top; /* nothing is above NaN */
+    }
+    return top;
+}
+
 static void axpy_c(float *y, float a, const float *x, int n) {
     for (int i = 0; i < n; i++) {
         y[i] = fmaf(a, x[i], y[i]);
@@ -473,6 +481,7 @@ void micro_init_c(struct micro *m) {
         .act_mul = act_mul_c,
         .add = add_c,
         .softcap = softcap_c,
+        .largest = largest_c,
         .axpy = axpy_c,
         .rotate = rotate_c,
         .rotate_pairs = rotate_pairs_c,

@@ -402,6 +402,34 @@ static void add_avx2(float *y, const float *x, int n) {
     }
 }
 
+static float largest_avx2(const float *x, int n) {
+    enum { LANES = 32 };
+    __m256 top[4], odd = _mm256_setzero_ps();
+    int i = 0;
+    for (int k = 0; k < 4; k++) {
+        top[k] = _mm256_set1_ps(-INFINITY);
+    }
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < 4; k++) {
+            __m256 v = _mm256_loadu_ps(x + i + 8 * k);
+            top[k] = _mm256_max_ps(v, top[k]);
+            odd = _mm256_or_ps(odd, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+        }
+    }
+    float lane[8], best = -INFINITY;
+    _mm256_storeu_ps(lane,
+                     _mm256_max_ps(_mm256_max_ps(top[0], top[1]), _mm256_max_ps(top[2], top[3])));
+    bool nan = _mm256_movemask_ps(odd) != 0;
+    for (int k = 0; k < 8; k++) {
+        best = lane[k] > best ? lane[k] : best;
+    }
+    for (; i < n; i++) {
+        best = x[i] > best ? x[i] : best;
+        nan = nan || isnan(x[i]);
+    }
+    return nan ? NAN : best;
+}
+
 static void axpy_avx2(float *y, float a, const float *x, int n) {
     __m256 v = _mm256_set1_ps(a);
     int i = 0;
@@ -484,6 +512,7 @@ void micro_rows_init_avx2(struct micro *m) {
     m->act_mul = act_mul_avx2;
     m->add = add_avx2;
     m->softcap = softcap_avx2;
+    m->largest = largest_avx2;
     m->axpy = axpy_avx2;
     m->rotate = rotate_avx2;
     m->rotate_pairs = rotate_pairs_avx2;

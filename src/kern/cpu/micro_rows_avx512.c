@@ -196,6 +196,28 @@ static void softcap_avx512(float *x, int n, float cap) {
     }
 }
 
+static float largest_avx512(const float *x, int n) {
+    enum { LANES = 64 };
+    const __m512 least = _mm512_set1_ps(-INFINITY);
+    __m512 top[4] = {least, least, least, least};
+    __mmask16 odd = 0;
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < 4; k++) {
+            __m512 v = _mm512_loadu_ps(x + i + 16 * k);
+            top[k] = _mm512_max_ps(v, top[k]);
+            odd |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+        }
+    }
+    for (; i < n; i += 16) {
+        __m512 v = _mm512_mask_loadu_ps(least, first(n - i), x + i);
+        top[0] = _mm512_max_ps(v, top[0]);
+        odd |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    }
+    __m512 all = _mm512_max_ps(_mm512_max_ps(top[0], top[1]), _mm512_max_ps(top[2], top[3]));
+    return odd ? NAN : _mm512_reduce_max_ps(all);
+}
+
 INLINE void activate_all(float *x, int n, enum kern_act act) {
     for (int i = 0; i < n; i += 16) {
         __mmask16 m = first(n - i);
@@ -358,6 +380,7 @@ void micro_rows_init_avx512(struct micro *m) {
     m->activate = activate_avx512;
     m->act_mul = act_mul_avx512;
     m->softcap = softcap_avx512;
+    m->largest = largest_avx512;
     m->f32_to_f16 = f32_to_f16_avx512;
     m->f16_to_f32 = f16_to_f32_avx512;
 }

@@ -241,6 +241,24 @@ static void softcap_neon(float *x, int n, float cap) {
     }
 }
 
+/* vmaxq gives NaN where one of two is. */
+static float largest_neon(const float *x, int n) {
+    enum { LANES = 16 };
+    const float32x4_t least = vdupq_n_f32(-INFINITY);
+    float32x4_t top[4] = {least, least, least, least};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < 4; k++) {
+            top[k] = vmaxq_f32(top[k], vld1q_f32(x + i + 4 * k));
+        }
+    }
+    float best = vmaxvq_f32(vmaxq_f32(vmaxq_f32(top[0], top[1]), vmaxq_f32(top[2], top[3])));
+    for (; i < n; i++) {
+        best = x[i] > best || isnan(x[i]) ? x[i] : best;
+    }
+    return best;
+}
+
 /* ---- sums of eight lanes ------------------------------------------------------------------- */
 
 #define DOT_ROWS 4
@@ -456,6 +474,7 @@ void micro_rows_init_neon(struct micro *m) {
     m->activate = activate_neon;
     m->act_mul = act_mul_neon;
     m->softcap = softcap_neon;
+    m->largest = largest_neon;
     m->rotate = rotate_neon;
     m->rotate_pairs = rotate_pairs_neon;
     m->f32_to_f16 = f32_to_f16_neon;

@@ -96,6 +96,7 @@ const struct kern kern_plain = {
     .ready = plain_ready,
     .write = host_write,
     .read = host_read,
+    .argmax = plain_argmax,
     .kv_open = plain_kv_open,
     .kv_copy_page = host_kv_copy_page,
     .kv_read_page = host_kv_read_page,

@@ -34,6 +34,29 @@ static float dot(const float *a, const float *b, int64_t n) {
     return (float)sum;
 }
 
+/* ---- places --------------------------------------------------------------------------- */
+
+void plain_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *at) {
+    enum { PART = 1024 };
+    for (size_t row = 0; row < n; row++) {
+        float part[PART], top = -INFINITY;
+        bool odd = false;
+        at[row] = -1;
+        for (size_t i = 0; i < dim; i++) {
+            if (i % PART == 0) {
+                host_peek(d, x, row * dim + i, part, dim - i < PART ? dim - i : PART);
+            }
+            float v = part[i % PART];
+            odd = odd || !(v <= KERN_LARGEST);
+            if (v > top) {
+                top = v;
+                at[row] = (int32_t)i;
+            }
+        }
+        at[row] = odd ? -1 : at[row];
+    }
+}
+
 /* ---- rows ------------------------------------------------------------------------------ */
 
 void plain_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale) {

@@ -13,6 +13,7 @@ struct plain_dev {
     size_t n_score;       /* positions that a query can attend to */
 };
 
+void plain_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *at);
 void plain_embed(struct kern_dev *d, kern_ref x, kern_weight table, float scale);
 void plain_gather(struct kern_dev *d, kern_ref y, kern_ref x, int dim);
 void plain_rmsnorm(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, enum kern_rows rows,
