@@ -94,28 +94,44 @@ static void leave_nothing(struct pass *s, size_t upto) {
 /* Of the n bytes put out last for the input up to `upto`, those that stand for the front. In the
  * library a replacement counts to the last character of its match, and what a map makes of several
  * counts one by one. */
-static size_t front_of(struct pass *s, size_t n, size_t upto) {
-    const char *in = s->p + s->at, *to = n ? s->out->p + s->out->len - n : "";
-    size_t left = s->at < s->front ? s->front - s->at : 0;
-    bool map = s->kind == NORM_CHARSMAP_WHOLE;
-    if (s->kept == 0 && left == 0 && s->out->len > n) {
-        return 0; /* it is behind us */
+static size_t front_of(const struct pass *s, size_t n, size_t upto) {
+    const size_t left = s->at < s->front ? s->front - s->at : 0;
+    if (left > 0 && upto <= s->front) {
+        return n;
     }
-    if (map && n == 0) {
-        leave_nothing(s, upto);
+    if (s->replaces) {
+        return 0;
     }
-    s->grew = map && as_many(in, upto - s->at, to, n) < n;
-    return upto <= s->front && left ? n
-           : s->replaces            ? 0
-           : map                    ? as_many(in, left, to, n)
-           : n < left               ? n
-                                    : left; /* of a copy */
+    if (s->kind == NORM_CHARSMAP_WHOLE) {
+        return as_many(s->p + s->at, left, s->out->p + s->out->len - n, n);
+    }
+    return n < left ? n : left; /* of a copy */
+}
+
+/* Keeps count of the front while n bytes are put out for the input up to `upto`. */
+static void follow_front(struct pass *s, size_t n, size_t upto) {
+    const bool map = s->kind == NORM_CHARSMAP_WHOLE;
+    if (s->kept == 0 && s->at >= s->front && s->out->len > n) {
+        return; /* it is behind us */
+    }
+    if (n > 0) {
+        const char *from = s->p + s->at, *to = s->out->p + s->out->len - n;
+        s->kept += front_of(s, n, upto);
+        s->grew = map && as_many(from, upto - s->at, to, n) < n;
+    } else {
+        if (map) {
+            leave_nothing(s, upto);
+        }
+        s->grew = false;
+    }
 }
 
 /* The n bytes put out last stand for the input up to `upto`: trusted if all of that is. */
 static void account(struct pass *s, size_t n, size_t upto) {
     bool trusted = true;
-    s->kept += s->out->failed ? 0 : front_of(s, n, upto);
+    if (!s->out->failed) {
+        follow_front(s, n, upto);
+    }
     for (; s->in && s->at < upto && s->run < s->in->n; s->run++) {
         trusted = trusted && s->in->r[s->run].trusted;
         if (s->in->r[s->run].end > upto) {
