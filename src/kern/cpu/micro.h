@@ -90,6 +90,22 @@ struct micro_block {
 };
 typedef void (*micro_block_fn)(const uint8_t *row, int64_t block, struct micro_block *out);
 
+/* DO(name, type) for each quantized format. */
+#define MICRO_FORMATS(DO)                                                                          \
+    DO(q4_0, DT_Q4_0)                                                                              \
+    DO(q4_1, DT_Q4_1)                                                                              \
+    DO(q5_0, DT_Q5_0)                                                                              \
+    DO(q5_1, DT_Q5_1)                                                                              \
+    DO(q8_0, DT_Q8_0)                                                                              \
+    DO(q2_k, DT_Q2_K)                                                                              \
+    DO(q3_k, DT_Q3_K)                                                                              \
+    DO(q4_k, DT_Q4_K)                                                                              \
+    DO(q5_k, DT_Q5_K)                                                                              \
+    DO(q6_k, DT_Q6_K)                                                                              \
+    DO(q8_k, DT_Q8_K)                                                                              \
+    DO(iq4_nl, DT_IQ4_NL)                                                                          \
+    DO(iq4_xs, DT_IQ4_XS)
+
 /* Lines of memory that are wanted when a tile has passed, the most urgent last: its kernel fetches
  * one with each block, since a burst of fetches stands until the first of them have come. */
 #define MICRO_WANTED 256

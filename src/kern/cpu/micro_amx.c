@@ -429,19 +429,7 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
         tile_q(type, panel, tile, n_tok, n_col, next, y);                                          \
     }
 
-UNPACK_Q(q4_0, DT_Q4_0)
-UNPACK_Q(q4_1, DT_Q4_1)
-UNPACK_Q(q5_0, DT_Q5_0)
-UNPACK_Q(q5_1, DT_Q5_1)
-UNPACK_Q(q8_0, DT_Q8_0)
-UNPACK_Q(q2_k, DT_Q2_K)
-UNPACK_Q(q3_k, DT_Q3_K)
-UNPACK_Q(q4_k, DT_Q4_K)
-UNPACK_Q(q5_k, DT_Q5_K)
-UNPACK_Q(q6_k, DT_Q6_K)
-UNPACK_Q(q8_k, DT_Q8_K)
-UNPACK_Q(iq4_nl, DT_IQ4_NL)
-UNPACK_Q(iq4_xs, DT_IQ4_XS)
+MICRO_FORMATS(UNPACK_Q)
 
 /* Formats that differ only in how their bytes and scales are read share tiles. */
 TILE_Q(narrow, DT_Q4_0)
@@ -453,18 +441,35 @@ TILE_Q(wide, DT_Q8_0)
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-INLINE void set_q(struct micro_format *f, int type) {
+INLINE void set_panels(struct micro_format *f, int type) {
     f->rows = ROWS;
     f->toks = TOKS;
     f->panel_bytes = (size_t)(ROWS / SIDE * 8 * panel_block(type));
     f->tile_bytes = (size_t)(64 + 8 * tile_block(type));
 }
 
-#define ENTRY_Q(type, name, tiling)                                                                \
+#define TILED_AS(f, name) ((f)->pack = pack_##name, (f)->tile = tile_##name)
+
+INLINE void set_tile(struct micro_format *f, int type) {
+    if (fmt_signed(type)) {
+        TILED_AS(f, wide);
+    } else if (fmt_split(type) && fmt_mins(type) == 0) {
+        TILED_AS(f, split);
+    } else if (fmt_split(type)) {
+        TILED_AS(f, mins);
+    } else if (fmt_mins(type) == 0) {
+        TILED_AS(f, narrow);
+    } else if (fmt_bits(type) == 4) {
+        TILED_AS(f, min4);
+    } else {
+        TILED_AS(f, min5);
+    }
+}
+
+#define ENTRY_Q(name, type)                                                                        \
     m->fmt[type].unpack = unpack_##name;                                                           \
-    m->fmt[type].pack = pack_##tiling;                                                             \
-    m->fmt[type].tile = tile_##tiling;                                                             \
-    set_q(&m->fmt[type], type)
+    set_tile(&m->fmt[type], type);                                                                 \
+    set_panels(&m->fmt[type], type);
 
 /* Lanes of a few blocks, which have to be begun and put away each, win nothing. */
 #define SHORT_COLS 1024
@@ -473,17 +478,5 @@ void micro_init_amx(struct micro *m) {
     m->name = "amx";
     m->short_cols = SHORT_COLS;
     memcpy(m->short_fmt, m->fmt, sizeof m->fmt);
-    ENTRY_Q(DT_Q4_0, q4_0, narrow);
-    ENTRY_Q(DT_Q4_1, q4_1, min4);
-    ENTRY_Q(DT_Q5_0, q5_0, narrow);
-    ENTRY_Q(DT_Q5_1, q5_1, min5);
-    ENTRY_Q(DT_Q8_0, q8_0, wide);
-    ENTRY_Q(DT_Q2_K, q2_k, mins);
-    ENTRY_Q(DT_Q3_K, q3_k, split);
-    ENTRY_Q(DT_Q4_K, q4_k, min4);
-    ENTRY_Q(DT_Q5_K, q5_k, min5);
-    ENTRY_Q(DT_Q6_K, q6_k, split);
-    ENTRY_Q(DT_Q8_K, q8_k, wide);
-    ENTRY_Q(DT_IQ4_NL, iq4_nl, wide);
-    ENTRY_Q(DT_IQ4_XS, iq4_xs, wide);
+    MICRO_FORMATS(ENTRY_Q)
 }

@@ -649,19 +649,7 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
         tile_q(type, panel, tile, n_tok, n_col, next, y);                                          \
     }
 
-FORMAT_Q(q4_0, DT_Q4_0)
-FORMAT_Q(q4_1, DT_Q4_1)
-FORMAT_Q(q5_0, DT_Q5_0)
-FORMAT_Q(q5_1, DT_Q5_1)
-FORMAT_Q(q8_0, DT_Q8_0)
-FORMAT_Q(q2_k, DT_Q2_K)
-FORMAT_Q(q3_k, DT_Q3_K)
-FORMAT_Q(q4_k, DT_Q4_K)
-FORMAT_Q(q5_k, DT_Q5_K)
-FORMAT_Q(q6_k, DT_Q6_K)
-FORMAT_Q(q8_k, DT_Q8_K)
-FORMAT_Q(iq4_nl, DT_IQ4_NL)
-FORMAT_Q(iq4_xs, DT_IQ4_XS)
+MICRO_FORMATS(FORMAT_Q)
 
 /* Formats that differ neither in center and rest nor in minimums share tiles. */
 #define PACK_Q(name, type)                                                                         \

@@ -385,19 +385,7 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
         tile_q(type, panel, tile, n_tok, n_col, next, y);                                          \
     }
 
-UNPACK_Q(q4_0, DT_Q4_0)
-UNPACK_Q(q4_1, DT_Q4_1)
-UNPACK_Q(q5_0, DT_Q5_0)
-UNPACK_Q(q5_1, DT_Q5_1)
-UNPACK_Q(q8_0, DT_Q8_0)
-UNPACK_Q(q2_k, DT_Q2_K)
-UNPACK_Q(q3_k, DT_Q3_K)
-UNPACK_Q(q4_k, DT_Q4_K)
-UNPACK_Q(q5_k, DT_Q5_K)
-UNPACK_Q(q6_k, DT_Q6_K)
-UNPACK_Q(q8_k, DT_Q8_K)
-UNPACK_Q(iq4_nl, DT_IQ4_NL)
-UNPACK_Q(iq4_xs, DT_IQ4_XS)
+MICRO_FORMATS(UNPACK_Q)
 
 /* Formats that differ only in how their bytes and scales are read share tiles. */
 PACK_Q(q4_0, DT_Q4_0)

@@ -191,19 +191,7 @@ static void tile_q(enum dtype type, const struct micro_block *panel, const struc
         tile_q(type, panel, tile, n_tok, n_col, y);                                                \
     }
 
-FORMAT_Q(q4_0, DT_Q4_0)
-FORMAT_Q(q4_1, DT_Q4_1)
-FORMAT_Q(q5_0, DT_Q5_0)
-FORMAT_Q(q5_1, DT_Q5_1)
-FORMAT_Q(q8_0, DT_Q8_0)
-FORMAT_Q(q2_k, DT_Q2_K)
-FORMAT_Q(q3_k, DT_Q3_K)
-FORMAT_Q(q4_k, DT_Q4_K)
-FORMAT_Q(q5_k, DT_Q5_K)
-FORMAT_Q(q6_k, DT_Q6_K)
-FORMAT_Q(q8_k, DT_Q8_K)
-FORMAT_Q(iq4_nl, DT_IQ4_NL)
-FORMAT_Q(iq4_xs, DT_IQ4_XS)
+MICRO_FORMATS(FORMAT_Q)
 
 /* ---- float weights ------------------------------------------------------------------------ */
 
@@ -462,6 +450,7 @@ static void f16_to_f32_c(const f16_t *x, float *y, int n) {
         MICRO_ACT_Q8, ROWS_C, TOKS_C, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_q,    \
             tile_##name, GROUP_BLOCKS, GROUP_ACTS                                                  \
     }
+#define SET_Q(name, type) m->fmt[type] = ENTRY_Q(name);
 #define ENTRY_F(name)                                                                              \
     (struct micro_format) {                                                                        \
         MICRO_ACT_F32, ROWS_C, TOKS_C, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_f,   \
@@ -489,19 +478,7 @@ void micro_init_c(struct micro *m) {
         .f16_to_f32 = f16_to_f32_c,
     };
     micro_att_init_c(m);
-    m->fmt[DT_Q4_0] = ENTRY_Q(q4_0);
-    m->fmt[DT_Q4_1] = ENTRY_Q(q4_1);
-    m->fmt[DT_Q5_0] = ENTRY_Q(q5_0);
-    m->fmt[DT_Q5_1] = ENTRY_Q(q5_1);
-    m->fmt[DT_Q8_0] = ENTRY_Q(q8_0);
-    m->fmt[DT_Q2_K] = ENTRY_Q(q2_k);
-    m->fmt[DT_Q3_K] = ENTRY_Q(q3_k);
-    m->fmt[DT_Q4_K] = ENTRY_Q(q4_k);
-    m->fmt[DT_Q5_K] = ENTRY_Q(q5_k);
-    m->fmt[DT_Q6_K] = ENTRY_Q(q6_k);
-    m->fmt[DT_Q8_K] = ENTRY_Q(q8_k);
-    m->fmt[DT_IQ4_NL] = ENTRY_Q(iq4_nl);
-    m->fmt[DT_IQ4_XS] = ENTRY_Q(iq4_xs);
+    MICRO_FORMATS(SET_Q)
     m->fmt[DT_F32] = ENTRY_F(f32);
     m->fmt[DT_F16] = ENTRY_F(f16);
     m->fmt[DT_BF16] = ENTRY_F(bf16);

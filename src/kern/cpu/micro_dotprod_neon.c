@@ -26,13 +26,13 @@ INLINE int32x4_t dot_rows(int type, const int8x16_t w[4], int8x16_t x) {
 
 #define ORDER BY_FOURS
 
-FORMATS_NEON(VECTOR_NEON)
-FORMATS_NEON(UNPACK_NEON)
+MICRO_FORMATS(VECTOR_NEON)
+MICRO_FORMATS(UNPACK_NEON)
 SHARED_NEON
 
 void micro_init_dotprod(struct micro *m) {
     m->name = "dotprod";
     m->gemm_min = 4;
-    FORMATS_NEON(SET_VECTOR_NEON)
-    FORMATS_NEON(SET_PANELS_NEON)
+    MICRO_FORMATS(SET_VECTOR_NEON)
+    MICRO_FORMATS(SET_PANELS_NEON)
 }

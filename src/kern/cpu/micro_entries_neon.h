@@ -8,21 +8,6 @@
 
 #include "kern/cpu/micro_quant_neon.h"
 
-#define FORMATS_NEON(DO)                                                                           \
-    DO(q4_0, DT_Q4_0)                                                                              \
-    DO(q4_1, DT_Q4_1)                                                                              \
-    DO(q5_0, DT_Q5_0)                                                                              \
-    DO(q5_1, DT_Q5_1)                                                                              \
-    DO(q8_0, DT_Q8_0)                                                                              \
-    DO(q2_k, DT_Q2_K)                                                                              \
-    DO(q3_k, DT_Q3_K)                                                                              \
-    DO(q4_k, DT_Q4_K)                                                                              \
-    DO(q5_k, DT_Q5_K)                                                                              \
-    DO(q6_k, DT_Q6_K)                                                                              \
-    DO(q8_k, DT_Q8_K)                                                                              \
-    DO(iq4_nl, DT_IQ4_NL)                                                                          \
-    DO(iq4_xs, DT_IQ4_XS)
-
 #define VECTOR_NEON(name, type)                                                                    \
     static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
                             int64_t n_col, float *y) {                                             \

@@ -111,11 +111,11 @@ INLINE void tile_q(int type, const uint8_t *panel, const uint8_t *tile, int n_to
     }
 }
 
-FORMATS_NEON(UNPACK_NEON)
+MICRO_FORMATS(UNPACK_NEON)
 SHARED_NEON
 
 void micro_init_i8mm(struct micro *m) {
     m->name = "i8mm";
     m->gemm_min = 3;
-    FORMATS_NEON(SET_PANELS_NEON)
+    MICRO_FORMATS(SET_PANELS_NEON)
 }

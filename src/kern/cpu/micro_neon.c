@@ -50,13 +50,13 @@ INLINE int32x4_t dot_rows(int type, const int8x16_t w[4], int8x16_t x) {
 
 #define ORDER BY_FOURS
 
-FORMATS_NEON(VECTOR_NEON)
-FORMATS_NEON(UNPACK_NEON)
+MICRO_FORMATS(VECTOR_NEON)
+MICRO_FORMATS(UNPACK_NEON)
 SHARED_NEON
 
 void micro_init_neon(struct micro *m) {
     m->name = "neon";
     m->gemm_min = 6;
-    FORMATS_NEON(SET_VECTOR_NEON)
-    FORMATS_NEON(SET_PANELS_NEON)
+    MICRO_FORMATS(SET_VECTOR_NEON)
+    MICRO_FORMATS(SET_PANELS_NEON)
 }

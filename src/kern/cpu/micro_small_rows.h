@@ -104,42 +104,14 @@ INLINE void small_q(int type, const uint8_t *w, size_t row_bytes, int n_row, con
         small_q(type, w, row_bytes, n_row, x, n_tok, n_col, y);                                    \
     }
 
-SMALL_Q(q4_0, DT_Q4_0)
-SMALL_Q(q4_1, DT_Q4_1)
-SMALL_Q(q5_0, DT_Q5_0)
-SMALL_Q(q5_1, DT_Q5_1)
-SMALL_Q(q8_0, DT_Q8_0)
-SMALL_Q(q2_k, DT_Q2_K)
-SMALL_Q(q3_k, DT_Q3_K)
-SMALL_Q(q4_k, DT_Q4_K)
-SMALL_Q(q5_k, DT_Q5_K)
-SMALL_Q(q6_k, DT_Q6_K)
-SMALL_Q(q8_k, DT_Q8_K)
-SMALL_Q(iq4_nl, DT_IQ4_NL)
-SMALL_Q(iq4_xs, DT_IQ4_XS)
+MICRO_FORMATS(SMALL_Q)
 
-INLINE void small_entry(struct micro_format *f,
-                        void (*fn)(const uint8_t *, size_t, int, const void *const *, int, int64_t,
-                                   float *),
-                        int from) {
-    f->gemm_small = fn;
-    f->small_min = from;
-}
+#define SMALL_ENTRY(name, type)                                                                    \
+    m->fmt[type].gemm_small = gemm_small_##name;                                                   \
+    m->fmt[type].small_min = from;
 
 /* `from`: rows of activations from which these kernels pay. */
 INLINE void small_init(struct micro *m, int from) {
     m->small_group = sizeof(struct small_group);
-    small_entry(&m->fmt[DT_Q4_0], gemm_small_q4_0, from);
-    small_entry(&m->fmt[DT_Q4_1], gemm_small_q4_1, from);
-    small_entry(&m->fmt[DT_Q5_0], gemm_small_q5_0, from);
-    small_entry(&m->fmt[DT_Q5_1], gemm_small_q5_1, from);
-    small_entry(&m->fmt[DT_Q8_0], gemm_small_q8_0, from);
-    small_entry(&m->fmt[DT_Q2_K], gemm_small_q2_k, from);
-    small_entry(&m->fmt[DT_Q3_K], gemm_small_q3_k, from);
-    small_entry(&m->fmt[DT_Q4_K], gemm_small_q4_k, from);
-    small_entry(&m->fmt[DT_Q5_K], gemm_small_q5_k, from);
-    small_entry(&m->fmt[DT_Q6_K], gemm_small_q6_k, from);
-    small_entry(&m->fmt[DT_Q8_K], gemm_small_q8_k, from);
-    small_entry(&m->fmt[DT_IQ4_NL], gemm_small_iq4_nl, from);
-    small_entry(&m->fmt[DT_IQ4_XS], gemm_small_iq4_xs, from);
+    MICRO_FORMATS(SMALL_ENTRY)
 }
