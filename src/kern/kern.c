@@ -1,7 +1,7 @@
 /* kern.c: the list of back ends, and the fused entries for those that leave them out.
  *
- * Owns the one composition of qkv, ffn and moe from simpler operations, so that model code never
- * asks what a back end has. Refuses arithmetic: that is the back ends'.
+ * Owns the one composition of qkv, store_attend, ffn and moe from simpler operations, so that model
+ * code never asks what a back end has. Refuses arithmetic: that is the back ends'.
  */
 #include "kern/kern.h"
 
@@ -29,6 +29,16 @@ void kern_qkv(const struct kern *k, struct kern_dev *d, const struct kern_qkv *a
     k->matmul(d, a->q, a->x, a->wq, a->bq, ROWS_TOK, false);
     k->matmul(d, a->k, a->x, a->wk, a->bk, ROWS_TOK, false);
     k->matmul(d, a->v, a->x, a->wv, a->bv, ROWS_TOK, false);
+}
+
+void kern_store_attend(const struct kern *k, struct kern_dev *d, kern_ref y, kern_ref q,
+                       kern_ref key, kern_ref value, const struct kern_attend *a) {
+    if (k->store_attend != NULL) {
+        k->store_attend(d, y, q, key, value, a);
+        return;
+    }
+    k->kv_store(d, a->layer, key, value);
+    k->attend(d, y, q, a);
 }
 
 void kern_ffn(const struct kern *k, struct kern_dev *d, const struct kern_ffn *a) {

@@ -240,6 +240,9 @@ struct kern {
 
     /* Optional, NULL where a back end has nothing better than the composition in kern.c. */
     void (*qkv)(struct kern_dev *d, const struct kern_qkv *a);
+    /* kv_store of k and v in a->layer, then attend */
+    void (*store_attend)(struct kern_dev *d, kern_ref y, kern_ref q, kern_ref k, kern_ref v,
+                         const struct kern_attend *a);
     void (*ffn)(struct kern_dev *d, const struct kern_ffn *a);
     void (*moe)(struct kern_dev *d, const struct kern_moe *a);
     /* Seconds for which threads of the device have waited for others inside of an operation, the
@@ -255,6 +258,8 @@ const struct kern *kern_find(const char *name); /* NULL if unknown */
 
 /* The fused entries: the back end's own, or composed from its other operations. */
 void kern_qkv(const struct kern *k, struct kern_dev *d, const struct kern_qkv *a);
+void kern_store_attend(const struct kern *k, struct kern_dev *d, kern_ref y, kern_ref q,
+                       kern_ref key, kern_ref value, const struct kern_attend *a);
 void kern_ffn(const struct kern *k, struct kern_dev *d, const struct kern_ffn *a);
 void kern_moe(const struct kern *k, struct kern_dev *d, const struct kern_moe *a);
 

@@ -269,6 +269,13 @@ static void time_qkv(struct kern_dev *d, const struct kern_qkv *a) {
     profile_take(t->p, STAGE_QKV);
 }
 
+static void time_store_attend(struct kern_dev *d, kern_ref y, kern_ref q, kern_ref k, kern_ref v,
+                              const struct kern_attend *a) {
+    const struct profile_dev *t = enter(d);
+    kern_store_attend(t->k, t->d, y, q, k, v, a);
+    profile_take(t->p, STAGE_ATTEND);
+}
+
 static void time_ffn(struct kern_dev *d, const struct kern_ffn *a) {
     const struct profile_dev *t = enter(d);
     kern_ffn(t->k, t->d, a);
@@ -320,11 +327,12 @@ static const struct kern timed = {
     .matmul_exp = time_matmul_exp,
     .mix_exp = time_mix_exp,
     .qkv = time_qkv,
+    .store_attend = time_store_attend,
     .ffn = time_ffn,
     .moe = time_moe,
     .waited = time_waited,
 };
-_Static_assert(sizeof(struct kern) == 38 * sizeof(void *), "a new entry is timed here as well");
+_Static_assert(sizeof(struct kern) == 39 * sizeof(void *), "a new entry is timed here as well");
 
 enum err_code profile_wrap(struct profile *p, const struct kern **k, struct kern_dev **d,
                            struct err *e) {

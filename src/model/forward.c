@@ -52,15 +52,14 @@ static void attention(const struct model *m, int i) {
         rope.less = l->bk; /* which can be a hundred times what varies, and would set the scales */
     }
     k->rope(m->dev, b->k, &rope);
-    k->kv_store(m->dev, i, b->k, b->v);
-    k->attend(m->dev, b->att, b->q,
-              &(struct kern_attend){.layer = i,
-                                    .n_head = c->n_head,
-                                    .n_kv = c->n_kv,
-                                    .d_head = c->d_head,
-                                    .scale = c->attn_scale,
-                                    .window = c->local[i] ? c->window : 0,
-                                    .cap = c->attn_cap});
+    kern_store_attend(k, m->dev, b->att, b->q, b->k, b->v,
+                      &(struct kern_attend){.layer = i,
+                                            .n_head = c->n_head,
+                                            .n_kv = c->n_kv,
+                                            .d_head = c->d_head,
+                                            .scale = c->attn_scale,
+                                            .window = c->local[i] ? c->window : 0,
+                                            .cap = c->attn_cap});
     if (c->post_norm) {
         k->matmul(m->dev, b->h, b->att, l->wo, l->bo, ROWS_TOK, false);
         add_normalized(m, l->attn_post);

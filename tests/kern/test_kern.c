@@ -338,9 +338,8 @@ static void layer_run(struct layer *l, const struct step *s, int window, bool ha
     k->rope(d, l->q, &rope);
     rope.n_head = KV;
     k->rope(d, l->k, &rope);
-    k->kv_store(d, 0, l->k, l->v);
-    k->attend(d, l->a, l->q,
-              &(struct kern_attend){0, HEADS, KV, DH, 0.25f, window, gemma ? 2.0f : 0.0f});
+    kern_store_attend(k, d, l->a, l->q, l->k, l->v,
+                      &(struct kern_attend){0, HEADS, KV, DH, 0.25f, window, gemma ? 2.0f : 0.0f});
     k->matmul(d, l->x, l->a, l->wo, 0, ROWS_TOK, true);
     k->rmsnorm(d, l->h, l->x, l->norm, ROWS_TOK, 1, D, 1e-5f);
     kern_ffn(k, d,
@@ -465,8 +464,9 @@ struct att_case {
     int n_thread;
     enum dtype type;
     int page_tok, d_head, window, n_head, n_kv;
-    int layer; /* of two: of int8 the first has f16 keys */
-    int chunk; /* tokens in a step, of the last positions */
+    int layer;  /* of two: of int8 the first has f16 keys */
+    int chunk;  /* tokens in a step, of the last positions */
+    bool apart; /* kv_store and attend, not both in one */
 };
 
 static void att_step(struct rig *r, const kern_ref ref[4], const struct att_case *c, int pos, int n,
@@ -487,9 +487,13 @@ static void att_step(struct rig *r, const kern_ref ref[4], const struct att_case
     r->k->write(r->d, ref[1], x + 1 + (size_t)pos * kv, (size_t)n * kv);
     r->k->write(r->d, ref[2], x + 3 + (size_t)pos * kv, (size_t)n * kv);
     r->k->begin(r->d, &s);
-    r->k->kv_store(r->d, c->layer, ref[1], ref[2]);
-    if (pos >= POS - LAST) {
+    if (pos < POS - LAST || c->apart) {
+        r->k->kv_store(r->d, c->layer, ref[1], ref[2]);
+    }
+    if (pos >= POS - LAST && c->apart) {
         r->k->attend(r->d, ref[3], ref[0], &a);
+    } else if (pos >= POS - LAST) {
+        kern_store_attend(r->k, r->d, ref[3], ref[0], ref[1], ref[2], &a);
     }
     run_end(r);
 }
@@ -540,13 +544,15 @@ static void test_attention(void **state) {
     for (size_t i = 0; i < TYPES * sizeof shapes / sizeof shapes[0]; i++) {
         const int *shape = shapes[i / TYPES];
         struct att_case c = {"plain",  NULL,     2,        types[i % TYPES],  shape[0], shape[1],
-                             shape[2], shape[3], shape[4], layers[i % TYPES], LAST};
+                             shape[2], shape[3], shape[4], layers[i % TYPES], LAST,     false};
         size_t n = (size_t)LAST * (size_t)c.n_head * (size_t)c.d_head;
         att_run(&c, want);
         c.device = "cpu";
         c.level = "c";
         c.n_thread = 1;
+        c.apart = true;
         att_run(&c, base);
+        c.apart = false;
         assert_near(want, base, n, c.d_head > 32 ? 4e-3f : 2e-3f); /* of numbers up to 8 */
         for (size_t l = 0; l < 3; l++) {
             struct micro m;

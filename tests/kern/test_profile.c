@@ -86,6 +86,11 @@ static void fake_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct
     assert_true(y == 1 && q == 2 && a);
     spend(d);
 }
+static void fake_store_attend(struct kern_dev *d, kern_ref y, kern_ref q, kern_ref k, kern_ref v,
+                              const struct kern_attend *a) {
+    assert_true(y == 1 && q == 2 && k == 3 && v == 4 && a);
+    spend(d);
+}
 static void fake_add(struct kern_dev *d, kern_ref y, kern_ref x, int dim) {
     assert_true(y == 1 && x == 2 && dim == 3);
     spend(d);
@@ -123,6 +128,7 @@ static const struct kern fake = {
     .add = fake_add,
     .softcap = fake_softcap,
     .qkv = fake_qkv,
+    .store_attend = fake_store_attend,
     .ffn = fake_ffn,
     .moe = fake_moe,
     .waited = fake_waited,
@@ -143,6 +149,7 @@ static void run_all(const struct kern *k, struct kern_dev *d) {
     test.now += 1, k->rope(d, 1, &rope);
     test.now += 1, k->kv_store(d, 1, 2, 3);
     test.now += 1, k->attend(d, 1, 2, &attend);
+    test.now += 1, k->store_attend(d, 1, 2, 3, 4, &attend);
     test.now += 1, k->matmul(d, 1, 2, 3, 4, ROWS_TOK, true);
     test.now += 1, k->ffn(d, &ffn);
     test.now += 1, k->moe(d, &moe);
@@ -188,12 +195,13 @@ static void test_stages(void **state) {
     double all = test.now;
     for (int phase = 0; phase < PHASE_N; phase++) {
         double once[STAGE_N] = {[STAGE_LOGITS] = 2.25,
+                                [STAGE_ATTEND] = 1.5,
                                 [STAGE_SAMPLE] = 1.5,
                                 [STAGE_DETOKENIZE] = 2,
                                 [STAGE_CALLER] = 7};
         /* begin and end are the scheduler's, and threads waited in both. */
-        once[STAGE_SCHEDULE] = 3 + 12 + 2 * 0.75;
-        once[STAGE_SYNC] = 16 * 0.25;
+        once[STAGE_SCHEDULE] = 3 + 13 + 2 * 0.75;
+        once[STAGE_SYNC] = 17 * 0.25;
         for (int s = 0; s < STAGE_N; s++) {
             double want = once[s] > 0 ? once[s] : 0.75;
             if (p.seconds[phase][s] != want) {

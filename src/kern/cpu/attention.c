@@ -4,7 +4,8 @@
  * (Milakov and Gimelshein 2018; Dao et al. 2022), begun anew at each part of ATT_PART, and the
  * parts merged in their order. Query heads that share a KV head, and neighbouring tokens of a
  * sequence, go through a tile together, which is turned into integers for them once (micro.h says
- * what is lost). Where there are too few heads for the threads, parts are walked side by side.
+ * what is lost). Who walks a sequence's positions stores what the step adds to them, unless items
+ * share it. Where there are too few heads for the threads, parts are walked side by side.
  * Invariant: what is added to a query's sums, and in which order, depends on its position only:
  * a query whose window leaves a tile out multiplies by one and adds zeros there.
  */
@@ -229,35 +230,47 @@ static void store_row(const struct cpu_dev *d, const struct host_kv *to, int val
     }
 }
 
-/* All tokens of one head: neighbours share cache lines, which two threads would fight for. */
-static void store_head(void *arg, int item, int thread) {
-    const struct store_job *j = arg;
+/* Tokens t0..t1 of one head. */
+static void store_tokens(const struct store_job *j, int value, int head, int t0, int t1,
+                         const struct att_scratch *scratch) {
     const struct kern_dev *d = &j->d->host;
     const struct step *s = d->step;
-    int value = item / d->kv.n_kv, head = item % d->kv.n_kv;
-    struct att_scratch scratch = att_scratch(j->d, thread);
-    for (int t = 0; t < s->n_tok; t++) {
+    for (int t = t0; t < t1; t++) {
         size_t from = ((size_t)t * (size_t)d->kv.n_kv + (size_t)head) * (size_t)d->kv.d_head;
         int page = host_page(d, s->seq[t], s->pos[t]);
         struct host_kv to = host_kv_at(d, j->layer, value, head, page);
-        store_row(j->d, &to, value, s->pos[t] % d->kv.page_tok, j->x[value] + from, &scratch);
+        store_row(j->d, &to, value, s->pos[t] % d->kv.page_tok, j->x[value] + from, scratch);
+    }
+}
+
+/* All tokens of one head: neighbours share cache lines, which two threads would fight for. */
+static void store_head(void *arg, int item, int thread) {
+    const struct store_job *j = arg;
+    const int n_kv = j->d->host.kv.n_kv;
+    struct att_scratch scratch = att_scratch(j->d, thread);
+    store_tokens(j, item / n_kv, item % n_kv, 0, j->d->host.step->n_tok, &scratch);
+}
+
+static struct store_job store_job(struct kern_dev *dev, int layer, kern_ref k, kern_ref v) {
+    size_t n = (size_t)dev->step->n_tok * (size_t)dev->kv.n_kv * (size_t)dev->kv.d_head;
+    return (struct store_job){
+        (struct cpu_dev *)dev, layer, {host_at(dev, k, n), host_at(dev, v, n)}};
+}
+
+static void store_all(struct kern_dev *dev, const struct store_job *job) {
+    int n = 2 * dev->kv.n_kv;
+    if ((size_t)dev->step->n_tok * (size_t)dev->kv.n_kv * (size_t)dev->kv.d_head > SERIAL_FLOATS) {
+        pool_run(dev->pool, store_head, (void *)job, n);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        store_head((void *)job, i, 0);
     }
 }
 
 void cpu_kv_store(struct kern_dev *dev, int layer, kern_ref k, kern_ref v) {
-    int n = dev->step->n_tok;
-    size_t width = (size_t)dev->kv.n_kv * (size_t)dev->kv.d_head;
-    struct store_job job = {
-        (struct cpu_dev *)dev,
-        layer,
-        {host_at(dev, k, (size_t)n * width), host_at(dev, v, (size_t)n * width)}};
-    if ((size_t)n * width > SERIAL_FLOATS) {
-        pool_run(dev->pool, store_head, &job, 2 * dev->kv.n_kv);
-        return;
-    }
-    for (int h = 0; h < 2 * dev->kv.n_kv; h++) {
-        store_head(&job, h, 0);
-    }
+    struct store_job job = store_job(dev, layer, k, v);
+    store_all(dev, &job);
 }
 
 /* ---- the walk -------------------------------------------------------------------------- */
@@ -265,6 +278,7 @@ void cpu_kv_store(struct kern_dev *dev, int layer, kern_ref k, kern_ref v) {
 struct attend_job {
     const struct cpu_dev *d;
     const struct kern_attend *a;
+    const struct store_job *own; /* what an item stores before it attends; or NULL */
     const float *q;
     float *y;
     enum micro_kv type[2]; /* of keys, of values */
@@ -556,6 +570,23 @@ static void walk_part(const struct attend_job *j, const struct att_item *item, i
     }
 }
 
+/* The item's own keys and values at positions p0..p1, by the thread that reads them next. */
+static void store_own(const struct attend_job *j, const struct att_item *it, int p0, int p1,
+                      const struct att_scratch *s) {
+    const int32_t *pos = j->d->host.step->pos;
+    int t0 = it->t0, t1 = it->t1;
+    while (t0 < t1 && pos[t0] < p0) {
+        t0++;
+    }
+    while (t0 < t1 && pos[t1 - 1] >= p1) {
+        t1--;
+    }
+    for (int head = it->kv0; j->own && head < it->kv1; head++) {
+        store_tokens(j->own, 0, head, t0, t1, s);
+        store_tokens(j->own, 1, head, t0, t1, s);
+    }
+}
+
 static void load_queries(const struct attend_job *j, const struct att_item *it,
                          const struct att_scratch *s) {
     const int dh = j->a->d_head, groups = host_kv_groups(dh);
@@ -615,6 +646,7 @@ static void attend_item(void *arg, int item, int thread) {
     struct att_item it = item_of(j, item);
     struct att_scratch s = att_scratch(j->d, thread);
     const int n_q = queries_of(&it);
+    store_own(j, &it, 0, it.end, &s);
     load_queries(j, &it, &s);
     memset(s.total, 0, (size_t)n_q * sizeof(float));
     for (int part = it.first / ATT_PART; part * ATT_PART < it.end; part++) {
@@ -646,6 +678,7 @@ static void split_item(void *arg, int index, int thread) {
     if (part * ATT_PART >= it.end || (part + 1) * ATT_PART <= it.first) {
         return;
     }
+    store_own(j, &it, part * ATT_PART, (part + 1) * ATT_PART, &s);
     load_queries(j, &it, &s);
     walk_part(j, &it, part, &s);
     for (int i = 0; i < queries_of(&it); i++) {
@@ -702,7 +735,9 @@ static void cut_items(struct attend_job *j) {
     j->n_part = split && item_count(j) < want ? n_part : 0;
 }
 
-void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_attend *a) {
+/* own: what is to be stored before; or NULL. */
+static void attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_attend *a,
+                   const struct store_job *own) {
     struct cpu_dev *d = (struct cpu_dev *)dev;
     const struct step *s = dev->step;
     size_t n = (size_t)s->n_tok * (size_t)a->n_head * (size_t)a->d_head;
@@ -719,17 +754,35 @@ void cpu_attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_
     j.n_head = group < ATT_QUERY ? group : ATT_QUERY;
     j.n_share = (group + j.n_head - 1) / j.n_head;
     int most = ATT_QUERY / j.n_head;
+    int n_seq = 0;
     for (int t = 0; t < s->n_tok; t++) { /* spans: neighbours in one sequence, at most `most` */
-        if (t == 0 || s->seq[t] != s->seq[t - 1] || t - d->span[j.n_span - 1] == most) {
+        bool fresh = t == 0 || s->seq[t] != s->seq[t - 1];
+        n_seq += fresh;
+        if (fresh || t - d->span[j.n_span - 1] == most) {
             d->span[j.n_span++] = t;
         }
     }
+    bool whole = j.n_span == n_seq && j.n_share == 1; /* no two items share a head's positions */
     d->span[j.n_span] = s->n_tok;
     cut_items(&j);
+    j.own = whole ? own : NULL;
+    if (own && !whole) {
+        store_all(dev, own);
+    }
     if (j.n_part > 0) {
         pool_run(dev->pool, split_item, &j, item_count(&j) * j.n_part);
         pool_run(dev->pool, merge_query, &j, item_count(&j) * j.n_slot);
         return;
     }
     pool_run(dev->pool, attend_item, &j, item_count(&j));
+}
+
+void cpu_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct kern_attend *a) {
+    attend(d, y, q, a, NULL);
+}
+
+void cpu_store_attend(struct kern_dev *d, kern_ref y, kern_ref q, kern_ref k, kern_ref v,
+                      const struct kern_attend *a) {
+    struct store_job own = store_job(d, a->layer, k, v);
+    attend(d, y, q, a, &own);
 }

@@ -136,6 +136,7 @@ const struct kern kern_cpu = {
     .matmul_exp = cpu_matmul_exp,
     .mix_exp = cpu_mix_exp,
     .qkv = cpu_qkv,
+    .store_attend = cpu_store_attend,
     .ffn = cpu_ffn,
     .waited = host_waited,
 };

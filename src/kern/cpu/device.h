@@ -66,6 +66,8 @@ uint64_t cpu_attention_bytes(struct cpu_dev *d, const struct kern_kv *kv);
 enum err_code cpu_attention_ready(struct cpu_dev *d, const struct kern_kv *kv, struct err *e);
 void cpu_rope(struct kern_dev *d, kern_ref x, const struct kern_rope *r);
 void cpu_kv_store(struct kern_dev *d, int layer, kern_ref k, kern_ref v);
+void cpu_store_attend(struct kern_dev *d, kern_ref y, kern_ref q, kern_ref k, kern_ref v,
+                      const struct kern_attend *a);
 void cpu_attend(struct kern_dev *d, kern_ref y, kern_ref q, const struct kern_attend *a);
 
 /* attend_all.c */
