@@ -24,6 +24,7 @@
 /* A thread takes one part in so many of its part of what is left. */
 #define SHARES       2
 #define SHARES_BRIEF 1
+#define PART_MOST    64 /* items that are called for at once, at most: pauses lie between them */
 
 struct worker {
     struct pool *pool;
@@ -41,7 +42,7 @@ struct pool {
     _Atomic(pool_part_fn) fn; /* from here to counts: written between loops only */
     _Atomic(void *) arg;
     atomic_int n_item;
-    atomic_int shares;
+    atomic_int shares, most;          /* of what is left, and in items */
     atomic_int cpu;                   /* where the caller was when the loop began */
     struct busy *busy;                /* [n_thread] */
     double waited;                    /* mean over the threads, seconds */
@@ -70,7 +71,8 @@ static int pool_take(struct pool *p, pool_part_fn *fn, void **arg, int *n) {
         int shares = atomic_load_explicit(&p->shares, memory_order_relaxed);
         int left = (int)(uint32_t)s, share = left / (shares * p->n_thread);
         int item = atomic_load_explicit(&p->n_item, memory_order_relaxed) - left;
-        *n = share > 1 ? share : 1;
+        int most = atomic_load_explicit(&p->most, memory_order_relaxed);
+        *n = share > most ? most : share > 1 ? share : 1;
         if (atomic_compare_exchange_weak_explicit(&p->state, &s, s - (uint32_t)*n,
                                                   memory_order_acq_rel, memory_order_acquire)) {
             return item;
@@ -204,11 +206,11 @@ static void pool_wait_done(struct pool *p, int n_item) {
     os_mutex_unlock(p->lock);
 }
 
-static void run(struct pool *p, pool_part_fn fn, void *arg, int n_item, int shares) {
+static void run(struct pool *p, pool_part_fn fn, void *arg, int n_item, int shares, int most) {
     if (n_item <= 1 || p->n_thread == 1) {
-        if (n_item > 0) {
+        for (int i = 0; i < n_item; i += most) {
             duty_pause(p->duty, 0);
-            fn(arg, 0, n_item, 0);
+            fn(arg, i, n_item - i < most ? n_item - i : most, 0);
         }
         return;
     }
@@ -217,6 +219,7 @@ static void run(struct pool *p, pool_part_fn fn, void *arg, int n_item, int shar
     atomic_store_explicit(&p->arg, arg, memory_order_relaxed);
     atomic_store_explicit(&p->n_item, n_item, memory_order_relaxed);
     atomic_store_explicit(&p->shares, shares, memory_order_relaxed);
+    atomic_store_explicit(&p->most, most, memory_order_relaxed);
     atomic_store_explicit(&p->cpu, os_cpu_current(), memory_order_relaxed);
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
     uint64_t loop = (atomic_load_explicit(&p->state, memory_order_relaxed) >> 32) + 1;
@@ -237,11 +240,11 @@ static void run(struct pool *p, pool_part_fn fn, void *arg, int n_item, int shar
 
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item) {
     struct each e = {p->duty, fn, arg};
-    run(p, each_part, &e, n_item, SHARES);
+    run(p, each_part, &e, n_item, SHARES, n_item);
 }
 
-void pool_run_brief(struct pool *p, pool_part_fn part, void *arg, int n_item) {
-    run(p, part, arg, n_item, SHARES_BRIEF);
+void pool_run_parts(struct pool *p, pool_part_fn part, void *arg, int n_item, bool brief) {
+    run(p, part, arg, n_item, brief ? SHARES_BRIEF : SHARES, PART_MOST);
 }
 
 enum err_code pool_limit(struct pool *p, int percent, struct err *e) {

@@ -8,6 +8,8 @@
 #ifndef IGN_BASE_POOL_H
 #define IGN_BASE_POOL_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct pool;
@@ -31,8 +33,9 @@ void pool_watch(struct pool *p, const volatile int *stop);
 double pool_waited(struct pool *p);
 /* One caller at a time. Waiting threads spin for a few microseconds, then sleep. */
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item);
-/* The same for a loop of some ten microseconds, in which taking items costs more than coming to
- * the end a little apart: each thread takes twice as many at a time, and gets them in one call. */
-void pool_run_brief(struct pool *p, pool_part_fn part, void *arg, int n_item);
+/* The same, where neighbours are better done together: each thread gets what it takes at a time in
+ * one call. `brief`: a loop of some ten microseconds, in which taking items costs more than coming
+ * to the end a little apart; each thread takes twice as many. */
+void pool_run_parts(struct pool *p, pool_part_fn part, void *arg, int n_item, bool brief);
 
 #endif

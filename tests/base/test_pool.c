@@ -56,7 +56,7 @@ static void run_and_check(struct pool *p, struct job *j, int n_item, bool brief)
         j->plain[i] = 0;
     }
     if (brief) {
-        pool_run_brief(p, mark_part, j, n_item);
+        pool_run_parts(p, mark_part, j, n_item, n_item % 2 == 0);
     } else {
         pool_run(p, mark, j, n_item);
     }
@@ -117,7 +117,7 @@ static void test_stress(void **state) {
     for (int i = 0; i < 20000; i++) {
         int n = i % 5 == 0 ? 2 : i % 9;
         if (i % 2) {
-            pool_run_brief(p, count_part, &total, n);
+            pool_run_parts(p, count_part, &total, n, i % 4 == 1);
         } else {
             pool_run(p, count, &total, n);
         }

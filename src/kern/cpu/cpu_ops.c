@@ -256,7 +256,7 @@ void cpu_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *a
     for (int rows; n > 0; n -= (size_t)rows, j.x += (size_t)rows * dim) {
         rows = n < TOP_ROWS ? (int)n : TOP_ROWS;
         if ((size_t)rows * dim > SERIAL_FLOATS) {
-            pool_run_brief(d->pool, top_part, &j, rows * TOP_SHARES);
+            pool_run_parts(d->pool, top_part, &j, rows * TOP_SHARES, true);
         } else {
             top_part(&j, 0, rows * TOP_SHARES, 0);
         }

@@ -13,14 +13,16 @@
 #include "kern/cpu/device.h"
 
 #define MAT_MAX 16 /* matrices in a run */
-/* Weights in an item of the matrix-vector path: long enough to stream, but every thread gets
- * several. */
-#define ITEM_BYTES  (512 * 1024)
-#define ITEM_SHARE  16        /* items for each thread, at least, where there are rows for it */
-#define VECTOR_ROWS 512       /* rows of a matrix that a vector passes at once */
-#define BATCH_ROWS  256       /* that a small batch passes at once, a multiple of MICRO_ROWS */
+/* Weights in an item of the matrix-vector path, which threads take several of at a time, and one
+ * where a run ends. */
+#define ITEM_BYTES  (200 * 1024)
+#define ITEM_SHARE  4         /* items for each thread, at least, where there are rows for it */
+#define PASS_ITEMS  4         /* that go through a kernel at once: a stream is as long as an item */
+#define VECTOR_ROWS 1024      /* rows of a matrix that a vector passes at once, at most */
+#define BATCH_ROWS  256       /* that a small batch passes at once, at most */
 #define BRIEF_BYTES (2 << 20) /* of weights, which a vector passes in some ten microseconds */
 #define SERIAL_ACT  16384     /* activations prepared before a second thread would be awake */
+#define PAGE        4096
 
 struct mat {
     const struct host_weight *w;
@@ -33,7 +35,7 @@ struct mat {
     const int32_t *choice; /* experts: row i comes from choice[i] / div and goes to choice[i] */
     int div;
     int act0, tile0, small0; /* its first row, tile and arranged row in the device's scratch */
-    int item0, per_item;     /* its first item; panels in an item */
+    int item0, item_rows;    /* its first item; rows in an item */
 };
 
 struct mat_run {
@@ -335,16 +337,15 @@ static void mat_rows(const struct mat_run *r, const struct mat *m, int64_t row, 
                      int thread) {
     const struct cpu_dev *d = r->d;
     uint8_t *panel = d->panel + (size_t)thread * 2 * d->panel_bytes;
-    const bool vector = !wants_panels(d, m) && !wants_small(d, m);
-    const int step = vector ? VECTOR_ROWS : wants_small(d, m) ? BATCH_ROWS : m->f->rows;
+    const int step = m->item_rows * (wants_panels(d, m) ? 1 : PASS_ITEMS);
     for (; row < end && !host_cancelled(&d->host); row += step) {
         int n = end - row < step ? (int)(end - row) : step;
         if (wants_panels(d, m)) {
             panel_run(r, m, row, n, panel);
-        } else if (vector) {
-            vector_run(r, m, row, n);
-        } else {
+        } else if (wants_small(d, m)) {
             small_run(r, m, row, n);
+        } else {
+            vector_run(r, m, row, n);
         }
     }
 }
@@ -357,8 +358,7 @@ static void mat_part(void *arg, int item, int n, int thread) {
         bool last = r->glu || i + 1 == r->n_mat;
         int until = last || end < m[1].item0 ? end : m[1].item0;
         if (item < until) {
-            int64_t rows = (int64_t)m->per_item * m->f->rows;
-            int64_t to = (until - m->item0) * rows;
+            int64_t rows = m->item_rows, to = (until - m->item0) * rows;
             mat_rows(r, m, (item - m->item0) * rows, to < m->w->n_row ? to : m->w->n_row, thread);
             item = until;
         }
@@ -369,31 +369,55 @@ static void mat_item(void *arg, int item, int thread) {
     mat_part(arg, item, 1, thread);
 }
 
-static void run_mats(struct mat_run *r) {
-    prepare(r);
-    int n_item = 0;
-    size_t n_byte = 0;
-    bool vectors = true;
-    for (int i = 0; i < r->n_mat; i++) {
-        struct mat *m = &r->mat[i];
-        int rows = m->f->rows;
-        n_byte += (size_t)m->w->n_row * m->w->row_bytes * (r->glu ? 2 : 1);
-        vectors = vectors && m->n == 1;
-        int64_t n_panel = (m->w->n_row + rows - 1) / rows;
-        size_t bytes = (size_t)rows * m->w->row_bytes;
-        int64_t most = n_panel / (ITEM_SHARE * r->d->host.n_thread);
-        most = most < (int64_t)(ITEM_BYTES / bytes) ? most : (int64_t)(ITEM_BYTES / bytes);
-        m->per_item = wants_panels(r->d, m) || most < 1 ? 1 : (int)most;
-        m->item0 = n_item;
-        n_item += (int)((n_panel + m->per_item - 1) / m->per_item);
-        if (r->glu) {
-            break; /* the second matrix goes with the first */
+/* Rows in an item of at most so many bytes of the matrix. Streams an item apart at the same place
+ * of their pages are up to a tenth slower, so the next smaller item is taken that moves them. */
+static int item_rows(const struct mat_run *r, const struct mat *m, size_t bytes) {
+    const size_t row = m->w->row_bytes;
+    if (wants_panels(r->d, m)) {
+        return m->f->rows;
+    }
+    int most = (wants_small(r->d, m) ? BATCH_ROWS : VECTOR_ROWS) / PASS_ITEMS;
+    most = bytes / row < (size_t)most ? (int)(bytes / row) : most;
+    for (int n = most; n > most / 2; n--) {
+        size_t place = (size_t)n * row % PAGE;
+        if (place >= PAGE / 4 && place <= PAGE / 4 * 3) {
+            return n;
         }
     }
-    if (vectors && n_byte <= BRIEF_BYTES) {
-        pool_run_brief(r->d->host.pool, mat_part, r, n_item);
-    } else {
+    return most > 1 ? most : 1;
+}
+
+/* Cuts the run into items; gives how many. */
+static int cut_items(struct mat_run *r, int n_mat, size_t n_byte) {
+    size_t bytes = n_byte / (size_t)(ITEM_SHARE * r->d->host.n_thread);
+    bytes = bytes < ITEM_BYTES ? bytes : ITEM_BYTES;
+    int n_item = 0;
+    for (int i = 0; i < n_mat; i++) {
+        struct mat *m = &r->mat[i];
+        m->item_rows = item_rows(r, m, bytes);
+        m->item0 = n_item;
+        n_item += (int)((m->w->n_row + m->item_rows - 1) / m->item_rows);
+    }
+    return n_item;
+}
+
+static void run_mats(struct mat_run *r) {
+    prepare(r);
+    const int n_mat = r->glu ? 1 : r->n_mat; /* the second matrix goes with the first */
+    size_t n_byte = 0;
+    bool vectors = true, panels = false;
+    for (int i = 0; i < n_mat; i++) {
+        const struct mat *m = &r->mat[i];
+        n_byte += (size_t)m->w->n_row * m->w->row_bytes;
+        vectors = vectors && m->n == 1;
+        panels = panels || wants_panels(r->d, m);
+    }
+    int n_item = cut_items(r, n_mat, n_byte);
+    if (panels) {
         pool_run(r->d->host.pool, mat_item, r, n_item);
+    } else {
+        bool brief = vectors && n_byte * (r->glu ? 2 : 1) <= BRIEF_BYTES;
+        pool_run_parts(r->d->host.pool, mat_part, r, n_item, brief);
     }
 }
 
