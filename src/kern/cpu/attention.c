@@ -21,7 +21,7 @@
 #define ATT_QUERY 256 /* query heads that go through a tile together, at most */
 #define ATT_BLOCK 24  /* of them, whose scores and weights are in cache together */
 #define ATT_SPLIT 32  /* so many for each thread, at most, have their parts walked side by side */
-#define ATT_ITEMS 8   /* so many for each thread are enough */
+#define ATT_ITEMS 16  /* so many for each thread are enough */
 
 #define LOG2_E 1.44269504f
 
