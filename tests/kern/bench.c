@@ -14,6 +14,7 @@
 #include "kern/cpu/micro.h"
 
 enum { BIG = 192 << 20, PART = 4 << 20, COLS = 4096 };
+enum { BATCH_ROWS = 256 }; /* that matmul.c has a small batch pass at once */
 
 /* The best of many short runs: a neighbour that takes the processor away spoils some of them. */
 static double best_of(double (*fn)(void *), void *arg) {
@@ -64,9 +65,9 @@ static double rate_small(void *arg) {
     }
     int n = c->n_row / 2 / MICRO_ROWS * MICRO_ROWS;
     double start = os_now();
-    for (int r = 0; r < n; r += MICRO_ROWS) {
-        c->f->gemm_small(w + (size_t)r * c->row_bytes, c->row_bytes, MICRO_ROWS, x, c->n_tok, COLS,
-                         c->y);
+    for (int r = 0; r < n; r += BATCH_ROWS) {
+        c->f->gemm_small(w + (size_t)r * c->row_bytes, c->row_bytes,
+                         n - r < BATCH_ROWS ? n - r : BATCH_ROWS, x, c->n_tok, COLS, c->y);
     }
     return (double)c->row_bytes * n / (os_now() - start) * 1e-9;
 }
@@ -111,7 +112,7 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     c.tile = mem_aligned(micro_groups(COLS) * c.f->tile_bytes);
     c.small_bytes = q8 ? micro_groups(COLS) * m->small_group : micro_act_bytes(c.f->act, COLS);
     c.small = mem_aligned(MICRO_SMALL * c.small_bytes);
-    c.y = mem_aligned(((size_t)c.n_row + MICRO_SMALL * MICRO_ROWS) * sizeof *c.y);
+    c.y = mem_aligned(((size_t)c.n_row + MICRO_SMALL * BATCH_ROWS) * sizeof *c.y);
     rng_seed(&g, 1);
     for (int i = 0; i < COLS; i++) {
         in[i] = blocks_uniform(&g, -1, 1);

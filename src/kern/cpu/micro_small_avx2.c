@@ -31,10 +31,6 @@ struct lanes {
     __m256 v[SMALL_ROWS];
 };
 
-INLINE float small_scale(const void *x) {
-    return ((const struct small_group *)x)->d;
-}
-
 INLINE __m256i and8(__m256i v, int mask) {
     return _mm256_and_si256(v, _mm256_set1_epi8((char)mask));
 }
@@ -331,9 +327,8 @@ INLINE void lanes_take(struct lanes *to, const struct lanes *from, int left) {
 }
 
 /* The rows' sums for two rows of activations, in the order of micro_sum8, times their scales. */
-INLINE void lanes_put(int type, const struct lanes *a, const struct lanes *b, const float d[2],
-                      float *va, float *vb) {
-    (void)type; /* all have one order here */
+INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float d[2], float *va,
+                      float *vb) {
     __m256 x = _mm256_add_ps(_mm256_permute2f128_ps(a->v[0], a->v[1], 0x20),
                              _mm256_permute2f128_ps(a->v[0], a->v[1], 0x31));
     __m256 y = _mm256_add_ps(_mm256_permute2f128_ps(b->v[0], b->v[1], 0x20),
@@ -376,7 +371,6 @@ static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
 
 void micro_small_init_avx2(struct micro *m) {
     m->gemm_min = 16;
-    m->small_group = sizeof(struct small_group);
     m->arrange = arrange_avx2;
     small_init(m, 2);
     m->fmt[DT_IQ4_NL].small_min = 1;

@@ -7,9 +7,7 @@
  * Only static functions and micro_small_init_avx512. Invariant: the bits of micro_c.c.
  *
  * A register holds eight blocks of two rows, a dword for each: what ends a block's sum, its
- * scales and its lane are then full registers, too, and no sum crosses one. Of Q4_K and Q5_K, whose
- * bits come out of memory as cheaply either way, it holds a whole row: a load of activations then
- * serves four rows in place of two, and loads take time from the two ports that multiply.
+ * scales and its lane are then full registers, too, and no sum crosses one.
  */
 #include "kern/cpu/micro_bits_avx512.h"
 #include "kern/cpu/micro_small_x86.h"
@@ -26,27 +24,6 @@ struct pair {
 struct group {
     struct pair p[2];
 };
-
-/* Of a row format, v[piece][row] of a pair has dwords [block][half]. The sums of both rows' halves,
- * packed to int16, and all that follows, are [block / 2][row][block % 2]. */
-INLINE bool row_format(int type) {
-    return type == DT_Q4_K || type == DT_Q5_K;
-}
-
-/* A row of activations: for row formats, multipliers of both halves as int16 and both for each row
- * of a pair, then for the others. */
-struct small_act {
-    _Alignas(64) int8_t q[4][8][2][4]; /* [piece][block][half] */
-    int16_t mul[4][2][2][2];           /* [block / 2][row][block % 2][half] */
-    float s[4][2][2];
-    int32_t minus[8][2];   /* -16 * sum of q, where 16 is taken off each byte */
-    int32_t more[4][2][2]; /* 16 * mul * sum of both halves */
-    struct small_group g;
-};
-
-INLINE float small_scale(const void *x) {
-    return ((const struct small_act *)x)->g.d;
-}
 
 struct lanes {
     __m512 v[2]; /* of each pair: [row][block] */
@@ -112,29 +89,8 @@ INLINE void four_bits(const uint8_t *a, const uint8_t *b, __m512i from, __m512i 
     }
 }
 
-/* Byte 32 i + c: column c of block 2 i, and of 2 i + 1 in the high nibble; of row r of the pair. */
-INLINE void k4_nibbles(const uint8_t *q, int r, struct pair *o) {
-    const __m512i from =
-        _mm512_setr_epi32(0, 4, 0, 4, 8, 12, 8, 12, 16, 20, 16, 20, 24, 28, 24, 28);
-    const __m512i by = _mm512_set_epi32(4, 4, 0, 0, 4, 4, 0, 0, 4, 4, 0, 0, 4, 4, 0, 0);
-    __m512i a = load512(q), b = load512(q + 64);
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) {
-        __m512i z = _mm512_permutex2var_epi32(a, plus(from, k), b);
-        o->v[k][r] = and8(_mm512_srlv_epi32(z, by), 15);
-    }
-}
-
-/* Bit b of byte c is the fifth of column c of block b. */
-INLINE void k5_bits(const uint8_t *h, int r, struct pair *o) {
-    const __m512i from = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4);
-    const __m512i by = _mm512_setr_epi32(4, 4, 3, 3, 2, 2, 1, 1, 0, 0, -1, -1, -2, -2, -3, -3);
-    __m512i x = _mm512_castsi256_si512(load256(h));
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) {
-        __m512i z = _mm512_rolv_epi32(_mm512_permutexvar_epi32(plus(from, k), x), by);
-        o->v[k][r] = merge(o->v[k][r], z, 16);
-    }
+INLINE void k4_nibbles(const uint8_t *a, const uint8_t *b, struct pair *o) {
+    four_bits(a, b, EACH(0, 0, 4, 4, 8, 8, 12, 12, 16), EACH(0, 4, 0, 4, 0, 4, 0, 4, 0), o);
 }
 
 INLINE void six_bits(const struct block_q6_k *a, const struct block_q6_k *b, struct pair *o) {
@@ -260,49 +216,26 @@ INLINE __m256i both_by_half(__m256i v) {
                                       0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
 }
 
-/* Byte 8 m + 2 i + e of each row's sixteen as a dword of [i][row][e], of rows p and p + 1. */
-INLINE __m512 row_bytes_ps(__m512i v, int p, int m) {
-    const __m512i from =
-        _mm512_add_epi8(_mm512_setr_epi32(0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23),
-                        _mm512_set1_epi32(16 * p + 8 * m));
-    return _mm512_cvtepi32_ps(
-        _mm512_maskz_permutexvar_epi8((__mmask64)0x1111111111111111, from, v));
-}
-
-/* d or dmin, m, of rows p and p + 1 in the same places, from f16 in the first dword of each row. */
-INLINE __m512 row_scales(__m512 v, int p, int m) {
-    const int a = 2 * p + m, b = a + 2;
-    return _mm512_permutexvar_ps(_mm512_setr_epi32(a, a, b, b, a, a, b, b, a, a, b, b, a, a, b, b),
-                                 v);
-}
-
-/* Six-bit scales and minimums of Q4_K and Q5_K of four rows; see k4_scales. */
-INLINE void k4_scales512(const uint8_t *const g[SMALL_ROWS], struct group *o) {
-    const __m512i place = _mm512_set1_epi64(0x3830282018100800);
-    const __m512i low = _mm512_broadcast_i32x4(
+/* Six-bit scales and minimums of Q4_K and Q5_K; see k4_scales. */
+INLINE void k4_scales512(const uint8_t *a, const uint8_t *b, struct pair *o) {
+    const __m256i place = _mm256_set1_epi64x(0x3830282018100800);
+    const __m256i low = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
-    const __m512i high = _mm512_broadcast_i32x4(
+    const __m256i high = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11));
-    const __m512i mask =
-        _mm512_broadcast_i32x4(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f));
-    const __m512i shift = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0, 0x04040404));
-    __m512i x = _mm512_castsi128_si512(load128(g[0]));
-    x = _mm512_mask_broadcast_i32x4(x, 0x00f0, load128(g[1]));
-    x = _mm512_mask_broadcast_i32x4(x, 0x0f00, load128(g[2]));
-    x = _mm512_mask_broadcast_i32x4(x, 0xf000, load128(g[3]));
-    __m512i u =
-        _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, shift), _mm512_shuffle_epi8(x, low));
-    __m512i v = _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, _mm512_set1_epi8(2)),
-                                             _mm512_shuffle_epi8(x, high));
-    v = and8(v, 0x30);
-    u = _mm512_ternarylogic_epi32(u, mask, v, 0xea); /* (u & mask) | v */
-    x = _mm512_maskz_compress_epi32(0x1111, x);      /* d, dmin of each row */
-    x = _mm512_xor_si512(x, _mm512_set1_epi32((int)0x80000000));
-    __m512 f = _mm512_castps256_ps512(_mm256_cvtph_ps(_mm512_castsi512_si128(x)));
-    for (int p = 0; p < 2; p++) {
-        o->p[p].d[0] = _mm512_mul_ps(row_bytes_ps(u, 2 * p, 0), row_scales(f, 2 * p, 0));
-        o->p[p].min[0] = _mm512_mul_ps(row_bytes_ps(u, 2 * p, 1), row_scales(f, 2 * p, 1));
-    }
+    const __m256i mask =
+        _mm256_broadcastsi128_si256(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f));
+    const __m256i shift = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0, 0, 0x04040404));
+    __m256i x = two128(a, b);
+    __m256i u =
+        _mm256_multishift_epi64_epi8(_mm256_add_epi8(place, shift), _mm256_shuffle_epi8(x, low));
+    __m256i v = _mm256_multishift_epi64_epi8(_mm256_add_epi8(place, _mm256_set1_epi8(2)),
+                                             _mm256_shuffle_epi8(x, high));
+    v = _mm256_and_si256(v, _mm256_set1_epi8(0x30));
+    u = _mm256_ternarylogic_epi32(u, mask, v, 0xea); /* (u & mask) | v */
+    __m128 f = mins_off(a, b);
+    o->d[0] = _mm512_mul_ps(bytes_ps(u, 0, false), spread(f, 0, 2));
+    o->min[0] = _mm512_mul_ps(bytes_ps(u, 1, false), spread(f, 1, 3));
 }
 
 INLINE void q2_scales512(const struct block_q2_k *a, const struct block_q2_k *b, struct pair *o) {
@@ -347,6 +280,8 @@ INLINE void half_scales(__m256i v, f16_t a, f16_t b, struct pair *o) {
 
 INLINE void decode_scales(int type, const uint8_t *a, const uint8_t *b, struct pair *o) {
     switch (type) {
+    case DT_Q4_K:
+    case DT_Q5_K: k4_scales512(a, b, o); break;
     case DT_Q2_K:
         q2_scales512((const struct block_q2_k *)a, (const struct block_q2_k *)b, o);
         break;
@@ -386,6 +321,13 @@ INLINE void decode_pair(int type, const uint8_t *a, const uint8_t *b, struct pai
         two_bits(((const struct block_q3_k *)a)->q, ((const struct block_q3_k *)b)->q, o);
         one_bit(((const struct block_q3_k *)a)->h, ((const struct block_q3_k *)b)->h, 2, o);
         break;
+    case DT_Q4_K:
+        k4_nibbles(((const struct block_q4_k *)a)->q, ((const struct block_q4_k *)b)->q, o);
+        break;
+    case DT_Q5_K:
+        k4_nibbles(((const struct block_q5_k *)a)->q, ((const struct block_q5_k *)b)->q, o);
+        one_bit(((const struct block_q5_k *)a)->h, ((const struct block_q5_k *)b)->h, 4, o);
+        break;
     case DT_Q6_K: six_bits((const struct block_q6_k *)a, (const struct block_q6_k *)b, o); break;
     case DT_Q8_K: {
         const size_t at = offsetof(struct block_q8_k, q);
@@ -414,25 +356,7 @@ INLINE void decode_pair(int type, const uint8_t *a, const uint8_t *b, struct pai
     }
 }
 
-/* A whole group of four rows of a row format. */
-INLINE void decode_rows(int type, const uint8_t *const g[SMALL_ROWS], struct group *o) {
-    k4_scales512(g, o);
-#pragma GCC unroll 4
-    for (int r = 0; r < SMALL_ROWS; r++) {
-        if (type == DT_Q4_K) {
-            k4_nibbles(((const struct block_q4_k *)g[r])->q, r % 2, &o->p[r / 2]);
-        } else {
-            k4_nibbles(((const struct block_q5_k *)g[r])->q, r % 2, &o->p[r / 2]);
-            k5_bits(((const struct block_q5_k *)g[r])->h, r % 2, &o->p[r / 2]);
-        }
-    }
-}
-
 INLINE void decode(int type, const uint8_t *const g[SMALL_ROWS], struct group *o) {
-    if (row_format(type)) {
-        decode_rows(type, g, o);
-        return;
-    }
     decode_pair(type, g[0], g[1], &o->p[0]);
     decode_pair(type, g[2], g[3], &o->p[1]);
 }
@@ -498,45 +422,11 @@ INLINE __m512 pair_end(int type, const struct pair *w, const struct small_group 
     return acc;
 }
 
-/* Group i of four rows of a row format and n_tok rows of activations, added to acc[t]. In a format
- * of 5 bits 16 is taken off each byte before its sum and added behind it. */
-INLINE void rows_add(int type, const struct group *w, const void *const *x, int n_tok, int64_t i,
-                     struct lanes *acc) {
-    for (int t = 0; t < n_tok; t++) {
-        const struct small_act *a = (const struct small_act *)x[t] + i;
-        __m512i dot[4], start = _mm512_setzero_si512(), more = start;
-        if (center_bits(type) != 0) {
-            start = load512(a->minus);
-            more = load512(a->more);
-        }
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; k++) {
-            __m512i q = load512(a->q[k]);
-#pragma GCC unroll 4
-            for (int r = 0; r < SMALL_ROWS; r++) {
-                dot[r] = _mm512_dpbusd_epi32(k == 0 ? start : dot[r], w->p[r / 2].v[k][r % 2], q);
-            }
-        }
-        const __m512i mul = load512(a->mul);
-        const __m512 s = load512_ps(a->s);
-        for (int p = 0; p < 2; p++) {
-            __m512i sum = _mm512_packs_epi32(dot[2 * p], dot[2 * p + 1]);
-            sum = _mm512_dpwssd_epi32(more, sum, mul);
-            __m512 lane = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), w->p[p].d[0], acc[t].v[p]);
-            acc[t].v[p] = _mm512_fmadd_ps(w->p[p].min[0], s, lane);
-        }
-    }
-}
-
 /* Group i of four rows and n_tok rows of activations, added to acc[t]. */
 INLINE void group_add(int type, const struct group *w, const void *const *x, int n_tok, int64_t i,
                       struct lanes *acc) {
-    if (row_format(type)) {
-        rows_add(type, w, x, n_tok, i, acc);
-        return;
-    }
     for (int t = 0; t < n_tok; t++) {
-        const struct small_group *g = &((const struct small_act *)x[t] + i)->g;
+        const struct small_group *g = (const struct small_group *)x[t] + i;
         __m512i dot[2][2];
 #pragma GCC unroll 2
         for (int h = 0; h < 2; h++) {
@@ -571,31 +461,15 @@ INLINE void lanes_take(struct lanes *to, const struct lanes *from, int left) {
     }
 }
 
-/* Lanes of two rows of activations, four rows each, to [activation][pair], four dwords each of
- * which micro_sum8 adds even and odd ones last. */
-INLINE __m512 lanes_fold(int type, const struct lanes *a, const struct lanes *b) {
-    __m512 v[2];
-    const struct lanes *from[2] = {a, b};
-    for (int t = 0; t < 2; t++) {
-        const __m512 *l = from[t]->v;
-        v[t] = row_format(type) ? _mm512_add_ps(_mm512_shuffle_f32x4(l[0], l[1], 0x44),
-                                                _mm512_shuffle_f32x4(l[0], l[1], 0xee))
-                                : _mm512_add_ps(_mm512_shuffle_f32x4(l[0], l[1], 0x88),
-                                                _mm512_shuffle_f32x4(l[0], l[1], 0xdd));
-    }
-    return row_format(type) ? _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x88),
-                                            _mm512_shuffle_f32x4(v[0], v[1], 0xdd))
-                            : _mm512_add_ps(_mm512_shuffle_ps(v[0], v[1], 0x44),
-                                            _mm512_shuffle_ps(v[0], v[1], 0xee));
-}
-
 /* The rows' sums for two rows of activations, in the order of micro_sum8, times their scales. */
-INLINE void lanes_put(int type, const struct lanes *a, const struct lanes *b, const float d[2],
-                      float *va, float *vb) {
-    const __m512i order =
-        row_format(type) ? _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0)
-                         : _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
-    __m512 x = lanes_fold(type, a, b);
+INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float d[2], float *va,
+                      float *vb) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
+    __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(a->v[0], a->v[1], 0x88),
+                             _mm512_shuffle_f32x4(a->v[0], a->v[1], 0xdd));
+    __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(b->v[0], b->v[1], 0x88),
+                             _mm512_shuffle_f32x4(b->v[0], b->v[1], 0xdd));
+    x = _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
     x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
     x = _mm512_permutexvar_ps(order, x);
     _mm_storeu_ps(va, _mm_mul_ps(_mm512_castps512_ps128(x), _mm_set1_ps(d[0])));
@@ -604,75 +478,37 @@ INLINE void lanes_put(int type, const struct lanes *a, const struct lanes *b, co
 
 #include "kern/cpu/micro_small_rows.h"
 
-/* For row formats: 8 x 8 dwords [block][half, piece] to [piece][block, half]. */
-INLINE void arrange_rows(const struct act_group *x, struct small_act *o) {
-    const __m512i even =
-        _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
-    const __m512i low = _mm512_setr_epi64(0, 1, 2, 3, 8, 9, 10, 11);
-    const __m512i half = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
-    const __m512i two = _mm512_setr_epi32(0, 2, 0, 2, 4, 6, 4, 6, 8, 10, 8, 10, 12, 14, 12, 14);
-    const __m512i s2 = _mm512_setr_epi32(0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 7, 6, 7);
-    __m512i a[4], b[4];
-    for (int i = 0; i < 4; i++) {
-        a[i] = load512(x->q + 64 * i);
-    }
-    for (int i = 0; i < 2; i++) { /* pieces 0, 1 then 2, 3 of four blocks */
-        b[i] = _mm512_permutex2var_epi32(a[2 * i], even, a[2 * i + 1]);
-        b[2 + i] = _mm512_permutex2var_epi32(a[2 * i], plus(even, 2), a[2 * i + 1]);
-    }
-    for (int k = 0; k < 4; k += 2) {
-        store512(o->q[k], _mm512_permutex2var_epi64(b[k], low, b[k + 1]));
-        store512(o->q[k + 1], _mm512_permutex2var_epi64(
-                                  b[k], _mm512_add_epi64(low, _mm512_set1_epi64(4)), b[k + 1]));
-    }
-    __m512i mul = _mm512_permutexvar_epi32(half, load512(x->mul)); /* [block][half] */
-    __m512i sum = _mm512_permutexvar_epi32(half, load512(x->sum));
-    __m512i prod = _mm512_mullo_epi32(mul, sum);
-    mul = _mm512_or_si512(mul, _mm512_slli_epi32(_mm512_shuffle_epi32(mul, 0xb1), 16));
-    prod = _mm512_slli_epi32(_mm512_add_epi32(prod, _mm512_shuffle_epi32(prod, 0xb1)), 4);
-    store512(o->mul, _mm512_permutexvar_epi32(two, mul));
-    store512(o->more, _mm512_permutexvar_epi32(two, prod));
-    store512(o->minus, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, 4)));
-    _mm512_store_ps(o->s, _mm512_permutexvar_ps(s2, _mm512_castps256_ps512(_mm256_loadu_ps(x->s))));
-}
-
 /* Order of micro_small_x86.h: 8 x 8 dwords [block][half, piece] to [piece][half][block]. */
-INLINE void arrange_pairs(const struct act_group *x, struct small_group *o) {
+static void arrange_avx512(const struct act_group *x, int64_t n_col, void *to) {
     const __m512i low = _mm512_setr_epi32(0, 8, 16, 24, 4, 12, 20, 28, 1, 9, 17, 25, 5, 13, 21, 29);
     const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
     const __m512i half = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15);
-    __m512i a[2][2];
-    for (int j = 0; j < 2; j++) {
-        __m512i p = load512(x->q + 128 * j), q = load512(x->q + 128 * j + 64);
-        a[0][j] = _mm512_permutex2var_epi32(p, low, q);
-        a[1][j] = _mm512_permutex2var_epi32(p, plus(low, 2), q);
-    }
-    for (int k = 0; k < 4; k++) {
-        __m512i v = _mm512_permutex2var_epi32(a[k / 2][0], plus(even, k % 2 * 8), a[k / 2][1]);
-        _mm512_storeu_si512(o->q[k], v);
-    }
-    __m512i mul = _mm512_permutexvar_epi32(half, load512(x->mul));
-    __m512i sum = _mm512_permutexvar_epi32(half, load512(x->sum));
-    _mm512_storeu_si512(o->mul, mul);
-    _mm512_storeu_ps(o->factor, _mm512_cvtepi32_ps(mul));
-    __m512i more = _mm512_slli_epi32(sum, 5);
-    _mm512_storeu_si512(o->minus, _mm512_sub_epi32(_mm512_setzero_si512(), more));
-    _mm512_storeu_si512(o->prod, _mm512_mullo_epi32(mul, sum));
-    _mm256_storeu_ps(o->s, _mm256_loadu_ps(x->s));
-    o->d = x->d;
-}
-
-static void arrange_avx512(const struct act_group *x, int64_t n_col, void *to) {
-    struct small_act *o = to;
+    struct small_group *o = to;
     for (int64_t i = 0; i < micro_groups(n_col); i++, x++, o++) {
-        arrange_rows(x, o);
-        arrange_pairs(x, &o->g);
+        __m512i a[2][2];
+        for (int j = 0; j < 2; j++) {
+            __m512i p = load512(x->q + 128 * j), q = load512(x->q + 128 * j + 64);
+            a[0][j] = _mm512_permutex2var_epi32(p, low, q);
+            a[1][j] = _mm512_permutex2var_epi32(p, plus(low, 2), q);
+        }
+        for (int k = 0; k < 4; k++) {
+            __m512i v = _mm512_permutex2var_epi32(a[k / 2][0], plus(even, k % 2 * 8), a[k / 2][1]);
+            _mm512_storeu_si512(o->q[k], v);
+        }
+        __m512i mul = _mm512_permutexvar_epi32(half, load512(x->mul));
+        __m512i sum = _mm512_permutexvar_epi32(half, load512(x->sum));
+        _mm512_storeu_si512(o->mul, mul);
+        _mm512_storeu_ps(o->factor, _mm512_cvtepi32_ps(mul));
+        __m512i more = _mm512_slli_epi32(sum, 5);
+        _mm512_storeu_si512(o->minus, _mm512_sub_epi32(_mm512_setzero_si512(), more));
+        _mm512_storeu_si512(o->prod, _mm512_mullo_epi32(mul, sum));
+        _mm256_storeu_ps(o->s, _mm256_loadu_ps(x->s));
+        o->d = x->d;
     }
 }
 
 void micro_small_init_avx512(struct micro *m) {
     m->gemm_min = MICRO_SMALL + 1;
-    m->small_group = sizeof(struct small_act);
     m->arrange = arrange_avx512;
     small_init(m, 2);
 }

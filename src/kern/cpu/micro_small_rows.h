@@ -4,7 +4,6 @@
  *   struct group     256 columns of these rows, decoded
  *   struct lanes     their eight sums each, for one row of activations
  *   decode, group_add, lanes_zero, lanes_take, lanes_put
- *   small_scale      the scale of a row of activations, as it was arranged
  *
  * Owns the order in which weights and activations pass: a row of each of four streams at a time
  * (micro_bits_avx2.h), all columns, each 256 of them times all rows of activations, which come out
@@ -42,15 +41,16 @@ INLINE void small_tail(int type, const uint8_t *const g[SMALL_ROWS], bool last,
 }
 
 /* Results of a row of each stream. */
-INLINE void small_put(int type, struct lanes (*acc)[MICRO_SMALL], const void *const *x, int n_tok,
-                      int n_row, int apart, int row, float *y) {
+INLINE void small_put(struct lanes (*acc)[MICRO_SMALL], const void *const *x, int n_tok, int n_row,
+                      int apart, int row, float *y) {
     for (int t = 0; t < n_tok; t += 2) { /* of an odd number the last one twice */
         int u = t + 1 < n_tok ? t + 1 : t;
-        const float d[2] = {small_scale(x[t]), small_scale(x[u])};
+        const float d[2] = {((const struct small_group *)x[t])->d,
+                            ((const struct small_group *)x[u])->d};
         float v[2][STREAMS];
         for (int k = 0; k < STREAMS; k += SMALL_ROWS) {
             const struct lanes *a = acc[k / SMALL_ROWS];
-            lanes_put(type, &a[t], &a[u], d, v[0] + k, v[1] + k);
+            lanes_put(&a[t], &a[u], d, v[0] + k, v[1] + k);
         }
         stream_put(v[0], n_row, apart, row, y + t * n_row);
         stream_put(v[1], n_row, apart, row, y + u * n_row);
@@ -85,7 +85,7 @@ INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
         for (int k = 0; fmt_small(type) && n_col % 256 != 0 && k < STREAMS; k += SMALL_ROWS) {
             small_tail(type, g + k, last, x, n_tok, n_col, acc[k / SMALL_ROWS]);
         }
-        small_put(type, acc, x, n_tok, n_row, apart, row, y);
+        small_put(acc, x, n_tok, n_row, apart, row, y);
     }
 }
 
@@ -112,5 +112,6 @@ MICRO_FORMATS(SMALL_Q)
 
 /* `from`: rows of activations from which these kernels pay. */
 INLINE void small_init(struct micro *m, int from) {
+    m->small_group = sizeof(struct small_group);
     MICRO_FORMATS(SMALL_ENTRY)
 }
