@@ -46,7 +46,8 @@ static enum err_code check_options(const struct model_opts *o, struct err *e) {
     return ERR_OK;
 }
 
-#define SETTLE_SHARE 8 /* of a step's time that moving weights may take after it */
+#define SETTLE_SHARE 8     /* of a step's time that moving weights may take after it */
+#define SETTLE_MOST  0.025 /* seconds after one step, however long it was: the next token waits */
 
 #define SETTLE_LOOK 16 /* large pages between two looks at the memory that is left */
 
@@ -292,7 +293,8 @@ void model_settle(struct model *m, double computed) {
         s->wanted = os_map_large(&m->file->part[s->part]) < 0.9;
     }
     if (s->computed > 2 * s->pages * s->cost) {
-        s->credit += computed / SETTLE_SHARE;
+        double share = computed / SETTLE_SHARE;
+        s->credit += share < SETTLE_MOST ? share : SETTLE_MOST;
     }
     while (s->wanted && (s->cost == 0 || s->credit > s->cost)) {
         double start = os_now();

@@ -192,9 +192,10 @@ enum err_code model_hidden(struct model *m, const struct step *s, struct err *e)
  */
 enum err_code model_end(struct model *m, struct err *e);
 
-/* After a step of so many seconds: moves weights into large pages for an eighth of that time, if
- * there was memory for it at loading and all of them will cost less than was computed already. Ends
- * for good once other programs have taken so much that less than a reserve would be left. */
+/* After a step of so many seconds: moves weights into large pages for an eighth of that time, 25 ms
+ * at most, if there was memory for it at loading and all of them will cost less than was computed
+ * already. Ends for good once other programs have taken so much that less than a reserve would be
+ * left. */
 void model_settle(struct model *m, double computed);
 
 /* Computes one step; logits of the rows s->out are then in m->b.logits [n_out, n_vocab].
