@@ -10,9 +10,10 @@
  * only by one thread at a time per model (the owner); callbacks run on the owner's thread, outside
  * all locks, and may call the functions marked [any].
  * Errors are values: a function returns IGN_OK or a code, and fills *e (which may be NULL).
- * Signals: opening a model on a processor with AMX asks Linux for its tiles, for the whole process.
- * From then on sigaltstack refuses stacks smaller than getauxval(AT_MINSIGSTKSZ), some 12 KB.
- * Strings are UTF-8. Token ids are 32-bit, from 0.
+ * Signals: choosing kernels, to look at them, to plan or to open a model, asks Linux for AMX's
+ * tiles where the processor has them, for the whole process. From then on sigaltstack refuses
+ * stacks smaller than getauxval(AT_MINSIGSTKSZ), some 12 KB. Strings are UTF-8. Token ids are
+ * 32-bit, from 0.
  */
 #ifndef IGN_H
 #define IGN_H
@@ -270,7 +271,8 @@ IGN_API size_t ign_profile_get(const ign_model *m, ign_profile *prefill, ign_pro
  * the session's next step, truncate or load. [owner] */
 IGN_API const int32_t *ign_session_tokens(const ign_session *s, size_t *n);
 IGN_API int ign_session_context(const ign_session *s);
-/* The logits [n_vocab] after the last computed token; NULL if there are none. [owner] */
+/* The logits [n_vocab] after the last computed token, until the session's next step; NULL if there
+ * are none, as after a step that was given up. [owner] */
 IGN_API const float *ign_session_logits(const ign_session *s);
 
 /* Of the current request, or of the last one; not while another thread submits. [owner] */

@@ -282,12 +282,12 @@ enum err_code os_terminal_raw(int fd, struct err *e);
 void os_terminal_restore(int fd);
 
 /* CPUID-style names of the instruction sets that may be used: "avx2", "fma", "f16c", ...
- * What "amxtile" and "amxint8" name may be used after os_cpu_get_tiles. */
+ * What "amxtile" and "amxint8" name may be used after os_cpu_ask_tiles. */
 bool os_cpu_has(const char *isa);
 /* Asks the system for AMX's tile registers, 8 KB more for each thread that uses any, for this
  * process and for good; false if it refuses, as Linux does where a signal stack is too small, and
  * where there is no AMX. */
-bool os_cpu_get_tiles(void);
+bool os_cpu_ask_tiles(void);
 /* The processor's name as the system gives it. */
 void os_cpu_name(char *out, size_t n);
 

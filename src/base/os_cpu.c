@@ -1,7 +1,8 @@
 /* os_cpu.c: the instruction sets of the processor that this runs on.
  *
  * Owns CPUID, Linux's words of features and macOS's names of them. Refuses the choice of kernels.
- * Invariant: what is reported can be used: the system saves the registers that it needs.
+ * Invariant: what is reported can be used, AMX after os_cpu_ask_tiles: the system saves the
+ * registers that it needs.
  */
 #include <string.h>
 #if defined(__x86_64__)
@@ -118,7 +119,7 @@ bool os_cpu_has(const char *isa) {
 
 #endif
 
-bool os_cpu_get_tiles(void) {
+bool os_cpu_ask_tiles(void) {
 #if defined(__x86_64__) && defined(__linux__)
     const long request = 0x1023; /* ARCH_REQ_XCOMP_PERM */
     return syscall(SYS_arch_prctl, request, TILE_DATA) == 0;

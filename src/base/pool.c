@@ -4,8 +4,8 @@
  * items still to be taken in its lower half; an item is taken by a compare-and-swap on the whole,
  * so a late thread can never take an item of a loop other than the one it looked at. Nobody is
  * waited for who has taken nothing: a thread that is not running costs the loop nothing.
- * Invariant: `fn`, `arg` and `n_item` change only while `state` has no items left and `done`
- * equals the last loop's n_item.
+ * Invariant: what stands behind `state`, `fn` to `cpu`, changes only while `state` has no items
+ * left and `done` equals the last loop's n_item.
  */
 #include "base/pool.h"
 
@@ -42,11 +42,12 @@ struct pool {
     _Atomic(pool_part_fn) fn; /* from here to counts: written between loops only */
     _Atomic(void *) arg;
     atomic_int n_item;
-    atomic_int shares, most;          /* of what is left, and in items */
-    atomic_int cpu;                   /* where the caller was when the loop began */
-    struct busy *busy;                /* [n_thread] */
-    double waited;                    /* mean over the threads, seconds */
-    bool counts;                      /* whether `busy` and `waited` are wanted */
+    atomic_int shares; /* a part is one in so many of a thread's part of what is left */
+    atomic_int most;   /* items in a part */
+    atomic_int cpu;    /* where the caller was when the loop began */
+    struct busy *busy; /* [n_thread] */
+    double waited;     /* mean over the threads, seconds */
+    bool counts;       /* whether `busy` and `waited` are wanted */
     _Alignas(LINE) atomic_int done;   /* items finished */
     _Alignas(LINE) atomic_int asleep; /* workers on `wake` */
     atomic_bool waiting;              /* the caller is on `finish` */

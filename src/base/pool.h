@@ -1,9 +1,9 @@
 /* pool.h: a fixed team of threads that runs one parallel loop at a time.
  *
- * Owns the threads and the hand-out of work: items 0..n_item-1 are taken one by one from a
- * shared counter, so a thread that is slowed by a neighbour takes fewer. The caller takes part.
- * Refuses queues and futures. Invariant: nobody is inside `fn` when pool_run returns, and the
- * result must not depend on which thread took which item.
+ * Owns the threads and the hand-out of work: items 0..n_item-1 are taken from a shared counter, a
+ * share of what is left at a time, so a thread that is slowed by a neighbour takes fewer. The
+ * caller takes part. Refuses queues and futures. Invariant: nobody is inside `fn` when a loop
+ * returns, and the result must not depend on which thread took which item.
  */
 #ifndef IGN_BASE_POOL_H
 #define IGN_BASE_POOL_H
@@ -34,8 +34,8 @@ double pool_waited(struct pool *p);
 /* One caller at a time. Waiting threads spin for a few microseconds, then sleep. */
 void pool_run(struct pool *p, pool_fn fn, void *arg, int n_item);
 /* The same, where neighbours are better done together: each thread gets what it takes at a time in
- * one call. `brief`: a loop of some ten microseconds, in which taking items costs more than coming
- * to the end a little apart; each thread takes twice as many. */
+ * one call, 64 at most. `brief`: a loop of some ten microseconds, in which taking items costs more
+ * than coming to the end a little apart; each thread takes twice as many. */
 void pool_run_parts(struct pool *p, pool_part_fn part, void *arg, int n_item, bool brief);
 
 #endif

@@ -61,8 +61,8 @@ struct ign_session {
     int n_known;
     struct kv_seq kv;
     struct sampler sampler;
-    /* The logits after token kv.n_tok - 1, if has_logits: in `logits` [n_vocab], or, until the next
-     * step begins, still in the device, where they are row `row` of the last step's. */
+    /* The logits after token kv.n_tok - 1, if has_logits: in `logits` [n_vocab], or, of a session
+     * that runs and until the next step begins, still in the device: row `row` of the last step. */
     float *logits;
     int row; /* -1: in `logits` */
     bool has_logits;
@@ -81,11 +81,11 @@ struct part {
     int n_tok, n_out, n_draft;
 };
 
-/* The arrays of `struct step`, at their largest from the start. */
+/* The arrays of `struct step`, at their largest from the start, and what is found of its logits. */
 struct plan {
     int32_t *tok, *pos, *seq; /* [max_tok] */
     int32_t *out;             /* [max_out] */
-    int32_t *best;            /* [max_out] the largest logit of each row, if has_best */
+    int32_t *best;            /* [max_out] what kern.argmax says of each row, if has_best */
     bool has_best;
     int32_t *page;       /* [sum of kv.cap over all sessions] */
     int32_t *page_start; /* [sessions + 1] */

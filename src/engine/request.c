@@ -6,7 +6,6 @@
  * idle when that event's callback has returned.
  */
 #include <assert.h>
-#include <string.h>
 
 #include "base/os.h"
 #include "engine/engine.h"

@@ -231,13 +231,18 @@ static void take_part(ign_model *m, const struct part *t, int row) {
     }
 }
 
-/* A step overwrites the logits of the one before it. Who is idle has kept its own. */
-static void drop_rows(ign_model *m) {
+/* A step overwrites the logits of the one before it: of those that run, who takes part gets others,
+ * and who has no room in it keeps its own. */
+static void leave_rows(ign_model *m) {
     m->plan.has_best = false;
+    for (int i = 0; i < m->plan.n_part; i++) {
+        m->plan.part[i].s->has_logits = false;
+        m->plan.part[i].s->row = -1;
+    }
     for (int i = 0; i < m->n_session; i++) {
-        ign_session *s = m->session[i];
-        s->has_logits = s->has_logits && s->row < 0;
-        s->row = -1;
+        if (running(m->session[i])) {
+            session_keep_logits(m->session[i]);
+        }
     }
 }
 
@@ -297,7 +302,7 @@ static enum err_code plan_run(ign_model *m, struct err *e) {
     if (m->profile) {
         profile_step(m->profile, plan_phase(p), p->n_tok);
     }
-    drop_rows(m);
+    leave_rows(m);
     arm(m);
     enum err_code c = model_forward(m->m, &step, e);
     disarm(m);

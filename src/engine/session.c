@@ -275,6 +275,7 @@ int ign_session_context(const ign_session *s) {
     return s->context;
 }
 
+/* Each time that somebody asks, for the session cannot note that it has them. */
 static void read_logits(const ign_session *s) {
     const struct model *m = s->model->m;
     size_t n = (size_t)m->cfg.n_vocab;
@@ -399,6 +400,7 @@ ign_status ign_session_fork(const ign_session *s, ign_session **copy, ign_error 
     c->n_known = s->n_known;
     c->odds = s->odds;
     c->has_logits = s->has_logits;
+    assert(s->row < 0); /* no request runs */
     if (s->has_logits) {
         memcpy(c->logits, s->logits, (size_t)s->model->m->cfg.n_vocab * sizeof *s->logits);
     }

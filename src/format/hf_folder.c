@@ -122,7 +122,7 @@ static enum err_code look_around(const struct hf_folder *f, struct err *e) {
 static bool is_shard_name(struct str s) {
     return s.n > 0 && s.n <= NAME_MAX_BYTES && s.p[0] != '.' && !memchr(s.p, '/', s.n) &&
            !memchr(s.p, '\\', s.n) && !memchr(s.p, '\0', s.n) && !memchr(s.p, ':', s.n) &&
-           s.n > 12 && memcmp(s.p + s.n - 12, ".safetensors", 12) == 0;
+           str_ends(s, ".safetensors");
 }
 
 static struct str unescape(struct hf_folder *f, struct str text) {

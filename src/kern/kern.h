@@ -88,7 +88,7 @@ struct kern_rope {
  * query, which softmax takes no notice of (and a cap does: not where there is one). */
 #define KERN_ROPE_STILL 0x1p-15f
 
-/* Above this a logit is no number to choose by (kern.argmax). */
+/* A sampler takes all larger logits for equal: the largest of them is no answer (kern.argmax). */
 #define KERN_LARGEST 3e38f
 
 struct kern_attend {
@@ -240,7 +240,8 @@ struct kern {
 
     /* Optional, NULL where a back end has nothing better than the composition in kern.c. */
     void (*qkv)(struct kern_dev *d, const struct kern_qkv *a);
-    /* kv_store of k and v in a->layer, then attend */
+    /* kv_store of k and v in a->layer, then attend; y is neither k nor v, which may still be read
+     * while y is written */
     void (*store_attend)(struct kern_dev *d, kern_ref y, kern_ref q, kern_ref k, kern_ref v,
                          const struct kern_attend *a);
     void (*ffn)(struct kern_dev *d, const struct kern_ffn *a);

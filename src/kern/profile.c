@@ -271,8 +271,13 @@ static void time_qkv(struct kern_dev *d, const struct kern_qkv *a) {
 
 static void time_store_attend(struct kern_dev *d, kern_ref y, kern_ref q, kern_ref k, kern_ref v,
                               const struct kern_attend *a) {
+    if (inside(d)->k->store_attend == NULL) {
+        time_kv_store(d, a->layer, k, v);
+        time_attend(d, y, q, a);
+        return;
+    }
     const struct profile_dev *t = enter(d);
-    kern_store_attend(t->k, t->d, y, q, k, v, a);
+    t->k->store_attend(t->d, y, q, k, v, a);
     profile_take(t->p, STAGE_ATTEND);
 }
 

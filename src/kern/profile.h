@@ -17,8 +17,8 @@ enum profile_stage {
     STAGE_NORM,       /* all RMS norms */
     STAGE_QKV,        /* the products that give q, k and v, activations prepared for them */
     STAGE_ROPE,       /* rotations */
-    STAGE_KV_STORE,   /* rounding to the cache, where that is not a part of attention */
-    STAGE_ATTEND,     /* scores, softmax, weighted sums */
+    STAGE_KV_STORE,   /* rounding to the cache, where that is no part of attention */
+    STAGE_ATTEND,     /* scores, softmax, weighted sums; storing, where a device does both in one */
     STAGE_PROJECT,    /* attention's output product */
     STAGE_FFN,        /* dense: both products and the activation between them */
     STAGE_MOE,        /* routing and experts */

@@ -46,8 +46,10 @@ static enum err_code check_options(const struct model_opts *o, struct err *e) {
     return ERR_OK;
 }
 
-#define SETTLE_SHARE 8     /* of a step's time that moving weights may take after it */
-#define SETTLE_MOST  0.025 /* seconds after one step, however long it was: the next token waits */
+#define SETTLE_SHARE 8 /* of a step's time that moving weights may take after it */
+/* Seconds after one step at most: the next token waits, and an eighth of the step that computes a
+ * prompt of an 8B model is more than one. */
+#define SETTLE_MOST 0.025
 
 #define SETTLE_LOOK 16 /* large pages between two looks at the memory that is left */
 

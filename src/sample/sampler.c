@@ -325,7 +325,7 @@ static int keep_allowed(struct candidate *c, int n) {
     for (int i = 0; i < n; i++) {
         if (c[i].logit > -INFINITY) {
             c[kept] = c[i];
-            c[kept].logit = fminf(c[kept].logit, 3e38f);
+            c[kept].logit = fminf(c[kept].logit, 3e38f); /* KERN_LARGEST of kern.h */
             c[kept].key = c[kept].logit;
             kept++;
         }

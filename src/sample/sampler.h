@@ -77,7 +77,8 @@ void sampler_accept(struct sampler *s, int32_t id);
 void sampler_forget(struct sampler *s);
 
 /* The k largest of softmax(logits), best first, ties to the lower id, into top [k]; and id's own
- * logprob. The logits have passed sampler_pick's checks; k <= n_vocab. */
+ * logprob. The logits have passed sampler_pick's checks, or kern.argmax's; k <= n_vocab.
+ */
 void sampler_logprobs(const float *logits, int n_vocab, int32_t id, int k, struct token_prob *top,
                       float *own);
 

@@ -523,6 +523,7 @@ static void test_machine(void **state) {
     os_cpu_name(text, sizeof text);
     assert_true(strlen(text) > 0);
     assert_false(os_cpu_has("no such thing"));
+    assert_true(!os_cpu_ask_tiles() || os_cpu_has("amxtile"));
     assert_true(os_random_seed() != os_random_seed());
     double t = os_now();
     os_sleep(0.01);

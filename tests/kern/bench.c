@@ -14,7 +14,7 @@
 #include "kern/cpu/micro.h"
 
 enum { BIG = 192 << 20, PART = 4 << 20, COLS = 4096 };
-enum { BATCH_ROWS = 256 }; /* that matmul.c has a small batch pass at once */
+enum { BATCH_ROWS = 256 }; /* that matmul.c has a small batch pass at once, at most */
 
 /* The best of many short runs: a neighbour that takes the processor away spoils some of them. */
 static double best_of(double (*fn)(void *), void *arg) {

@@ -221,6 +221,25 @@ static void test_stages(void **state) {
     assert_int_equal(mem_live(), 0);
 }
 
+/* A device that stores and attends one after the other has a stage for each. */
+static void test_apart(void **state) {
+    (void)state;
+    struct profile p = {.now = test_now};
+    struct kern apart = fake;
+    const struct kern *k = &apart;
+    struct kern_dev *d = (struct kern_dev *)&test;
+    memset(&test, 0, sizeof test);
+    apart.store_attend = NULL;
+    assert_int_equal(profile_wrap(&p, &k, &d, NULL), ERR_OK);
+    profile_begin(&p);
+    profile_step(&p, PHASE_DECODE, 1);
+    k->store_attend(d, 1, 2, 2, 3, &(struct kern_attend){.layer = 1});
+    assert_true(p.seconds[PHASE_DECODE][STAGE_KV_STORE] == 0.75);
+    assert_true(p.seconds[PHASE_DECODE][STAGE_ATTEND] == 0.75);
+    k->close(d);
+    assert_int_equal(mem_live(), 0);
+}
+
 /* Nothing is called through, and nothing changes, where there is no memory. */
 static void test_no_memory(void **state) {
     (void)state;
@@ -240,7 +259,7 @@ static void test_no_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stages),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stages), cmocka_unit_test(test_apart),
                                        cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

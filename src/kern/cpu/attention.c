@@ -21,7 +21,7 @@
 #define ATT_QUERY 256 /* query heads that go through a tile together, at most */
 #define ATT_BLOCK 24  /* of them, whose scores and weights are in cache together */
 #define ATT_SPLIT 32  /* so many for each thread, at most, have their parts walked side by side */
-#define ATT_ITEMS 16  /* so many for each thread are enough */
+#define ATT_ITEMS 16  /* so many for each thread: with 8 of them threads wait for the last one */
 
 #define LOG2_E 1.44269504f
 
@@ -257,14 +257,14 @@ static struct store_job store_job(struct kern_dev *dev, int layer, kern_ref k, k
         (struct cpu_dev *)dev, layer, {host_at(dev, k, n), host_at(dev, v, n)}};
 }
 
-static void store_all(struct kern_dev *dev, const struct store_job *job) {
+static void store_all(struct kern_dev *dev, struct store_job *job) {
     int n = 2 * dev->kv.n_kv;
     if ((size_t)dev->step->n_tok * (size_t)dev->kv.n_kv * (size_t)dev->kv.d_head > SERIAL_FLOATS) {
-        pool_run(dev->pool, store_head, (void *)job, n);
+        pool_run(dev->pool, store_head, job, n);
         return;
     }
     for (int i = 0; i < n; i++) {
-        store_head((void *)job, i, 0);
+        store_head(job, i, 0);
     }
 }
 
@@ -570,18 +570,23 @@ static void walk_part(const struct attend_job *j, const struct att_item *item, i
     }
 }
 
-/* The item's own keys and values at positions p0..p1, by the thread that reads them next. */
+/* The item's own keys and values at positions p0..p1, by the thread that reads them next. They lie
+ * between its first position and its end, so that no part that is left out has any; heads and parts
+ * are its own, so that no two threads write a line. */
 static void store_own(const struct attend_job *j, const struct att_item *it, int p0, int p1,
                       const struct att_scratch *s) {
     const int32_t *pos = j->d->host.step->pos;
     int t0 = it->t0, t1 = it->t1;
+    if (j->own == NULL) {
+        return;
+    }
     while (t0 < t1 && pos[t0] < p0) {
         t0++;
     }
     while (t0 < t1 && pos[t1 - 1] >= p1) {
         t1--;
     }
-    for (int head = it->kv0; j->own && head < it->kv1; head++) {
+    for (int head = it->kv0; head < it->kv1; head++) {
         store_tokens(j->own, 0, head, t0, t1, s);
         store_tokens(j->own, 1, head, t0, t1, s);
     }
@@ -737,7 +742,7 @@ static void cut_items(struct attend_job *j) {
 
 /* own: what is to be stored before; or NULL. */
 static void attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct kern_attend *a,
-                   const struct store_job *own) {
+                   struct store_job *own) {
     struct cpu_dev *d = (struct cpu_dev *)dev;
     const struct step *s = dev->step;
     size_t n = (size_t)s->n_tok * (size_t)a->n_head * (size_t)a->d_head;
@@ -754,19 +759,16 @@ static void attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct ke
     j.n_head = group < ATT_QUERY ? group : ATT_QUERY;
     j.n_share = (group + j.n_head - 1) / j.n_head;
     int most = ATT_QUERY / j.n_head;
-    int n_seq = 0;
     for (int t = 0; t < s->n_tok; t++) { /* spans: neighbours in one sequence, at most `most` */
-        bool fresh = t == 0 || s->seq[t] != s->seq[t - 1];
-        n_seq += fresh;
-        if (fresh || t - d->span[j.n_span - 1] == most) {
+        if (t == 0 || s->seq[t] != s->seq[t - 1] || t - d->span[j.n_span - 1] == most) {
             d->span[j.n_span++] = t;
         }
     }
-    bool whole = j.n_span == n_seq && j.n_share == 1; /* no two items share a head's positions */
     d->span[j.n_span] = s->n_tok;
     cut_items(&j);
-    j.own = whole ? own : NULL;
-    if (own && !whole) {
+    if (j.n_span == s->n_seq && j.n_share == 1) { /* no two items share a head's positions */
+        j.own = own;
+    } else if (own) {
         store_all(dev, own);
     }
     if (j.n_part > 0) {

@@ -1,7 +1,8 @@
-/* cpu_ops.c: the operations on rows: embed, gather, norms, activation, sums, routing.
+/* cpu_ops.c: the operations on rows: embed, gather, norms, activation, sums, routing, the largest.
  *
- * Owns how they are split among threads: by rows, where there are enough of them to pay for
- * waking the pool. Invariant: a row is computed by one thread, so the split leaves no trace.
+ * Owns how they are split among threads: by rows, a row's largest by shares, where there is enough
+ * to pay for waking the pool. Invariant: the split leaves no trace: what is rounded of a row is
+ * computed by one thread.
  */
 #include <assert.h>
 #include <math.h>
@@ -253,16 +254,20 @@ void cpu_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *a
                         .x = host_at(d, x, n * dim),
                         .dim = dim,
                         .share = (dim + TOP_SHARES - 1) / TOP_SHARES};
-    for (int rows; n > 0; n -= (size_t)rows, j.x += (size_t)rows * dim) {
-        rows = n < TOP_ROWS ? (int)n : TOP_ROWS;
-        if ((size_t)rows * dim > SERIAL_FLOATS) {
-            pool_run_parts(d->pool, top_part, &j, rows * TOP_SHARES, true);
+    while (n > 0) {
+        int rows = n < TOP_ROWS ? (int)n : TOP_ROWS;
+        size_t n_float = (size_t)rows * dim;
+        if (n_float > SERIAL_FLOATS) {
+            bool brief = n_float * sizeof(float) <= BRIEF_BYTES;
+            pool_run_parts(d->pool, top_part, &j, rows * TOP_SHARES, brief);
         } else {
             top_part(&j, 0, rows * TOP_SHARES, 0);
         }
         for (int i = 0; i < rows; i++) {
             *at++ = top_place(&j, i);
         }
+        n -= (size_t)rows;
+        j.x += n_float;
     }
 }
 

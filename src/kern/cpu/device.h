@@ -11,6 +11,8 @@
 
 /* Below this many floats an operation is done before a second thread would have started. */
 #define SERIAL_FLOATS 16384
+/* Of weights or numbers that are read once: a loop over them takes some ten microseconds. */
+#define BRIEF_BYTES (2 << 20)
 
 struct cpu_dev {
     struct kern_dev host; /* first: the table's functions cast */

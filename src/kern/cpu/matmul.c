@@ -14,15 +14,14 @@
 
 #define MAT_MAX 16 /* matrices in a run */
 /* Weights in an item of the matrix-vector path, which threads take several of at a time, and one
- * where a run ends. */
+ * where a run ends (SPEED.md: Where streams lie). */
 #define ITEM_BYTES  (200 * 1024)
-#define ITEM_SHARE  4         /* items for each thread, at least, where there are rows for it */
-#define PASS_ITEMS  4         /* that go through a kernel at once: a stream is as long as an item */
-#define VECTOR_ROWS 1024      /* rows of a matrix that a vector passes at once, at most */
-#define BATCH_ROWS  256       /* that a small batch passes at once, at most */
-#define BRIEF_BYTES (2 << 20) /* of weights, which a vector passes in some ten microseconds */
-#define SERIAL_ACT  16384     /* activations prepared before a second thread would be awake */
-#define PAGE        4096
+#define ITEM_SHARE  4     /* items for each thread, at least, where there are rows for it */
+#define PASS_ITEMS  4     /* that go through a kernel at once: a stream is as long as an item */
+#define VECTOR_ROWS 1024  /* rows of a matrix that a vector passes at once, at most */
+#define BATCH_ROWS  256   /* that a small batch passes at once, at most */
+#define SERIAL_ACT  16384 /* activations prepared before a second thread would be awake */
+#define PAGE_BYTES  4096
 
 struct mat {
     const struct host_weight *w;
@@ -35,7 +34,8 @@ struct mat {
     const int32_t *choice; /* experts: row i comes from choice[i] / div and goes to choice[i] */
     int div;
     int act0, tile0, small0; /* its first row, tile and arranged row in the device's scratch */
-    int item0, item_rows;    /* its first item; rows in an item */
+    int item0, n_item;       /* its first item; how many it has: none, if it goes with another */
+    int item_rows;           /* rows in an item */
 };
 
 struct mat_run {
@@ -353,14 +353,13 @@ static void mat_rows(const struct mat_run *r, const struct mat *m, int64_t row, 
 /* Items of one matrix lie side by side: they are one piece of its rows. */
 static void mat_part(void *arg, int item, int n, int thread) {
     const struct mat_run *r = arg;
-    for (int i = 0, end = item + n; item < end; i++) {
+    for (int i = 0; i < r->n_mat; i++) {
         const struct mat *m = &r->mat[i];
-        bool last = r->glu || i + 1 == r->n_mat;
-        int until = last || end < m[1].item0 ? end : m[1].item0;
-        if (item < until) {
-            int64_t rows = m->item_rows, to = (until - m->item0) * rows;
-            mat_rows(r, m, (item - m->item0) * rows, to < m->w->n_row ? to : m->w->n_row, thread);
-            item = until;
+        int64_t from = item > m->item0 ? item - m->item0 : 0;
+        int64_t to = item + n < m->item0 + m->n_item ? item + n - m->item0 : m->n_item;
+        if (from < to) {
+            int64_t end = to * m->item_rows;
+            mat_rows(r, m, from * m->item_rows, end < m->w->n_row ? end : m->w->n_row, thread);
         }
     }
 }
@@ -379,8 +378,8 @@ static int item_rows(const struct mat_run *r, const struct mat *m, size_t bytes)
     int most = (wants_small(r->d, m) ? BATCH_ROWS : VECTOR_ROWS) / PASS_ITEMS;
     most = bytes / row < (size_t)most ? (int)(bytes / row) : most;
     for (int n = most; n > most / 2; n--) {
-        size_t place = (size_t)n * row % PAGE;
-        if (place >= PAGE / 4 && place <= PAGE / 4 * 3) {
+        size_t place = (size_t)n * row % PAGE_BYTES;
+        if (place >= PAGE_BYTES / 4 && place <= PAGE_BYTES / 4 * 3) {
             return n;
         }
     }
@@ -396,7 +395,8 @@ static int cut_items(struct mat_run *r, int n_mat, size_t n_byte) {
         struct mat *m = &r->mat[i];
         m->item_rows = item_rows(r, m, bytes);
         m->item0 = n_item;
-        n_item += (int)((m->w->n_row + m->item_rows - 1) / m->item_rows);
+        m->n_item = (int)((m->w->n_row + m->item_rows - 1) / m->item_rows);
+        n_item += m->n_item;
     }
     return n_item;
 }
@@ -413,7 +413,7 @@ static void run_mats(struct mat_run *r) {
         panels = panels || wants_panels(r->d, m);
     }
     int n_item = cut_items(r, n_mat, n_byte);
-    if (panels) {
+    if (panels) { /* whose items are large, and gain nothing by neighbours */
         pool_run(r->d->host.pool, mat_item, r, n_item);
     } else {
         bool brief = vectors && n_byte * (r->glu ? 2 : 1) <= BRIEF_BYTES;

@@ -396,8 +396,8 @@ micro_block_fn micro_block(enum dtype type, enum micro_kind *kind);
 /* The levels of this kind of processor from the least, "c", to the best; NULL behind the last. */
 const char *micro_level(int i);
 
-/* A level by its name, or NULL for the best that the processor has. ERR_UNSUPPORTED names the
- * levels. */
+/* A level by its name, or NULL for the best that the processor has, for which the system is asked,
+ * for good, for what it gives only then (os_cpu_ask_tiles). ERR_UNSUPPORTED names the levels. */
 enum err_code micro_choose(struct micro *m, const char *level, struct err *e);
 
 #endif

@@ -1,7 +1,7 @@
 /* micro_entries_neon.h: the quantized formats' entries of a level of aarch64, as macros.
  *
  * Owns which formats share packing and tiles. Refuses arithmetic.
- * Invariant: one line for each format in each list.
+ * Invariant: what a format is (micro_fmt.h) alone decides its entry.
  */
 #ifndef IGN_KERN_CPU_MICRO_ENTRIES_NEON_H
 #define IGN_KERN_CPU_MICRO_ENTRIES_NEON_H

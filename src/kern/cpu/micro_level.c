@@ -30,7 +30,7 @@ static const struct level levels[] = {
      NULL,
      {micro_init_avx512, micro_gemv_init_avx512, micro_four_init_avx512, micro_rows_init_avx512,
       micro_att_init_avx512, micro_small_init_avx512}},
-    {"amx", "AMX with tiles of bytes", {"amxint8"}, os_cpu_get_tiles, {micro_init_amx}},
+    {"amx", "AMX with tiles of bytes", {"amxint8"}, os_cpu_ask_tiles, {micro_init_amx}},
 #elif defined(__aarch64__)
     {"neon", "NEON", {"neon"}, NULL, {micro_init_neon, micro_rows_init_neon, micro_att_init_neon}},
     {"dotprod", "dot products of bytes", {"dotprod"}, NULL, {micro_init_dotprod}},
@@ -43,7 +43,7 @@ const char *micro_level(int i) {
     return i < N_LEVEL ? levels[i].name : NULL;
 }
 
-static bool there(const struct level *l) {
+static bool usable(const struct level *l) {
     size_t i = 0;
     while (i < sizeof l->needs / sizeof *l->needs && l->needs[i] != NULL) {
         if (!os_cpu_has(l->needs[i++])) {
@@ -68,7 +68,7 @@ enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
     }
     for (int i = 0; i < N_LEVEL && i <= last; i++) {
         const struct level *l = &levels[i];
-        if (!there(l)) {
+        if (!usable(l)) {
             if (level == NULL) {
                 return ERR_OK;
             }
