@@ -80,9 +80,10 @@ typedef struct ign_model_options {
 } ign_model_options;
 
 /* Large pages: a model that has computed for a while moves its mapped weights, for an eighth of
- * each step's time, into large pages of the process's own, since reading them is faster then. Where
- * memory is short (a quarter of what is available, and 2 GiB, would not stay free), with mlock or a
- * duty, weights stay in the pages of the file, which other processes share. */
+ * each step's time and 25 ms at most, into large pages of the process's own, since reading them is
+ * faster then. Where memory is short (a quarter of what is available, and 2 GiB, would not stay
+ * free), with mlock or a duty, weights stay in the pages of the file, which other processes share.
+ */
 
 /* Speculation: what a session has seen before is guessed to follow again, and a step computes the
  * guess together with the token that it follows; what the sampler itself then picks decides how
