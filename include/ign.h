@@ -12,8 +12,8 @@
  * Errors are values: a function returns IGN_OK or a code, and fills *e (which may be NULL).
  * Signals: choosing kernels, to look at them, to plan or to open a model, asks Linux for AMX's
  * tiles where the processor has them, for the whole process. From then on sigaltstack refuses
- * stacks smaller than getauxval(AT_MINSIGSTKSZ), some 12 KB. Strings are UTF-8. Token ids are
- * 32-bit, from 0.
+ * stacks smaller than getauxval(AT_MINSIGSTKSZ), some 12 KB.
+ * Strings are UTF-8. Token ids are 32-bit, from 0.
  */
 #ifndef IGN_H
 #define IGN_H
