@@ -4,7 +4,7 @@
 Prints for each number of requests in a step the tokens a second of all together, beside what the
 step could give: the number times the speed of one alone, and the speed of prefill. Each turn measures
 all of them one after the other, prefill last; the medians of the turns are compared, because the
-bandwidth of a shared machine changes from minute to minute. Markdown, for SPEED.md.
+bandwidth of a shared machine changes from minute to minute. Markdown, for docs/speed.
 """
 import argparse
 import json

@@ -49,7 +49,7 @@ enum { DTYPE_KV_GROUP = 32 };
 
 /* What a KV cache of a type holds a layer's keys (value = 0) or values as: of an int8 cache the
  * first layer's keys are f16. They depend on the token alone, and where a model has biases of keys
- * they are where its rounding does most harm (SPEED.md). */
+ * they are where its rounding does most harm (docs/speed/ATTENTION.md). */
 enum dtype dtype_kv_part(enum dtype cache, int layer, int value);
 /* Bytes of n numbers of one position of such a part, scales included; 0 for a type that no KV cache
  * has. */

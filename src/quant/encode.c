@@ -63,8 +63,8 @@ static float spread_of(struct run *r, size_t row) {
 
 /* Takes the next 16 blocks of `len` elements, from element `at` on, and weighs them. A large
  * value's error counts for more: what multiplies it is no smaller for its being large, and a row's
- * sum is mostly made of such (measured: SPEED.md). Where importance is known, that says most of it,
- * and the weight is llama.cpp's. */
+ * sum is mostly made of such (measured: docs/speed/QUANTIZING.md). Where importance is known, that
+ * says most of it, and the weight is llama.cpp's. */
 static void load_blocks(struct run *r, size_t at, int len) {
     float spread[QUANT_LANES] = {0};
     size_t left = (r->n * r->n_row - at) / (size_t)len;

@@ -111,7 +111,7 @@ static enum dtype choose_output(const struct mix_kind *k, const struct mix_model
 }
 
 /* The logits are made of it; or it is an encoder's table, for which the same choices serve
- * (SPEED.md). */
+ * (docs/speed/QUANTIZING.md). */
 static bool is_head(const struct mix_model *m, struct str name) {
     return str_is(name, m->tied ? "token_embd.weight" : "output.weight");
 }
@@ -174,7 +174,7 @@ static enum dtype choose(const struct mix_kind *k, const struct mix_model *m,
  * and the level is the lowest that the bytes allow. Of the head's types the one is taken with which
  * the estimated divergence is least. The other half is left: two threads read blocks of 4 and 5
  * bits at 0.9 of Q8_0's rate, and with all of it spent a model decoded up to 16 % slower
- * (SPEED.md).
+ * (docs/speed/QUANTIZING.md).
  */
 
 #define LEVEL_MOST  1024.0 /* at which no tensor climbs */
@@ -203,8 +203,8 @@ static const struct rung *rung_of(enum dtype type) {
 }
 
 /* What an element's error adds to the divergence, one of the head's being 1: means of SmolLM2-135M
- * and Qwen2.5-Coder-0.5B, each group of tensors rounded alone (SPEED.md). Thirds of the layers did
- * not differ: an earlier one goes first, so that the level can part them. */
+ * and Qwen2.5-Coder-0.5B, each group of tensors rounded alone (docs/speed/QUANTIZING.md). Thirds of
+ * the layers did not differ: an earlier one goes first, so that the level can part them. */
 static double weight_of(const struct mix_model *m, struct str name) {
     static const struct {
         const char *part;

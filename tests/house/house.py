@@ -365,7 +365,7 @@ def needed(program):
 
 def paths(root, build):
     """Every build/release/... that a page or a script names is there once all is built."""
-    pages = [root / "README.md", root / "demo", *(root / "docs").glob("*.md"),
+    pages = [root / "README.md", root / "demo", *(root / "docs").rglob("*.md"),
              *(p for p in (root / "tools").iterdir() if p.suffix in (".py", ".sh"))]
     named = [(page.relative_to(root), path) for page in pages
              for path in re.findall(r"\bbuild/release/([\w./-]*\w)", page.read_text())]

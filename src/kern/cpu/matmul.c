@@ -14,7 +14,7 @@
 
 #define MAT_MAX 16 /* matrices in a run */
 /* Weights in an item of the matrix-vector path, which threads take several of at a time, and one
- * where a run ends (SPEED.md: Where streams lie). */
+ * where a run ends (docs/speed/DECODE.md: Where streams lie). */
 #define ITEM_BYTES  (200 * 1024)
 #define ITEM_SHARE  4     /* items for each thread, at least, where there are rows for it */
 #define PASS_ITEMS  4     /* that go through a kernel at once: a stream is as long as an item */
