@@ -1,11 +1,12 @@
 /* pool.c: one parallel loop at a time, over threads that stay.
  *
- * Owns the hand-out of items. `state` holds the number of the loop in its upper half and the
- * items still to be taken in its lower half; an item is taken by a compare-and-swap on the whole,
- * so a late thread can never take an item of a loop other than the one it looked at. Nobody is
- * waited for who has taken nothing: a thread that is not running costs the loop nothing.
- * Invariant: what stands behind `state`, `fn` to `cpu`, changes only while `state` has no items
- * left and `done` equals the last loop's n_item.
+ * Owns the hand-out of items, which is guided self-scheduling (Polychronopoulos and Kuck 1987).
+ * `state` holds the number of the loop in its upper half and the items still to be taken in its
+ * lower half; items are taken by a compare-and-swap on the whole, so a late thread can never take
+ * an item of a loop other than the one it looked at. A loop waits only for threads that have taken
+ * an item: one that the system does not run costs the loop nothing.
+ * Invariant: the fields from `fn` to `cpu` describe the open loop; they change only while `state`
+ * has no items left and `done` equals the last loop's n_item.
  */
 #include "base/pool.h"
 
@@ -21,10 +22,10 @@
  * awake, short enough to be no burden to a neighbour. */
 #define SPIN_SECONDS 40e-6
 #define LINE         64
-/* A thread takes one part in so many of its part of what is left. */
+/* At a time a thread takes (items left) / (threads * this), one at least. */
 #define SHARES       2
 #define SHARES_BRIEF 1
-#define PART_MOST    64 /* items that are called for at once, at most: pauses lie between them */
+#define PART_MOST    64 /* items in one call, at most: a limited pool pauses between calls */
 
 struct worker {
     struct pool *pool;
@@ -32,7 +33,7 @@ struct worker {
     int index;
 };
 
-/* What a thread was busy with in the loop that is open, seconds; by that thread. */
+/* Seconds that a thread has worked in the open loop; written by that thread. */
 struct busy {
     _Alignas(LINE) double seconds;
 };
@@ -42,12 +43,12 @@ struct pool {
     _Atomic(pool_part_fn) fn; /* from here to counts: written between loops only */
     _Atomic(void *) arg;
     atomic_int n_item;
-    atomic_int shares; /* a part is one in so many of a thread's part of what is left */
-    atomic_int most;   /* items in a part */
-    atomic_int cpu;    /* where the caller was when the loop began */
-    struct busy *busy; /* [n_thread] */
-    double waited;     /* mean over the threads, seconds */
-    bool counts;       /* whether `busy` and `waited` are wanted */
+    atomic_int shares;                /* SHARES or SHARES_BRIEF */
+    atomic_int most;                  /* items taken at a time, at most */
+    atomic_int cpu;                   /* where the caller was when the loop began */
+    struct busy *busy;                /* [n_thread] */
+    double waited;                    /* mean over the threads, seconds */
+    bool counts;                      /* whether `busy` and `waited` are wanted */
     _Alignas(LINE) atomic_int done;   /* items finished */
     _Alignas(LINE) atomic_int asleep; /* workers on `wake` */
     atomic_bool waiting;              /* the caller is on `finish` */
@@ -60,9 +61,9 @@ struct pool {
     struct worker *workers; /* [n_thread - 1] */
 };
 
-/* Takes the next items of the loop that is now open, *n of them; -1 if there are none. A share of
- * what is left: large while there is much, for a swap costs as much as a small item, and one at the
- * end, so that all threads come to it together. */
+/* Takes the next *n items of the open loop and returns the first; -1 if none are left. Many while
+ * many are left, since a swap costs as much as a small item; one by one towards the end, so that
+ * all threads finish together. */
 static int pool_take(struct pool *p, pool_part_fn *fn, void **arg, int *n) {
     uint64_t s = atomic_load_explicit(&p->state, memory_order_acquire);
     while ((uint32_t)s) {
@@ -82,7 +83,7 @@ static int pool_take(struct pool *p, pool_part_fn *fn, void **arg, int *n) {
     return -1;
 }
 
-/* A loop whose items are called for one by one. */
+/* pool_run: a call for each item. */
 struct each {
     struct duty *duty;
     pool_fn fn;
@@ -91,9 +92,11 @@ struct each {
 
 static void each_part(void *arg, int item, int n, int thread) {
     const struct each *e = arg;
-    for (int end = item + n; item < end; item++) {
-        duty_pause(e->duty, thread);
-        e->fn(e->arg, item, thread);
+    for (int i = 0; i < n; i++) {
+        if (i > 0) { /* whoever took the items has paused before the first */
+            duty_pause(e->duty, thread);
+        }
+        e->fn(e->arg, item + i, thread);
     }
 }
 
@@ -105,7 +108,7 @@ static int pool_work(struct pool *p, int thread) {
     if (item < 0) {
         return 0;
     }
-    /* Who has an item has a loop open, in which `counts` stays. */
+    /* `counts` changes between loops only, and the item keeps this loop open. */
     double start = p->counts ? os_now() : 0;
     for (; item >= 0; item = pool_take(p, &fn, &arg, &share)) {
         duty_pause(p->duty, thread);
@@ -118,7 +121,7 @@ static int pool_work(struct pool *p, int thread) {
     return n;
 }
 
-/* All have come to the loop's end. */
+/* Adds what the loop that began at `start`, and is over, waited. */
 static void pool_count(struct pool *p, double start) {
     double busy = 0;
     for (int i = 0; i < p->n_thread; i++) {
@@ -159,8 +162,8 @@ static void pool_sleep(struct pool *p) {
     os_mutex_unlock(p->lock);
 }
 
-/* With a neighbour on every other CPU, the system wakes a thread on the CPU of the one who woke
- * it, where the two take turns instead of working side by side. */
+/* Where other processes keep every other CPU busy, the system wakes a thread on the CPU of the
+ * thread that woke it, where the two would take turns instead of working side by side. */
 static void pool_spread(struct pool *p) {
     int cpu = atomic_load_explicit(&p->cpu, memory_order_relaxed);
     if (p->spin && cpu >= 0 && cpu == os_cpu_current()) {

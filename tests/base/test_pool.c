@@ -42,7 +42,7 @@ static void mark(void *arg, int item, int thread) {
 
 static void mark_part(void *arg, int item, int n, int thread) {
     struct job *j = arg;
-    if (n < 1) {
+    if (n < 1 || n > 64) {
         atomic_fetch_add(&j->seen[item], 100);
     }
     for (int i = item; i < item + n; i++) {
