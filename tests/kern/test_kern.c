@@ -534,7 +534,6 @@ static void test_attention(void **state) {
     enum { TYPES = 4 };
     static const enum dtype types[TYPES] = {DT_F32, DT_F16, DT_I8, DT_I8};
     static const int layers[TYPES] = {1, 0, 1, 0};
-    static const char *const levels[] = {"c", "avx2", "avx512"};
     static const int shapes[][5] = {/* page_tok, d_head, window, n_head, n_kv */
                                     {32, 32, 0, 6, 2},    {8, 32, 0, 6, 2},   {64, 20, 0, 6, 2},
                                     {32, 16, 1100, 6, 2}, {32, 128, 0, 8, 2}, {32, 64, 0, 7, 1},
@@ -554,9 +553,9 @@ static void test_attention(void **state) {
         att_run(&c, base);
         c.apart = false;
         assert_near(want, base, n, c.d_head > 32 ? 4e-3f : 2e-3f); /* of numbers up to 8 */
-        for (size_t l = 0; l < 3; l++) {
+        for (int l = 0; micro_level(l) != NULL; l++) {
             struct micro m;
-            c.level = levels[l];
+            c.level = micro_level(l);
             if (micro_choose(&m, c.level, NULL) != ERR_OK) {
                 continue;
             }
@@ -840,6 +839,8 @@ static void test_names(void **state) {
     assert_ptr_equal(kern_find("cpu"), kern_list[0]);
     assert_int_equal(kern_find("cpu")->open(&d, &o, &e), ERR_UNSUPPORTED);
     assert_non_null(strstr(e.what, "avx1024"));
+    assert_non_null(strstr(e.hint, "c, "));
+    assert_null(strchr(e.hint, ';')); /* which the command line takes for the hint's beginning */
     assert_null(d);
     kern_find("cpu")->close(NULL);
     kern_find("plain")->close(NULL);

@@ -3,6 +3,7 @@
  * Owns what each level needs. Refuses to know what it does: its files do, and each level overwrites
  * entries of those before it. Invariant: no level is filled in that the processor lacks.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/os.h"
@@ -53,18 +54,25 @@ static bool usable(const struct level *l) {
     return l->ask == NULL || l->ask();
 }
 
+static enum err_code unknown(const char *level, struct err *e) {
+    char names[64] = "";
+    size_t n = 0;
+    for (int i = 0; i < N_LEVEL; i++) {
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i > 0 ? ", " : "",
+                              levels[i].name);
+    }
+    err_set(e, ERR_UNSUPPORTED, "no kernels for the instruction set \"%s\"", level);
+    err_hint(e, "this kind of processor has the levels %s", names);
+    return ERR_UNSUPPORTED;
+}
+
 enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
     int last = 0;
     while (last < N_LEVEL && (level == NULL || strcmp(levels[last].name, level) != 0)) {
         last++;
     }
     if (last == N_LEVEL && level != NULL) {
-        err_set(e, ERR_UNSUPPORTED, "no kernels for the instruction set \"%s\"", level);
-        err_hint(
-            e,
-            "the levels are \"c\" and, on x86-64, \"avx2\", \"avx512\" and \"amx\"; on 64-bit ARM "
-            "\"neon\", \"dotprod\" and \"i8mm\"");
-        return ERR_UNSUPPORTED;
+        return unknown(level, e);
     }
     for (int i = 0; i < N_LEVEL && i <= last; i++) {
         const struct level *l = &levels[i];
@@ -72,9 +80,9 @@ enum err_code micro_choose(struct micro *m, const char *level, struct err *e) {
             if (level == NULL) {
                 return ERR_OK;
             }
-            err_set(e, ERR_UNSUPPORTED, "the level \"%s\" needs %s, which this machine has not",
+            err_set(e, ERR_UNSUPPORTED, "the level \"%s\" needs %s, which this machine lacks",
                     level, l->what);
-            err_hint(e, "leave the level out: the best that there is is taken then");
+            err_hint(e, "leave the level out to get the best that the machine has");
             return ERR_UNSUPPORTED;
         }
         for (size_t k = 0; k < sizeof l->init / sizeof *l->init && l->init[k] != NULL; k++) {
