@@ -37,7 +37,7 @@ static const struct knob own[] = {
     {.name = "cpu",
      .type = KNOB_CHOICE,
      .unit = "LEVEL",
-     .choices = "c|avx2|avx512",
+     .choices = "c|avx2|avx512|amx|neon|dotprod|i8mm",
      .help = "use no better instructions than these; the best that there are when not given"},
 };
 

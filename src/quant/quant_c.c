@@ -116,23 +116,45 @@ void quant_search_init_c(struct quant_search *s) {
     s->most = most;
 }
 
-enum err_code quant_search_choose(struct quant_search *s, const char *level, struct err *e) {
-    quant_search_init_c(s);
-    if (level && strcmp(level, "c") == 0) {
-        return ERR_OK;
+/* The kernels here that a level of --cpu stands for; NULL: it is not one of this kind of processor.
+ * Quantizing has nothing for AMX and NEON. */
+static const char *kernels_of(const char *level) {
+    static const char *const levels[][2] = {
+        {"c", "c"},
+#if defined(__x86_64__)
+        {"avx2", "avx2"},
+        {"avx512", "avx512"},
+        {"amx", "avx512"},
+#elif defined(__aarch64__)
+        {"neon", "c"},
+        {"dotprod", "c"},
+        {"i8mm", "c"},
+#endif
+    };
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        if (strcmp(levels[i][0], level) == 0) {
+            return levels[i][1];
+        }
     }
+    return NULL;
+}
+
+enum err_code quant_search_choose(struct quant_search *s, const char *level, struct err *e) {
+    const char *want = level ? kernels_of(level) : NULL;
+    quant_search_init_c(s);
 #if defined(__x86_64__)
     bool avx2 = os_cpu_has("avx2") && os_cpu_has("fma") && os_cpu_has("f16c");
-    bool wide = avx2 && os_cpu_has("avx512f");
-    if (avx2 && (!level || strcmp(level, "avx2") == 0 || strcmp(level, "avx512") == 0)) {
+    if (avx2 && (!want || strcmp(want, "c") != 0)) {
         quant_search_init_avx2(s);
     }
-    if (wide && (!level || strcmp(level, "avx512") == 0)) {
+    if (avx2 && os_cpu_has("avx512f") && (!want || strcmp(want, "avx512") == 0)) {
         quant_search_init_avx512(s);
     }
 #endif
-    if (level && strcmp(level, s->name) != 0) {
-        return err_set(e, ERR_UNSUPPORTED, "this processor cannot quantize with \"%s\"", level);
+    if (level && (!want || strcmp(want, s->name) != 0)) {
+        err_set(e, ERR_UNSUPPORTED, "this processor cannot quantize with \"%s\"", level);
+        err_hint(e, "leave the level out to get the best that the machine has");
+        return ERR_UNSUPPORTED;
     }
     return ERR_OK;
 }

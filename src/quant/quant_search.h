@@ -66,8 +66,8 @@ struct quant_search {
     float (*most)(const float *x, size_t n);
 };
 
-/* The best level of this machine, or the one that is named: "c", "avx2", "avx512". ERR_UNSUPPORTED:
- * the machine lacks it. */
+/* The best kernels of this machine, or those of a level of --cpu ("c", "avx2", "avx512", "amx"; on
+ * ARM "neon", "dotprod", "i8mm"). ERR_UNSUPPORTED: the machine lacks them. */
 enum err_code quant_search_choose(struct quant_search *s, const char *level, struct err *e);
 
 void quant_search_init_c(struct quant_search *s);

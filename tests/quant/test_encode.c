@@ -181,6 +181,26 @@ static void test_levels(void **state) {
     assert_memory_equal(a, b, 65536 * sizeof(f16_t));
 }
 
+/* Every level of --cpu has kernels, or is refused by its name. */
+static void test_level_names(void **state) {
+    (void)state;
+    static const char *const names[] = {"c", "avx2", "avx512", "amx", "neon", "dotprod", "i8mm"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct quant_search s;
+        struct err e = {0};
+        bool wide = strcmp(names[i], "amx") == 0, arm = i > 3;
+        if (quant_search_choose(&s, names[i], &e)) {
+            assert_int_equal(e.code, ERR_UNSUPPORTED);
+            assert_non_null(strstr(e.what, names[i]));
+        } else {
+            assert_string_equal(s.name, arm ? "c" : wide ? "avx512" : names[i]);
+        }
+    }
+    struct quant_search s;
+    assert_int_equal(quant_search_choose(&s, "avx1024", NULL), ERR_UNSUPPORTED);
+    assert_int_equal(quant_search_choose(&s, "amx", NULL), quant_search_choose(&s, "avx512", NULL));
+}
+
 /* Rows by themselves, of which none fills the lanes, come out as they do together. */
 static void test_rows(void **state) {
     (void)state;
@@ -300,10 +320,11 @@ static void bench(void) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),     cmocka_unit_test(test_again),
-        cmocka_unit_test(test_exact),      cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_importance), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_golden),      cmocka_unit_test(test_again),
+        cmocka_unit_test(test_exact),       cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_hostile),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_importance),  cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_level_names),
     };
     if (quant_search_choose(&best, NULL, NULL)) {
         return 1;
