@@ -113,6 +113,9 @@ typedef struct ign_model_info {
 
 /* Strings live as long as the model. [any] */
 IGN_API void ign_model_get_info(const ign_model *m, ign_model_info *info);
+/* The part of the model's file, 0 to 1, that lies in large pages of memory now; -1 where the system
+ * does not tell. [owner] */
+IGN_API double ign_model_large_pages(const ign_model *m);
 
 /* ---- text ----------------------------------------------------------------------------------- */
 

@@ -46,8 +46,8 @@ void os_map_done(const struct os_map *m, const void *p, size_t n);
  * large pages. */
 bool os_map_settle(struct os_map *m, size_t *at);
 #define OS_LARGE ((size_t)2 << 20)
-/* The part of the mapping, 0 to 1, that lies in large pages of the file's own, as far as the system
- * tells and what was read tells. */
+/* The part of it, 0 to 1, that lies in large pages of memory now: of the file's own, or of the
+ * process's. -1: the system does not tell. */
 double os_map_large(const struct os_map *m);
 /* The part of it, 0 to 1, that is in memory now, from a sample of its pages. As far as the system
  * tells: 1 for a file that this user could not write. */

@@ -23,22 +23,24 @@ static uintptr_t round_up(uintptr_t at) {
 
 double os_map_large(const struct os_map *m) {
     const uintptr_t base = (uintptr_t)m->data;
-    FILE *f = m->copied || !m->size ? NULL : fopen("/proc/self/smaps", "r");
+    FILE *f = fopen("/proc/self/smaps", "r");
     char line[512];
     bool inside = false;
     double bytes = 0;
     while (f && fgets(line, sizeof line, f)) {
         unsigned long long from, to, kb;
         if (sscanf(line, "%llx-%llx ", &from, &to) == 2) {
-            inside = from >= base && from < base + m->size;
-        } else if (inside && sscanf(line, "FilePmdMapped: %llu kB", &kb) == 1) {
+            inside = to > base && from < base + m->size;
+        } else if (inside && (sscanf(line, "FilePmdMapped: %llu kB", &kb) == 1 ||
+                              sscanf(line, "AnonHugePages: %llu kB", &kb) == 1)) {
             bytes += 1024.0 * (double)kb;
         }
     }
-    if (f) {
-        fclose(f);
+    if (!f || m->size == 0) {
+        return -1;
     }
-    return m->size ? bytes / (double)m->size : 0;
+    fclose(f);
+    return bytes < (double)m->size ? bytes / (double)m->size : 1;
 }
 
 static long faults(void) {
@@ -86,7 +88,7 @@ bool os_map_settle(struct os_map *m, size_t *at) {
 
 double os_map_large(const struct os_map *m) {
     (void)m;
-    return 0;
+    return -1;
 }
 
 bool os_map_settle(struct os_map *m, size_t *at) {

@@ -55,6 +55,7 @@ struct benchmark_result {
     double seconds;    /* from the first submit to the last end */
     double tokens;     /* new ones, of requests that succeeded */
     uint64_t peak_rss; /* bytes, the model and the requests; not the ceilings' memory */
+    double large;      /* ign_model_large_pages after the last request */
     bool interrupted;
 };
 

@@ -215,6 +215,7 @@ void benchmark_put_json(struct benchmark *b, struct json_writer *w) {
     }
     json_key(w, "peak_rss_bytes");
     json_put_uint(w, b->result.peak_rss);
+    json_member_real(w, "large_pages_percent", b->result.large < 0 ? NAN : 100 * b->result.large);
     put_noise(b, w);
     json_key(w, "interrupted");
     json_put_bool(w, b->result.interrupted);
@@ -328,8 +329,11 @@ void benchmark_put_text(struct benchmark *b) {
     cli_printf(b->c, "load       %.2f s\n", b->info.load_seconds);
     text_phases(b);
     text_requests(b);
-    cli_printf(b->c, "memory     %s at its peak\n",
-               cli_bytes(b->result.peak_rss, peak, sizeof peak));
+    cli_printf(b->c, "memory     %s at its peak", cli_bytes(b->result.peak_rss, peak, sizeof peak));
+    if (b->result.large >= 0) {
+        cli_printf(b->c, ", %.0f %% of the model's file in large pages", 100 * b->result.large);
+    }
+    cli_puts(b->c, "\n");
     if (b->plan.profile) {
         benchmark_profile_put_text(b);
     }

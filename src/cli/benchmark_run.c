@@ -402,6 +402,7 @@ ign_status benchmark_run(struct benchmark *b, ign_error *e) {
     b->result.seconds = r.end - r.start;
     b->result.interrupted = interrupt_seen(intr);
     b->result.peak_rss = os_memory_peak();
+    b->result.large = ign_model_large_pages(b->model);
     run_close(&r);
     return rc;
 }

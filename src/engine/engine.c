@@ -232,6 +232,10 @@ void ign_model_get_info(const ign_model *m, ign_model_info *info) {
                          .embeds_only = !config_has_logits(cfg)};
 }
 
+double ign_model_large_pages(const ign_model *m) {
+    return model_large_pages(m->m);
+}
+
 void ign_model_get_sampling(const ign_model *m, ign_sampling *s) {
     struct sampling_own own;
     ign_sampling_default(s);

@@ -315,6 +315,20 @@ void model_settle(struct model *m, double computed) {
     }
 }
 
+double model_large_pages(const struct model *m) {
+    double large = 0, all = 0;
+    for (size_t i = 0; i < m->file->n_part; i++) {
+        const struct os_map *part = &m->file->part[i];
+        double share = os_map_large(part);
+        if (share < 0) {
+            return -1;
+        }
+        large += share * (double)part->size;
+        all += (double)part->size;
+    }
+    return all > 0 ? large / all : -1;
+}
+
 enum err_code model_load(struct model *m, const struct model_opts *o, struct err *e) {
     assert(!m->kern);
     if (m->cfg.n_layer == 0) {

@@ -197,6 +197,8 @@ enum err_code model_end(struct model *m, struct err *e);
  * already. Ends for good once other programs have taken so much that less than a reserve would be
  * left. */
 void model_settle(struct model *m, double computed);
+/* The part of the file, 0 to 1, that lies in large pages of memory now; -1: not known. */
+double model_large_pages(const struct model *m);
 
 /* Computes one step; logits of the rows s->out are then in m->b.logits [n_out, n_vocab].
  * ERR_CANCELLED, ERR_IO, ERR_DEVICE: the step is void. s->n_tok <= max_tok, n_out <= max_out.

@@ -164,6 +164,8 @@ static void test_map_settle(void **state) {
     assert_int_equal(r.wrong, 0);
     assert_int_equal(m.settled, at > 0);
     assert_true(calls <= 4);
+    double large = os_map_large(&m); /* -1 where the system does not tell */
+    assert_true(large < 0 || (large <= 1 && large * (double)n + 1 >= (double)calls * OS_LARGE));
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(m.data[i], i % 251 + 1);
     }

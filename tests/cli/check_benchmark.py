@@ -72,6 +72,8 @@ class Benchmark(Case):
         self.near(requests["tokens_per_second"], 9 * requests["per_second"])
         self.assertGreater(d["load_seconds"], 0)
         self.assertGreater(d["peak_rss_bytes"], d["weights_bytes"])
+        if d["large_pages_percent"] is not None:
+            self.assertTrue(0 <= d["large_pages_percent"] <= 100, d["large_pages_percent"])
         noise = d["noise"]
         for key in ("steal_percent", "other_load_percent", "own_percent"):
             if noise[key] is not None:
