@@ -47,7 +47,7 @@ done
 
 # The same bits at every level in a whole model, sessions, and what lies below them.
 ctest --preset aarch64 -j "$(nproc)" -R "$(echo '^(test_(err|mem|utf8|number|os|pool|json|digest)
-    |test_quant|test_(jinja|chat|tok_(pretok|encode|vocab))|test_kern|test_(config|cost|forward)
+    |test_quant|test_(jinja|chat|tok_(pretok|encode|vocab))|test_(kern|shapes)|test_(config|cost|forward)
     |golden_(mistral|mixtral|mixtral-old|llama31|linear|yarn|yarn-attn)_(plain|cpu)
     |test_(kv_cache|sampler|session))$' | tr -d ' \n')"
 
