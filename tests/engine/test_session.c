@@ -431,14 +431,22 @@ static void test_logits_of_every_position(void **state) {
     rig_submit(s, &r);
     rig_run(m);
     assert_int_equal(rows.n, 50);
+    /* A step has rows for 64 of them, all of which it fills. */
+    assert_int_equal(ign_session_truncate(s, 0, &e), IGN_OK);
+    rows.n = rows.first = 0;
+    memset(&a, 0, sizeof a);
+    r = rig_request(ids, 64, 0, &a);
+    r.arg = args;
+    r.on_event = rows_on_event;
+    r.on_logits = on_logits;
+    rig_submit(s, &r);
+    assert_int_equal(rig_step(m), 0);
+    assert_int_equal(rows.n, 64);
     free(rows.row);
     ign_session_free(s);
     ign_session_free(t);
     ign_model_close(m);
 }
-
-/* ---- memory ------------------------------------------------------------------------------------
- */
 
 /* The largest logit is found in the device; with a bias of nothing the sampler finds it. */
 static void test_greedy_both_ways(void **state) {
@@ -513,6 +521,43 @@ static void test_logits_stay(void **state) {
     ign_model_close(m);
 }
 
+/* Of two sessions one at a time finds room in a step of one token: the other keeps its logits. */
+static void test_logits_stay_without_room(void **state) {
+    (void)state;
+    ign_model *m = rig_open(&(struct tiny_opts){0}, &(ign_model_options){.batch = 1});
+    ign_session *s[2] = {rig_session(m, 0, rig_greedy()), rig_session(m, 0, rig_greedy())};
+    float row[TINY_VOCAB];
+    size_t before = 0, n;
+    struct answer a[2];
+    int32_t ids[12];
+    int stayed = 0;
+    rig_prompt(ids, 12, 9);
+    for (int i = 0; i < 2; i++) {
+        ign_request r = rig_request(ids + 6 * i, 6, 8, &a[i]);
+        rig_submit(s[i], &r);
+    }
+    while (rig_step(m) > 0) {
+        const float *now = ign_session_logits(s[0]);
+        ign_session_tokens(s[0], &n);
+        if (now != NULL && n == before) {
+            assert_memory_equal(now, row, sizeof row);
+            stayed++;
+        }
+        before = 0;
+        if (now != NULL) {
+            before = n;
+            memcpy(row, now, sizeof row);
+        }
+    }
+    assert_true(stayed > 3);
+    ign_session_free(s[0]);
+    ign_session_free(s[1]);
+    ign_model_close(m);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------
+ */
+
 static void test_the_token_loop_allocates_nothing(void **state) {
     (void)state;
     ign_model *m = rig_open(NULL, &(ign_model_options){.context = 1024, .batch = 32});
@@ -581,6 +626,7 @@ int main(void) {
         cmocka_unit_test(test_logits_of_every_position),
         cmocka_unit_test(test_greedy_both_ways),
         cmocka_unit_test(test_logits_stay),
+        cmocka_unit_test(test_logits_stay_without_room),
         cmocka_unit_test(test_the_token_loop_allocates_nothing),
         cmocka_unit_test(test_no_growth),
     };

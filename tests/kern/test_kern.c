@@ -489,7 +489,8 @@ static void test_attention(void **state) {
     }
 }
 
-/* int8: half a step of its group's scale is all that is lost; what is not finite stays so. */
+/* int8: half a step of its group's scale is all that is lost, and the scale is the least bf16 that
+ * is not below a 127th of the largest; what is not finite stays so. */
 static void test_kv_quantize(void **state) {
     (void)state;
     struct rng g;
@@ -508,6 +509,15 @@ static void test_kv_quantize(void **state) {
         for (int i = 0; i < n; i++) {
             float s = f32_from_bf16(scale[i / 32]);
             assert_true(fabsf(q[i] * s - x[i]) <= 0.501f * s);
+        }
+        for (int from = 0; from < n; from += 32) {
+            float top = 0;
+            for (int i = from; i < n && i < from + 32; i++) {
+                top = fabsf(x[i]) > top ? fabsf(x[i]) : top;
+            }
+            bf16_t s = scale[from / 32];
+            assert_true(f32_from_bf16(s) >= top / 127.0f);
+            assert_true(top == 0 || f32_from_bf16((bf16_t)(s - 1)) < top / 127.0f);
         }
         x[n - 1] = n % 2 ? NAN : INFINITY;
         host_kv_quantize(x, n, q, scale);
@@ -651,6 +661,32 @@ static void test_pages(void **state) {
     }
 }
 
+/* Keys and values of all layers and heads fill a page without gap or overlap, in their order. */
+static void test_heads_fill_a_page(void **state) {
+    (void)state;
+    static const enum dtype types[] = {DT_F32, DT_F16, DT_I8};
+    static const int shapes[][2] = {{8, 64}, {2, 20}}; /* page_tok, d_head */
+    for (int i = 0; i < 6; i++) {
+        struct rig r = rig_open("cpu", NULL, 1, 4);
+        struct kern_kv kv = {3, 2, shapes[i % 2][1], shapes[i % 2][0], 2, types[i / 2], 0};
+        struct err e = {0};
+        assert_int_equal(r.k->kv_open(r.d, &kv, &e), ERR_OK);
+        const char *first = NULL, *at = NULL;
+        for (int h = 0; h < 3 * 2 * 2; h++) {
+            int layer = h / 4, value = h / 2 % 2;
+            struct host_kv own = host_kv_at(r.d, layer, value, h % 2, 0);
+            const char *start = own.scale ? (const char *)own.scale : own.v;
+            first = h == 0 ? start : first;
+            assert_ptr_equal(start, h == 0 ? start : at);
+            at = start + kern_kv_head_bytes(&kv, layer, value);
+        }
+        assert_ptr_equal(at, first + kern_kv_page_bytes(&kv));
+        struct host_kv next = host_kv_at(r.d, 0, 0, 0, 1);
+        assert_ptr_equal(at, next.scale ? (const char *)next.scale : next.v);
+        rig_close(&r);
+    }
+}
+
 static void test_end_says_what_went_wrong(void **state) {
     (void)state;
     static const char *const names[] = {"cpu", "plain"};
@@ -783,6 +819,7 @@ int main(void) {
         cmocka_unit_test(turning_spreads_an_outlier),
         cmocka_unit_test(test_rope_less),
         cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_heads_fill_a_page),
         cmocka_unit_test(test_end_says_what_went_wrong),
         cmocka_unit_test(test_not_finite_is_seen),
         cmocka_unit_test(test_nothing_is_left),
