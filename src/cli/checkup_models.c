@@ -27,10 +27,9 @@ static bool is_later_part(const char *name) {
 
 /* A GGUF file by its name, or a folder with what a model's folder has. */
 static bool is_model(struct buf *path, const char *folder, const char *name) {
-    size_t n = strlen(name);
     buf_reset(path);
     buf_printf(path, "%s/%s/config.json", folder, name);
-    bool yes = (n > 5 && strcmp(name + n - 5, ".gguf") == 0) ||
+    bool yes = str_ends(str_c(name), ".gguf") ||
                (name[0] != '.' && !path->failed && os_file_exists(path->p));
     buf_reset(path);
     buf_printf(path, "%s/%s", folder, name);

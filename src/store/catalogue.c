@@ -125,8 +125,7 @@ static bool plain_path(struct reading *r, const char *field, const char *p) {
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static bool is_single(const struct catalogue_model *m) {
-    size_t n = strlen(m->store);
-    return n > 5 && strcmp(m->store + n - 5, ".gguf") == 0;
+    return str_ends(str_c(m->store), ".gguf");
 }
 
 static bool read_hash(struct reading *r, const struct json *j, struct catalogue_file *f) {

@@ -396,21 +396,26 @@ done:
     return rc;
 }
 
-/* Whether a model's record is that of these files; *none: it has no record, or none that says
- * anything. ERR_NOMEM. */
-static enum err_code record_same(const struct depot *d, const char *name,
-                                 const struct store_files *files, bool *same, bool *none,
-                                 struct err *e) {
+enum match {
+    MATCH_NONE, /* no record, or none that can be read as one */
+    MATCH_OTHER,
+    MATCH_SAME
+};
+
+/* Compares a model's record with these files. ERR_NOMEM. */
+static enum err_code record_match(const struct depot *d, const char *name,
+                                  const struct store_files *files, enum match *match,
+                                  struct err *e) {
     struct store_files old;
     size_t n, n_old;
     files_init(&old);
     enum err_code rc = record_read(d->dir, name, &old, NULL);
     const struct store_file *f = files_at(files, &n), *o = files_at(&old, &n_old);
-    *none = rc == ERR_NOTFOUND || rc == ERR_FORMAT;
-    *same = !rc && n == n_old;
-    for (size_t i = 0; i < n && *same; i++) {
-        *same = strcmp(f[i].path, o[i].path) == 0 && strcmp(f[i].sha256, o[i].sha256) == 0;
+    bool same = !rc && n == n_old;
+    for (size_t i = 0; i < n && same; i++) {
+        same = strcmp(f[i].path, o[i].path) == 0 && strcmp(f[i].sha256, o[i].sha256) == 0;
     }
+    *match = same ? MATCH_SAME : rc == ERR_NOTFOUND || rc == ERR_FORMAT ? MATCH_NONE : MATCH_OTHER;
     files_fini(&old);
     return rc == ERR_NOMEM ? err_set(e, rc, "out of memory for a record") : ERR_OK;
 }
@@ -429,9 +434,12 @@ enum err_code depot_compare(const struct depot *d, const char *name,
     if (rc || !depot_is_model(d->dir, name)) {
         return rc;
     }
-    bool none = false;
-    rc = record_same(d, name, files, known, &none, e);
-    rc = rc || !none ? rc : model_adopt(d, name, files, known, e);
+    enum match match;
+    rc = record_match(d, name, files, &match, e);
+    *known = match == MATCH_SAME;
+    if (!rc && match == MATCH_NONE) {
+        rc = model_adopt(d, name, files, known, e);
+    }
     return rc || *known ? rc : other_model(d, name, e);
 }
 
@@ -492,7 +500,6 @@ static enum err_code settle(const struct depot *d, const char *staging, const ch
 enum err_code depot_place(const struct depot *d, const char *staging, const char *name,
                           const struct store_files *files, bool *known, struct err *e) {
     struct os_lock *lock = NULL;
-    bool none = false;
     *known = false;
     /* Twins are read and hashed: once before the lock, so that with it there is none left to read.
      */
@@ -501,7 +508,9 @@ enum err_code depot_place(const struct depot *d, const char *staging, const char
         goto done;
     }
     if (depot_is_model(d->dir, name)) {
-        rc = record_same(d, name, files, known, &none, e);
+        enum match match;
+        rc = record_match(d, name, files, &match, e);
+        *known = match == MATCH_SAME;
         rc = rc || *known ? rc : other_model(d, name, e);
     } else if (!(rc = twins_join(d, staging, files, e))) {
         rc = settle(d, staging, name, files, e);

@@ -144,8 +144,8 @@ static struct str base_of(const char *source) {
     while (at > 0 && source[at - 1] != '/') {
         at--;
     }
-    if (n - at > 5 && memcmp(source + n - 5, ".gguf", 5) == 0) {
-        n -= 5;
+    if (str_ends(str_of(source + at, n - at), ".gguf")) {
+        n -= strlen(".gguf");
     }
     bool plain = n - at <= BASE_MOST && model_name_is_plain(source + at, n - at);
     return plain ? str_of(source + at, n - at) : str_c("model");

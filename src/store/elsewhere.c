@@ -175,8 +175,7 @@ static char *hub_name(const char *folder) {
 }
 
 static bool is_gguf(const char *file) {
-    size_t n = strlen(file);
-    return n > 5 && strcmp(file + n - 5, ".gguf") == 0;
+    return str_ends(str_c(file), ".gguf");
 }
 
 /* A GGUF file of a revision, a model by itself and called so where it is not the only one; or the

@@ -78,7 +78,6 @@ static enum err_code fetch_make(struct pull *p, struct http *http, size_t i, str
     buf_fini(&path);
     buf_fini(&url);
     const char *slash = strrchr(f->path, '/');
-    size_t len = strlen(f->path);
     *x = (struct fetch){.http = http,
                         .d = p->d,
                         .url = kept[0],
@@ -88,7 +87,7 @@ static enum err_code fetch_make(struct pull *p, struct http *http, size_t i, str
                         .expect = f->bytes,
                         .parts = p->o->parts,
                         .retries = p->o->retries,
-                        .gguf = len > 5 && strcmp(f->path + len - 5, ".gguf") == 0};
+                        .gguf = str_ends(str_c(f->path), ".gguf")};
     return rc;
 }
 

@@ -21,8 +21,7 @@ static char *path_try(struct buf *b, const char *dir, const char *name, const ch
 }
 
 static bool is_model(const char *name) {
-    size_t n = strlen(name);
-    return n > 5 && strcmp(name + n - 5, ".gguf") == 0;
+    return str_ends(str_c(name), ".gguf");
 }
 
 /* "a.gguf, b.gguf": what could have been meant. */
