@@ -88,9 +88,6 @@ struct kern_rope {
  * query, which softmax takes no notice of (and a cap does: not where there is one). */
 #define KERN_ROPE_STILL 0x1p-15f
 
-/* A sampler takes all larger logits for equal: the largest of them is no answer (kern.argmax). */
-#define KERN_LARGEST 3e38f
-
 struct kern_attend {
     int layer;
     int n_head, n_kv, d_head; /* n_head / n_kv query heads share a KV head */
@@ -170,8 +167,8 @@ struct kern {
     void (*write)(struct kern_dev *d, kern_ref dst, const float *src, size_t n);
     void (*read)(struct kern_dev *d, kern_ref src, float *dst, size_t n);
     /* at[i] = the place of the largest number of row i of x [n, dim], the first of equals; -1 where
-     * that is no answer: one is NaN or above KERN_LARGEST, or all are -infinity. Outside begin/end
-     * only: what a greedy choice wants of logits, which need not leave the device for it. */
+     * a number is NaN or +infinity, or all are -infinity. Outside begin/end only. A greedy choice
+     * needs no more of the logits, which stay in the device. */
     void (*argmax)(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t *at);
 
     /* The KV cache: one pool of n_page pages for all layers; and scratch for attention, by d_head,

@@ -9,6 +9,7 @@
  */
 #include "sample/sampler.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -218,7 +219,8 @@ static int keep_typical(struct candidate *c, int n, float mass) {
     float max = cand_max(c, n);
     double total = cand_total(c, n, max), mean = 0;
     for (int i = 0; i < n; i++) {
-        mean += (double)expf(c[i].logit - max) * (double)(c[i].logit - max);
+        double p = (double)expf(c[i].logit - max);
+        mean += p > 0 ? p * (double)(c[i].logit - max) : 0; /* 0 * -infinity would be NaN */
     }
     mean /= total; /* of log p, but for log(total), which the difference below does not see */
     for (int i = 0; i < n; i++) {
@@ -318,14 +320,14 @@ static enum err_code fill(struct sampler *s, const float *logits, sampler_mask m
     return ERR_OK;
 }
 
-/* Drops forbidden candidates; the options' bounds keep what finite logits become below infinity,
- * or at it (a logit near FLT_MAX), which expf(inf - inf) would turn into NaN. */
+/* Drops forbidden candidates. A penalty can take a large logit to infinity, which would give NaN as
+ * expf(infinity - infinity). */
 static int keep_allowed(struct candidate *c, int n) {
     int kept = 0;
     for (int i = 0; i < n; i++) {
         if (c[i].logit > -INFINITY) {
             c[kept] = c[i];
-            c[kept].logit = fminf(c[kept].logit, 3e38f); /* KERN_LARGEST of kern.h */
+            c[kept].logit = fminf(c[kept].logit, FLT_MAX);
             c[kept].key = c[kept].logit;
             kept++;
         }

@@ -746,7 +746,7 @@ static int32_t argmax_of(const float *x, size_t n) {
     size_t best = 0;
     bool odd = false;
     for (size_t i = 0; i < n; i++) {
-        odd = odd || isnan(x[i]) || x[i] > KERN_LARGEST;
+        odd = odd || isnan(x[i]) || x[i] == INFINITY;
         best = x[i] > x[best] ? i : best;
     }
     return odd || x[best] == -INFINITY ? -1 : (int32_t)best;

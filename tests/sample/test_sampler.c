@@ -269,6 +269,25 @@ static void test_extreme_logits(void **state) {
     }
 }
 
+/* Half of the probability is in two of four equal tokens, the lower ids, however far the fifth is:
+ * so far that its logit less the others' is -infinity. */
+static void test_typical_of_extreme_logits(void **state) {
+    (void)state;
+    const float logits[] = {3e38f, 3e38f, 3e38f, 3e38f, -3e38f};
+    struct sampler s;
+    struct sampler_opts o = off;
+    bool drawn[5] = {false};
+    o.typical = 0.5f;
+    make(&s, &o, 5);
+    for (int i = 0; i < 200; i++) {
+        drawn[pick(&s, logits)] = true;
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(drawn[i], i < 2);
+    }
+    sampler_fini(&s);
+}
+
 static void test_options_out_of_range(void **state) {
     (void)state;
     static const struct logit_bias low = {-1, 0}, high = {8, 0}, nan = {0, NAN},
@@ -443,6 +462,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_top_k_of_a_large_vocabulary),
         cmocka_unit_test(test_bad_logits),
         cmocka_unit_test(test_extreme_logits),
+        cmocka_unit_test(test_typical_of_extreme_logits),
         cmocka_unit_test(test_options_out_of_range),
         cmocka_unit_test(test_copy_save_and_load_keep_the_stream),
         cmocka_unit_test(test_hostile_state),

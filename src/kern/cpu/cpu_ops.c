@@ -234,7 +234,7 @@ static int32_t top_place(const struct top_job *j, int row) {
     const float *top = j->top + row * TOP_SHARES, *x = j->x + (size_t)row * j->dim;
     int best = 0;
     for (int i = 0; i < TOP_SHARES; i++) {
-        if (!(top[i] <= KERN_LARGEST)) {
+        if (!(top[i] < INFINITY)) {
             return -1;
         }
         best = top[i] > top[best] ? i : best;

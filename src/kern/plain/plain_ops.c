@@ -47,7 +47,7 @@ void plain_argmax(struct kern_dev *d, kern_ref x, size_t n, size_t dim, int32_t 
                 host_peek(d, x, row * dim + i, part, dim - i < PART ? dim - i : PART);
             }
             float v = part[i % PART];
-            odd = odd || !(v <= KERN_LARGEST);
+            odd = odd || !(v < INFINITY);
             if (v > top) {
                 top = v;
                 at[row] = (int32_t)i;
