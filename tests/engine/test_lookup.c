@@ -195,7 +195,37 @@ static void test_costs(void **state) {
     costs_see(&c, 11, 2.0);
     costs_see(&c, 11, 20.0);
     assert_int_equal(choose(&c, &o), 10);
-    costs_see(&c, GAIN_ROWS + 1, 1.0); /* not remembered */
+}
+
+/* Steps of more rows than are measured are neither remembered nor chosen. */
+static void test_most_rows(void **state) {
+    (void)state;
+    struct odds o = {0};
+    struct costs c = {0}, before;
+    double expected = 1;
+    see(&o, 40, 10);
+    costs_see(&c, GAIN_ROWS - 3, 1.0);
+    costs_see(&c, GAIN_ROWS, 1.0);
+    before = c;
+    costs_see(&c, GAIN_ROWS + 1, 1.0);
+    before.step++;
+    assert_memory_equal(&c, &before, sizeof c);
+    assert_int_equal(gain_choose(&c, &o, LOOKUP_4, 10, GAIN_ROWS - 3, &expected), 3);
+    assert_int_equal(gain_choose(&c, &o, LOOKUP_4, 10, GAIN_ROWS, &expected), 0);
+}
+
+/* A token that was wrong makes all that come after it wrong, however short the guess was. */
+static void test_miss(void **state) {
+    (void)state;
+    struct odds o = {0};
+    const int32_t tok[2] = {5, 6};
+    odds_watch(&o, LOOKUP_3, tok, 2);
+    odds_see(&o, 5);
+    odds_see(&o, 7);
+    for (int i = 0; i < LOOKUP_MAX; i++) {
+        assert_int_equal(o.looks[LOOKUP_3][i], 1);
+        assert_true((o.true_up_to[LOOKUP_3][i] > 0) == (i == 0));
+    }
 }
 
 int main(void) {
@@ -203,6 +233,7 @@ int main(void) {
         cmocka_unit_test(test_guesses),     cmocka_unit_test(test_long_pasts),
         cmocka_unit_test(test_after_a_cut), cmocka_unit_test(test_any_past),
         cmocka_unit_test(test_choice),      cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_most_rows),   cmocka_unit_test(test_miss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
