@@ -8,16 +8,14 @@
 #ifndef IGN_KERN_CPU_PEAK_H
 #define IGN_KERN_CPU_PEAK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "base/err.h"
 
 /* `n` rounds; returns the multiply-adds done. */
 typedef uint64_t (*peak_fn)(int n);
 
 struct peak {
-    const char *name;
     /* Reads p[0..n) once, n a multiple of PEAK_READ and p aligned to 64; returns a sum of it. */
     uint64_t (*read)(const uint8_t *p, size_t n);
     peak_fn f32;
@@ -36,12 +34,12 @@ void peak_init_c(struct peak *p);
 #if defined(__x86_64__)
 void peak_init_avx2(struct peak *p);
 /* `bf16`: the processor has AVX512_BF16, too. */
-void peak_init_avx512(struct peak *p, int bf16);
+void peak_init_avx512(struct peak *p, bool bf16);
 #elif defined(__aarch64__)
 void peak_init_neon(struct peak *p);
 /* Overwrite the integer loops of peak_init_neon; `bf16`: the processor has BFMMLA, too. */
 void peak_init_dotprod(struct peak *p);
-void peak_init_i8mm(struct peak *p, int bf16);
+void peak_init_i8mm(struct peak *p, bool bf16);
 #endif
 
 /* The loops of a level by the name that micro_choose gives it. */

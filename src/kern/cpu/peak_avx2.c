@@ -127,7 +127,6 @@ static uint64_t peak_int16_avx2(int n) {
 
 void peak_init_avx2(struct peak *p) {
     *p = (struct peak){
-        .name = "avx2",
         .read = peak_read_avx2,
         .f32 = peak_f32_avx2,
         .int8 = peak_int8_avx2,

@@ -100,9 +100,8 @@ static uint64_t peak_int16_avx512(int n) {
     return (uint64_t)n * CHAINS * 32;
 }
 
-void peak_init_avx512(struct peak *p, int bf16) {
+void peak_init_avx512(struct peak *p, bool bf16) {
     *p = (struct peak){
-        .name = "avx512",
         .read = peak_read_avx512,
         .f32 = peak_f32_avx512,
         .bf16 = bf16 ? peak_bf16_avx512 : NULL,

@@ -68,7 +68,6 @@ static uint64_t peak_int16_c(int n) {
 
 void peak_init_c(struct peak *p) {
     *p = (struct peak){
-        .name = "c",
         .read = peak_read_c,
         .f32 = peak_f32_c,
         .int8 = peak_int8_c,
@@ -84,11 +83,9 @@ void peak_choose(struct peak *p, const char *level) {
 #if defined(__x86_64__)
     if (strcmp(level, "avx2") == 0) {
         peak_init_avx2(p);
-    } else if (strcmp(level, "avx512") == 0) {
+    } else if (strcmp(level, "avx512") == 0 || strcmp(level, "amx") == 0) {
+        /* amx, too: it scales its sums with vectors, which is what bounds it (micro_amx.c) */
         peak_init_avx512(p, os_cpu_has("avx512bf16"));
-    } else if (strcmp(level, "amx") == 0) { /* its sums are scaled by vectors (micro_amx.c) */
-        peak_init_avx512(p, os_cpu_has("avx512bf16"));
-        p->name = "amx";
     }
 #elif defined(__aarch64__)
     if (strcmp(level, "c") == 0) {

@@ -66,12 +66,10 @@ static uint64_t peak_bf16_i8mm(int n) {
 }
 
 void peak_init_dotprod(struct peak *p) {
-    p->name = "dotprod";
     p->int8 = p->int4 = p->int5 = p->int6 = peak_int8_dotprod;
 }
 
-void peak_init_i8mm(struct peak *p, int bf16) {
-    p->name = "i8mm";
+void peak_init_i8mm(struct peak *p, bool bf16) {
     p->int8 = p->int4 = p->int5 = p->int6 = peak_int8_i8mm;
     p->bf16 = bf16 ? peak_bf16_i8mm : NULL;
 }

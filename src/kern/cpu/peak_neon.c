@@ -109,7 +109,6 @@ static uint64_t peak_int16_neon(int n) {
 
 void peak_init_neon(struct peak *p) {
     *p = (struct peak){
-        .name = "neon",
         .read = peak_read_neon,
         .f32 = peak_f32_neon,
         .int8 = peak_int8_neon,
