@@ -16,6 +16,23 @@ INLINE __m512i join(__m256i low, __m256i high) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
+/* A 128-bit lane of each. */
+INLINE __m512i four128(__m128i a, __m128i b, __m128i c, __m128i d) {
+    return join(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c));
+}
+
+/* A byte for all of each 128-bit lane. */
+INLINE __m512i lane_bytes(int a, int b, int c, int d) {
+    return four128(_mm_set1_epi8((char)a), _mm_set1_epi8((char)b), _mm_set1_epi8((char)c),
+                   _mm_set1_epi8((char)d));
+}
+
+/* Byte i of each 64 bits becomes the low eight bits of those 64 rotated right by 8 i + by[i]. */
+INLINE __m512i rotate(__m512i v, __m512i by) {
+    const __m512i place = _mm512_set1_epi64(0x3830282018100800);
+    return _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, by), v);
+}
+
 INLINE __m512i and8(__m512i v, int mask) {
     return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
 }

@@ -18,16 +18,6 @@
 
 #define ROWS STREAMS
 
-INLINE __m512i four128(__m128i a, __m128i b, __m128i c, __m128i d) {
-    return join(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c));
-}
-
-/* A byte for all of each lane. */
-INLINE __m512i lane_bytes(int a, int b, int c, int d) {
-    return four128(_mm_set1_epi8((char)a), _mm_set1_epi8((char)b), _mm_set1_epi8((char)c),
-                   _mm_set1_epi8((char)d));
-}
-
 /* Constants f(lane, place in the lane), as dwords or 16-bit words. */
 #define DWORD_LANE(f, l) _mm_setr_epi32(f(l, 0), f(l, 1), f(l, 2), f(l, 3))
 #define WORD_LANE(f, l)                                                                            \
@@ -229,12 +219,6 @@ INLINE __m128 four_halves(const uint8_t *const g[ROWS], size_t at, bool turn) {
 
 INLINE __m512i lanes512(int a, int b, int c, int d) { /* a dword for all of each lane */
     return _mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d);
-}
-
-/* Each byte and those above it in its eight, rotated right by as many bits as its byte of `by`. */
-INLINE __m512i rotate(__m512i v, __m512i by) {
-    const __m512i place = _mm512_set1_epi64(0x3830282018100800);
-    return _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, by), v);
 }
 
 /* Scales and minimums of Q4_K and Q5_K, of six bits: eight bytes each. See k4_scales. */
@@ -515,26 +499,22 @@ INLINE void gemv_four(int type, const uint8_t *w, size_t row_bytes, int n_row,
         gemv_four(type, w, row_bytes, n_row, x, n_col, y);                                         \
     }
 
-GEMV_FOUR(q4_0, DT_Q4_0)
-GEMV_FOUR(q4_1, DT_Q4_1)
-GEMV_FOUR(q5_0, DT_Q5_0)
-GEMV_FOUR(q5_1, DT_Q5_1)
-GEMV_FOUR(q2_k, DT_Q2_K)
-GEMV_FOUR(q3_k, DT_Q3_K)
-GEMV_FOUR(q4_k, DT_Q4_K)
-GEMV_FOUR(q5_k, DT_Q5_K)
-GEMV_FOUR(iq4_nl, DT_IQ4_NL)
-GEMV_FOUR(iq4_xs, DT_IQ4_XS)
+#define FOUR_FORMATS(DO)                                                                           \
+    DO(q4_0, DT_Q4_0)                                                                              \
+    DO(q4_1, DT_Q4_1)                                                                              \
+    DO(q5_0, DT_Q5_0)                                                                              \
+    DO(q5_1, DT_Q5_1)                                                                              \
+    DO(q2_k, DT_Q2_K)                                                                              \
+    DO(q3_k, DT_Q3_K)                                                                              \
+    DO(q4_k, DT_Q4_K)                                                                              \
+    DO(q5_k, DT_Q5_K)                                                                              \
+    DO(iq4_nl, DT_IQ4_NL)                                                                          \
+    DO(iq4_xs, DT_IQ4_XS)
+
+FOUR_FORMATS(GEMV_FOUR)
+
+#define FOUR_ENTRY(name, type) m->fmt[type].gemv = gemv_##name;
 
 void micro_four_init_avx512(struct micro *m) {
-    m->fmt[DT_Q4_0].gemv = gemv_q4_0;
-    m->fmt[DT_Q4_1].gemv = gemv_q4_1;
-    m->fmt[DT_Q5_0].gemv = gemv_q5_0;
-    m->fmt[DT_Q5_1].gemv = gemv_q5_1;
-    m->fmt[DT_Q2_K].gemv = gemv_q2_k;
-    m->fmt[DT_Q3_K].gemv = gemv_q3_k;
-    m->fmt[DT_Q4_K].gemv = gemv_q4_k;
-    m->fmt[DT_Q5_K].gemv = gemv_q5_k;
-    m->fmt[DT_IQ4_NL].gemv = gemv_iq4_nl;
-    m->fmt[DT_IQ4_XS].gemv = gemv_iq4_xs;
+    FOUR_FORMATS(FOUR_ENTRY)
 }

@@ -15,18 +15,6 @@
  * products of at most 255 * 127, exact.
  */
 
-/* A byte for all of each 128-bit lane. */
-INLINE __m512i lanes(int a, int b, int c, int d) {
-    return join(_mm256_set_m128i(_mm_set1_epi8((char)b), _mm_set1_epi8((char)a)),
-                _mm256_set_m128i(_mm_set1_epi8((char)d), _mm_set1_epi8((char)c)));
-}
-
-/* Each byte and those above it in its eight rotated right by so many bits, lane by lane. */
-INLINE __m512i rotate(__m512i v, __m512i by) {
-    const __m512i place = _mm512_set1_epi64(0x3830282018100800);
-    return _mm512_multishift_epi64_epi8(_mm512_add_epi8(place, by), v);
-}
-
 INLINE __m512i twice256(const void *p) {
     return _mm512_broadcast_i64x4(load256(p));
 }
@@ -43,9 +31,9 @@ INLINE void super_bytes(int type, const uint8_t *g, __m512i v[4]) {
     const struct block_q6_k *s = (const struct block_q6_k *)g;
     for (int i = 0; i < 2; i++) {
         __m512i x = load512(s->ql + 64 * i), h = twice256(s->qh + 32 * i);
-        v[2 * i] = merge(and8(x, 15), rotate(h, lanes(-4, -4, -2, -2)), 48);
+        v[2 * i] = merge(and8(x, 15), rotate(h, lane_bytes(-4, -4, -2, -2)), 48);
         x = and8(_mm512_srli_epi16(x, 4), 15);
-        v[2 * i + 1] = merge(x, rotate(h, lanes(0, 0, 2, 2)), 48);
+        v[2 * i + 1] = merge(x, rotate(h, lane_bytes(0, 0, 2, 2)), 48);
     }
 }
 
