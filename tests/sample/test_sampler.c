@@ -269,6 +269,21 @@ static void test_extreme_logits(void **state) {
     }
 }
 
+/* A penalty below one takes a large logit to infinity: it is the largest, and not NaN. */
+static void test_penalty_overflows(void **state) {
+    (void)state;
+    const float logits[] = {0, 1e38f, 1};
+    struct sampler s;
+    struct sampler_opts o = off;
+    o.repeat_penalty = 1e-6f;
+    make(&s, &o, 3);
+    sampler_accept(&s, 1);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(pick(&s, logits), 1);
+    }
+    sampler_fini(&s);
+}
+
 /* Half of the probability is in two of four equal tokens, the lower ids, however far the fifth is:
  * so far that its logit less the others' is -infinity. */
 static void test_typical_of_extreme_logits(void **state) {
@@ -462,6 +477,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_top_k_of_a_large_vocabulary),
         cmocka_unit_test(test_bad_logits),
         cmocka_unit_test(test_extreme_logits),
+        cmocka_unit_test(test_penalty_overflows),
         cmocka_unit_test(test_typical_of_extreme_logits),
         cmocka_unit_test(test_options_out_of_range),
         cmocka_unit_test(test_copy_save_and_load_keep_the_stream),
