@@ -55,9 +55,10 @@ static void below_share(int n_thread, int percent, int n_item, double item, int 
 static void test_below_share(void **state) {
     (void)state;
     below_share(2, 50, 16, 1e-3, 12);
-    below_share(2, 50, 1, 1e-3, 120); /* serial loops */
-    below_share(1, 20, 4, 1e-3, 10);
-    below_share(3, 10, 64, 1e-3, 1); /* one long loop: paused inside */
+    below_share(2, 20, 1, 1e-3, 60); /* serial loops: one thread, below its share of two */
+    below_share(2, 20, 2, 1e-3, 40); /* an item a thread: paused before it */
+    below_share(1, 20, 64, 1e-3, 1); /* one long loop: paused inside */
+    below_share(3, 10, 64, 1e-3, 1);
     below_share(2, 99, 2, 1e-4, 300);
 }
 

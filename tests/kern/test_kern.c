@@ -785,6 +785,17 @@ static void test_argmax(void **state) {
     }
 }
 
+/* Behind each buffer is a place that belongs to none. */
+static void test_buffers_are_apart(void **state) {
+    (void)state;
+    for (size_t n = 1; n < 200; n += 21) { /* 64 and 127 among them */
+        struct rig r = rig_open("cpu", NULL, 1, 1);
+        kern_ref a = rig_alloc(&r, n, NULL), b = rig_alloc(&r, n, NULL);
+        assert_true(a > 0 && b >= a + n + 64);
+        rig_close(&r);
+    }
+}
+
 static void test_names(void **state) {
     (void)state;
     struct kern_dev *d = NULL;
@@ -809,6 +820,7 @@ static void test_nothing_is_left(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_argmax),
+        cmocka_unit_test(test_buffers_are_apart),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_matmul),
         cmocka_unit_test(test_layer_against_plain),
