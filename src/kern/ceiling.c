@@ -105,9 +105,9 @@ static void set_loop(struct work *w, enum ceiling which) {
     }
 }
 
-/* The rate of one turn, GMAC/s or GB/s, whose first run wakes the threads; at least two count. Of
- * arithmetic the best of the short runs. Of reading all of them: some find what they read in the
- * last cache, which no reading of all weights can hope for. */
+/* The rate of one turn, GMAC/s or GB/s. Its first run wakes the threads and does not count, two at
+ * least do. Of arithmetic the rate of the best short run; of reading that of all together, since
+ * some find what they read in the last-level cache, as no reading of all weights does. */
 static double run_turn(struct work *w, double seconds, const volatile int *stop) {
     double best = 0, all = 0, time = 0, took, end = os_now() + seconds;
     run_once(w, &took);
@@ -186,7 +186,7 @@ static void sum_up(struct ceilings *c) {
 
 /* ---- measuring ----------------------------------------------------------------------------- */
 
-/* Far more than the last cache holds, and a quarter of what may be taken at most. */
+/* Far more than the last-level cache holds, and at most a quarter of the memory that is free. */
 static size_t memory_size(void) {
     struct machine m;
     size_t size = MEMORY_USUAL;

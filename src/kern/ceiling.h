@@ -2,9 +2,9 @@
  *
  * Owns what is measured and in which unit; the back end's ISA files own the loops (cpu/peak.h), at
  * the level that is in use. Refuses models: callers weigh the integer rates by the formats of their
- * file. Every figure is measured in CEILING_REPEAT turns, all figures once in each turn; a turn's
- * rate is that of its best short run, since a neighbour spoils some; of reading, that of a whole
- * turn, since the last cache helps some.
+ * file. Every figure is measured in CEILING_REPEAT turns, all figures once in each turn. A turn's
+ * rate is that of its best short run, since other processes spoil some; of reading, the mean of the
+ * turn, since the last-level cache speeds up some.
  * Invariant: every figure is the best turn of several of one call, on all threads asked for.
  */
 #ifndef IGN_KERN_CEILING_H

@@ -90,8 +90,8 @@ const struct host_weight *host_weight(const struct kern_dev *d, kern_weight w);
 /* The f32 values of a vector; NULL for handle 0. */
 const float *host_vec(const struct kern_dev *d, kern_weight w);
 
-/* What is left of rotated rows x [n_head, d_head] of one token without r->less, as struct kern_rope
- * says; nothing changes where that is 0. */
+/* Subtracts r->less, if any, from the rotated rows x [n_head, d_head] of one token, as
+ * KERN_ROPE_STILL says. */
 void host_rope_less(const struct kern_dev *d, const struct kern_rope *r, float *x);
 
 /* One head's keys (value = 0) or values (1) in a page, laid out as struct kern_kv says. */

@@ -44,10 +44,10 @@ struct step {
  * lies side by side, as scores want it), then the values of each head, [page_tok, d_head].
  * int8: the first layer's keys are f16 (dtype_kv_part). Of the rest a head's numbers at one
  * position are first turned (host_kv_turn in host.h: a Hadamard transform, which queries and
- * results undo). A group of 32 of them (the last may be shorter) has a scale in bf16, the least one
- * not below (largest magnitude) / 127; a number is the scale times the nearest integer to x / scale
- * (ties to even, in f32 by the reciprocal). A group below 1e-30 is all zeros, one that is not
- * finite all NaN. A head's scales lie before its numbers: of keys [groups, page_tok], of values
+ * results undo). A group of 32 of them (the last may be shorter) has a scale, the smallest bf16
+ * that is at least (largest magnitude) / 127; a number is the scale times the nearest integer to x
+ * / scale (ties to even, in f32 by the reciprocal). A group below 1e-30 is all zeros, one that is
+ * not finite all NaN. A head's scales lie before its numbers: of keys [groups, page_tok], of values
  * [page_tok, groups]. */
 struct kern_kv {
     int n_layer, n_kv, d_head;
@@ -82,10 +82,10 @@ struct kern_rope {
     kern_weight less; /* f32 [n_head, d_head] or 0: a K bias, which is taken out of keys again */
 };
 
-/* kern_rope.less: `scale` times its numbers is subtracted, after the rotation, from pairs that turn
- * by at most this angle at a position (a radian in 32768), and the numbers as they are from
- * dimensions that do not rotate. What is the same at all positions adds the same to all scores of a
- * query, which softmax takes no notice of (and a cap does: not where there is one). */
+/* kern_rope.less is subtracted after the rotation: times `scale` from pairs that turn by at most
+ * this angle per position (a radian in 32768), as it is from dimensions that do not rotate. What is
+ * the same in the keys of all positions adds the same number to all scores of a query, and softmax
+ * does not see it. A cap of scores would: models that have one keep the bias. */
 #define KERN_ROPE_STILL 0x1p-15f
 
 struct kern_attend {

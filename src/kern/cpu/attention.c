@@ -4,8 +4,9 @@
  * (Milakov and Gimelshein 2018; Dao et al. 2022), begun anew at each part of ATT_PART, and the
  * parts merged in their order. Query heads that share a KV head, and neighbouring tokens of a
  * sequence, go through a tile together, which is turned into integers for them once (micro.h says
- * what is lost). Who walks a sequence's positions stores what the step adds to them, unless items
- * share it. Where there are too few heads for the threads, parts are walked side by side.
+ * what is lost). An item that is alone in walking a sequence's positions first stores the step's
+ * keys and values there; where several items walk them, all are stored before. Where there are too
+ * few heads for the threads, parts are walked side by side.
  * Invariant: what is added to a query's sums, and in which order, depends on its position only:
  * a query whose window leaves a tile out multiplies by one and adds zeros there.
  */
@@ -395,8 +396,9 @@ static int up16(int n) {
     return (n + 15) / 16 * 16;
 }
 
-/* Whole pages that follow, of keys and values in halves: no stream passes a page of memory. Where
- * keys are the larger, a part of them is left out. */
+/* The streams of the next tile, which begins at p: of each page of the cache the head's keys and
+ * its values, in two halves each, so that no stream is longer than a page of memory. All are as
+ * long as half the values: of larger keys (f16 beside int8) the rest is left out. */
 static void tile_ahead(const struct attend_job *j, const struct att_item *it, int p,
                        struct micro_ahead *a) {
     const int page_tok = j->d->host.kv.page_tok;
@@ -711,8 +713,8 @@ static void merge_query(void *arg, int index, int thread) {
     put_result(j, &it, i, s.sum, total);
 }
 
-/* Chooses what an item is: as many KV heads as leave the threads enough items, of which each may be
- * a part of the positions alone. */
+/* Chooses what an item is: as many KV heads as still leave enough items for the threads. Where even
+ * one head makes too few, parts of the positions are items of their own. */
 static void cut_items(struct attend_job *j) {
     const struct cpu_dev *d = j->d;
     const int n_thread = d->host.n_thread;

@@ -11,7 +11,7 @@
 
 /* Below this many floats an operation is done before a second thread would have started. */
 #define SERIAL_FLOATS 16384
-/* Of weights or numbers that are read once: a loop over them takes some ten microseconds. */
+/* A loop that reads no more than this, once, takes some ten microseconds (pool_run_parts). */
 #define BRIEF_BYTES (2 << 20)
 
 struct cpu_dev {

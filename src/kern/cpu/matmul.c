@@ -17,10 +17,10 @@
  * where a run ends (docs/speed/DECODE.md: Where streams lie). */
 #define ITEM_BYTES  (200 * 1024)
 #define ITEM_SHARE  4     /* items for each thread, at least, where there are rows for it */
-#define PASS_ITEMS  4     /* that go through a kernel at once: a stream is as long as an item */
-#define VECTOR_ROWS 1024  /* rows of a matrix that a vector passes at once, at most */
-#define BATCH_ROWS  256   /* that a small batch passes at once, at most */
-#define SERIAL_ACT  16384 /* activations prepared before a second thread would be awake */
+#define PASS_ITEMS  4     /* items in one call of a kernel: each of its streams is one item */
+#define VECTOR_ROWS 1024  /* rows of a matrix in one call of gemv, at most */
+#define BATCH_ROWS  256   /* of gemm_small, at most */
+#define SERIAL_ACT  16384 /* so many activations are prepared before a second thread is awake */
 #define PAGE_BYTES  4096
 
 struct mat {
@@ -43,8 +43,8 @@ struct mat_run {
     struct mat mat[MAT_MAX];
     int n_mat;
     bool shared;   /* all matrices have the activations of the first */
-    bool prepared; /* rows are in d->act already, only tiles are wanted */
-    bool later;    /* a run follows that finds them there */
+    bool prepared; /* the run before left the rows in d->act: only tiles are made */
+    bool later;    /* the next run reads these rows in d->act */
     bool glu;      /* mat[0] = act(mat[0]) * mat[1] */
     enum kern_act act;
 };
@@ -160,9 +160,9 @@ static void prepare_row(const struct mat_run *r, const struct mat *m, int i, uin
     }
 }
 
-/* Where the rows of activations from `first` on are prepared. If only their tile is read, each
- * thread has room for one tile's rows, which stay in its cache; some experts of a run may have too
- * few rows for tiles. */
+/* Where the rows of activations from `first` on are prepared. Rows that only their tile is made of
+ * go to one place per thread, tile after tile, which stays in its cache. Experts are excepted: some
+ * of a run may have too few rows for tiles. */
 static uint8_t *rows_at(const struct mat_run *r, const struct mat *m, int first, int thread) {
     const struct cpu_dev *d = r->d;
     bool spent = wants_panels(d, m) && !r->prepared && !r->later && m->choice == NULL &&
@@ -241,8 +241,9 @@ static void panel_unpack(const struct mat *m, int64_t row, int n, uint8_t *panel
     m->f->unpack(rows, m->w->n_col, panel);
 }
 
-/* What is wanted while the tile of tokens t..t+n_tok passes: its share of the rows that the thread
- * will most likely unpack next, as many as are told, and where its results go. */
+/* What to prefetch while the tile of tokens t..t+n_tok is computed: the tile's share of the rows
+ * that the thread will most likely unpack next, as far as there is room, and where its results go.
+ */
 static void list_wanted(const struct mat_run *r, const struct mat *m, int64_t row, int t, int n_tok,
                         struct micro_wanted *w) {
     const int n_line = (m->f->rows + 15) / 16, most = MICRO_WANTED - n_tok * n_line;
@@ -293,8 +294,8 @@ static void panel_run(const struct mat_run *r, const struct mat *m, int64_t row,
     }
 }
 
-/* The same, one row of activations at a time, n <= VECTOR_ROWS: what a kernel has stored is read
- * again as late as can be, and each matrix is read by itself. */
+/* The same, one row of activations at a time, n <= VECTOR_ROWS. Results are read again only when
+ * all n are stored, and the two matrices of a GLU are read one after the other. */
 static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row, int n) {
     const struct cpu_dev *d = r->d;
     const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
@@ -368,8 +369,9 @@ static void mat_item(void *arg, int item, int thread) {
     mat_part(arg, item, 1, thread);
 }
 
-/* Rows in an item of at most so many bytes of the matrix. Streams an item apart at the same place
- * of their pages are up to a tenth slower, so the next smaller item is taken that moves them. */
+/* Rows in an item of at most `bytes` of the matrix. A kernel's streams are an item apart. They are
+ * up to a tenth slower where all of them are at the same offset of a page of memory, so the item is
+ * made smaller until they are not. */
 static int item_rows(const struct mat_run *r, const struct mat *m, size_t bytes) {
     const size_t row = m->w->row_bytes;
     if (wants_panels(r->d, m)) {
@@ -413,7 +415,7 @@ static void run_mats(struct mat_run *r) {
         panels = panels || wants_panels(r->d, m);
     }
     int n_item = cut_items(r, n_mat, n_byte);
-    if (panels) { /* whose items are large, and gain nothing by neighbours */
+    if (panels) { /* an item is a whole panel: nothing is gained by several in one call */
         pool_run(r->d->host.pool, mat_item, r, n_item);
     } else {
         bool brief = vectors && n_byte * (r->glu ? 2 : 1) <= BRIEF_BYTES;

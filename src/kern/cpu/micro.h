@@ -106,20 +106,21 @@ typedef void (*micro_block_fn)(const uint8_t *row, int64_t block, struct micro_b
     DO(iq4_nl, DT_IQ4_NL)                                                                          \
     DO(iq4_xs, DT_IQ4_XS)
 
-/* Lines of memory that are wanted when a tile has passed, the most urgent last: its kernel fetches
- * one with each block, since a burst of fetches stands until the first of them have come. */
+/* Cache lines to prefetch while a tile is computed, the most urgent last. The tile's kernel fetches
+ * one with each block: a burst of prefetches would stall until the first of them arrive. */
 #define MICRO_WANTED 256
 struct micro_wanted {
     int n;
     const void *line[MICRO_WANTED];
 };
 
-/* Fetches line i into the second cache, where more can be under way than in the first. */
+/* Prefetches line i into L2, which takes more misses at a time than L1. */
 static inline void micro_fetch(const struct micro_wanted *w, int i) {
     __builtin_prefetch(w->line[i], 0, 2);
 }
 
-/* Fetches what so many blocks leave over, and gives how many lines are left; 0 of NULL. */
+/* Prefetches the lines beyond one for each of n_block blocks at once; returns how many are left, at
+ * most one for each block. NULL: 0. */
 static inline int micro_fetch_more(const struct micro_wanted *w, int64_t n_block) {
     if (!w) {
         return 0;
@@ -194,9 +195,9 @@ struct micro_tile {
     struct micro_ahead *ahead; /* fetched from, a line at each step of a loop; or NULL */
 };
 
-/* What the next tile will be made of: so many streams of so many bytes each. Fetched bit by bit
- * while this one is computed with, all streams side by side, as the processor's own fetching
- * follows each within a page of memory. */
+/* What the next tile is made of, as streams of equal length. They are prefetched while this tile is
+ * computed, a line of each in turn: the hardware prefetcher follows each within a page of memory.
+ */
 #define MICRO_AHEAD 16
 struct micro_ahead {
     const char *stream[MICRO_AHEAD]; /* 1 << log_n of them */
@@ -204,7 +205,7 @@ struct micro_ahead {
     int log_n;
 };
 
-/* Into the second cache: more lines can be under way there. */
+/* Prefetches the next line, into L2 as above. */
 static inline void micro_ahead_line(struct micro_ahead *a) {
     if (a && a->next < a->end) {
         uint32_t i = a->next++;
@@ -213,9 +214,9 @@ static inline void micro_ahead_line(struct micro_ahead *a) {
     }
 }
 
-/* Keys or values of one head where they lie: runs of `each` positions, a multiple of 16. While a
- * run's numbers are read, those at the same distance from `near` are fetched into the first cache:
- * what is read half a tile later. */
+/* Keys or values of one head, read in place: runs of `each` positions, a multiple of 16. While a
+ * run is read, the bytes at the same offsets from `near` are prefetched into L1: they are what is
+ * read half a tile later. */
 struct micro_runs {
     struct micro_rows run[MICRO_ATT_TILE / 16];
     const char *near[MICRO_ATT_TILE / 16];
@@ -249,10 +250,10 @@ struct micro_att {
     void (*mix)(float *y, int n_q, int dim, const float *keep, const int16_t *w, const float *step,
                 const struct micro_tile *v, int n_pos);
 
-    /* The same scores and mixed values for up to `few` queries (0: none), by way of registers: a
-     * tile is not worth its way through the first cache where so few use it. NULL for a type whose
-     * tiles are always made. value_scales gives what `values` leaves in `scale`, and in `own`, of
-     * the size of a tile, what mix_few wants to know. */
+    /* The same scores and mixed values for at most `few` queries (0: never), straight from the
+     * pages: so few queries do not pay for writing a tile to L1 and reading it back. NULL for a
+     * type of which tiles are always made. value_scales writes what `values` leaves in `scale`, and
+     * into `own`, as large as a tile, what mix_few needs beside it. */
     int few;
     void (*scores_few[MICRO_KV_N])(const struct micro_runs *k, const int16_t *q,
                                    const float *q_scale, int n_q, int dim, int n_pos, float *s);
@@ -278,7 +279,8 @@ static inline float micro_att_scale(uint32_t largest, int n) {
     return f32_from_bits(largest >= 0x7f800000 ? 0x7fc00000 : (e + 1 - (uint32_t)n) << 23);
 }
 
-/* What takes numbers up to `largest` to integers up to n; 0: they are all taken for zero. */
+/* The factor that maps 0..largest to 0..n; 0, which makes all numbers 0, where `largest` is too
+ * small or too large for it. */
 static inline float micro_att_parts(float n, float largest) {
     return largest >= 0x1p-100f && largest < 0x1p125f ? n / largest : 0.0f;
 }
@@ -319,9 +321,8 @@ struct micro {
     const char *name;
     int gemm_min; /* activation rows from which panels pay; at most MICRO_SMALL + 1 */
     struct micro_format fmt[DT_MAX];
-    /* Of rows of fewer columns than this, where a lower level is as fast; 0: of none. */
-    int64_t short_cols;
-    struct micro_format short_fmt[DT_MAX];
+    int64_t short_cols;                    /* rows of fewer columns than this take short_fmt: */
+    struct micro_format short_fmt[DT_MAX]; /* a lower level's, as fast for them; 0: no rows do */
 
     /* A quantized row as gemm_small reads it: small_group bytes for each act_group, in the
      * level's own order; n_col is rounded up to whole groups. */

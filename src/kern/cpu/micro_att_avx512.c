@@ -564,7 +564,7 @@ static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
 
 /* ---- few queries ----------------------------------------------------------------------------- */
 
-/* A line of the next tile into the second cache, one of what is read soon into the first. */
+/* Prefetches a line of the next tile into L2, and one of what is read soon into L1. */
 INLINE void fetch(struct micro_ahead *ahead, const char *near) {
     micro_ahead_line(ahead);
     _mm_prefetch(near, _MM_HINT_T0);

@@ -298,9 +298,9 @@ INLINE __m512 block_add(int type, const __m512i dot[4], int part, const uint8_t 
     return lane;
 }
 
-/* A share for each pair of tokens: into the first cache the next block of the panel, which is in
- * the second, and a later one of the tile; of the tile, which may be in the third cache only, still
- * later ones into the second: more lines can be under way there. */
+/* For each pair of tokens a share of: the next block of the panel, from L2 to L1; a later block of
+ * the tile, to L1; and of the tile, which may be in L3 only, a still later one to L2, which takes
+ * more misses at a time. */
 #define TILE_NEAR 3
 #define TILE_FAR  24
 

@@ -6,9 +6,9 @@
  *   decode, group_add, lanes_zero, lanes_take, lanes_put
  *
  * Owns the order in which weights and activations pass: a row of each of four streams at a time
- * (micro_bits_avx2.h), all columns, each 256 of them times all rows of activations, which come out
- * of the second cache. Refuses instructions of one level. Invariant: the columns of a row pass in
- * their order, whatever n_tok is.
+ * (micro_bits_avx2.h), all columns, each 256 of them times all rows of activations, which are in
+ * L2. Refuses instructions of one level. Invariant: the columns of a row pass in their order,
+ * whatever n_tok is.
  */
 
 /* The blocks behind the last whole group, at g. What is decoded beyond them belongs to the rows

@@ -1,7 +1,7 @@
 /* peak_c.c: the loops in portable C, as fast as a compiler makes them, and the choice of a level.
  *
- * Operands lie in the first cache, for only memory can be hidden from a compiler in portable C: the
- * barrier says that they may have changed. Invariant: see peak.h.
+ * Operands are in L1, since portable C can hide only memory from the compiler: the barrier says
+ * that they may have changed. Invariant: see peak.h.
  */
 #include <string.h>
 
