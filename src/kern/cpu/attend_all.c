@@ -13,11 +13,6 @@
 #include "kern/cpu/device.h"
 
 #define QUERIES 32
-#define LOG2_E  1.44269504f
-
-static int up16(int n) {
-    return (n + 15) / 16 * 16;
-}
 
 /* A thread's scratch, for sequences of n positions; dim is d_head padded with zeros. */
 struct all_scratch {
@@ -38,7 +33,7 @@ static int up_tile(int n) {
 }
 
 static struct all_scratch all_scratch(float *at, int d_head, int n) {
-    size_t dim = (size_t)up16(d_head), pos = (size_t)up_tile(n);
+    size_t dim = (size_t)cpu_up16(d_head), pos = (size_t)up_tile(n);
     size_t groups = (size_t)host_kv_groups(d_head);
     struct all_scratch s = {.row = at};
     s.y = s.row + dim;
@@ -100,7 +95,7 @@ struct all_job {
 /* Tokens first..end of one sequence: keys side by side, and values, padded with zeros. */
 static void load_sequence(const struct all_job *j, int first, int end, size_t head,
                           const struct all_scratch *s) {
-    int dh = j->a->d_head, dim = up16(dh), step = up_tile(end - first);
+    int dh = j->a->d_head, dim = cpu_up16(dh), step = up_tile(end - first);
     const float *k = j->k + (size_t)first * j->width + head;
     const float *v = j->v + (size_t)first * j->width + head;
     memset(s->k, 0, (size_t)(dim * step) * sizeof *s->k);
@@ -115,21 +110,13 @@ static void load_sequence(const struct all_job *j, int first, int end, size_t he
     }
 }
 
-static float total_of(const float lane[16]) {
-    float sum[8];
-    for (int i = 0; i < 8; i++) {
-        sum[i] = lane[i] + lane[i + 8];
-    }
-    return micro_sum8(sum);
-}
-
 /* Queries t..t+n_q of a loaded sequence. */
 static void attend_queries(const struct all_job *j, int first, int end, int t, int n_q, size_t head,
                            const struct all_scratch *s) {
     const struct micro *m = &j->d->micro;
     const struct micro_att *att = &m->att;
-    int dh = j->a->d_head, dim = up16(dh), n = end - first, groups = host_kv_groups(dh);
-    float scale = j->a->scale * LOG2_E; /* e^x = 2^(x / ln 2) */
+    int dh = j->a->d_head, dim = cpu_up16(dh), n = end - first, groups = host_kv_groups(dh);
+    float scale = j->a->scale * CPU_LOG2_E; /* e^x = 2^(x / ln 2) */
     for (int i = 0; i < n_q; i++) {
         const float *q = j->q + (size_t)(t + i) * j->width + head;
         for (int d = 0; d < dim; d++) {
@@ -148,16 +135,16 @@ static void attend_queries(const struct all_job *j, int first, int end, int t, i
         for (int i = 0; i < n_q; i++) {
             s->to[i] = here;
         }
-        att->keys[MICRO_KV_F32](&k, dim, up16(here), 0, &s->kt);
-        att->values[MICRO_KV_F32](&v, dim, up16(here), 0, &s->vt);
+        att->keys[MICRO_KV_F32](&k, dim, cpu_up16(here), 0, &s->kt);
+        att->values[MICRO_KV_F32](&v, dim, cpu_up16(here), 0, &s->vt);
         att->scores(s->q, s->q_scale, n_q, dim, &s->kt, s->s);
-        att->weigh(s->s, n_q, up16(here), s->from, s->to, s->vt.scale, s->top, s->lane, s->keep,
+        att->weigh(s->s, n_q, cpu_up16(here), s->from, s->to, s->vt.scale, s->top, s->lane, s->keep,
                    s->w, s->step);
-        att->mix(s->y, n_q, dim, s->keep, s->w, s->step, &s->vt, up16(here));
+        att->mix(s->y, n_q, dim, s->keep, s->w, s->step, &s->vt, cpu_up16(here));
     }
     for (int i = 0; i < n_q; i++) {
         float *y = j->y + (size_t)(t + i) * j->width + head;
-        float inv = 1.0f / total_of(s->lane + i * 16);
+        float inv = 1.0f / micro_sum16(s->lane + i * 16);
         for (int d = 0; d < dh; d++) {
             y[d] = s->y[i * dim + d] * inv;
         }

@@ -24,8 +24,6 @@
 #define ATT_SPLIT 32  /* so many for each thread, at most, have their parts walked side by side */
 #define ATT_ITEMS 16  /* so many for each thread: with 8 of them threads wait for the last one */
 
-#define LOG2_E 1.44269504f
-
 /* ---- rotation -------------------------------------------------------------------------- */
 
 /* Sine and cosine of every angle of the step, once for all layers. */
@@ -101,13 +99,10 @@ struct att_scratch {
     int16_t *w;                   /* [ATT_BLOCK, ATT_TILE] */
 };
 
-static size_t pad16(int n) {
-    return ((size_t)n + 15) / 16 * 16;
-}
-
 /* Lays the scratch out from `at` on and gives its bytes. */
 static size_t att_layout(struct att_scratch *a, int d_head, uint8_t *at) {
-    const size_t dim = pad16(d_head), groups = (size_t)host_kv_groups(d_head), f = sizeof(float);
+    const size_t dim = (size_t)cpu_up16(d_head), groups = (size_t)host_kv_groups(d_head),
+                 f = sizeof(float);
     const size_t tile = dim * ATT_TILE;
     struct {
         void *to;
@@ -150,7 +145,7 @@ static struct att_scratch att_scratch(const struct cpu_dev *d, int thread) {
 
 /* Where parts are walked side by side: sums of each, [item, part, query] of the floats below. */
 static size_t split_floats(const struct kern_kv *kv) {
-    return pad16(kv->d_head) + 2; /* mixed values, top, total */
+    return (size_t)cpu_up16(kv->d_head) + 2; /* mixed values, top, total */
 }
 
 static size_t split_parts(const struct kern_kv *kv) {
@@ -322,7 +317,7 @@ static struct att_item item_of(const struct attend_job *j, int item) {
     it.h0 = share * j->n_head;
     it.h1 = it.h0 + j->n_head < group ? it.h0 + j->n_head : group;
     it.n_q = (it.t1 - it.t0) * (it.h1 - it.h0);
-    it.dim = (int)pad16(a->d_head);
+    it.dim = cpu_up16(a->d_head);
     it.end = s->pos[it.t1 - 1] + 1;
     int low = a->window > 0 ? s->pos[it.t0] + 1 - a->window : 0;
     it.first = low > 0 ? low / ATT_TILE * ATT_TILE : 0;
@@ -392,10 +387,6 @@ static struct micro_rows gather(const struct attend_job *j, const struct att_ite
         .v = s->raw, .scale = s->raw_scale, .step = value ? it->dim : ATT_TILE};
 }
 
-static int up16(int n) {
-    return (n + 15) / 16 * 16;
-}
-
 /* The streams of the next tile, which begins at p: of each page of the cache the head's keys and
  * its values, in two halves each, so that no stream is longer than a page of memory. All are as
  * long as half the values: of larger keys (f16 beside int8) the rest is left out. */
@@ -432,16 +423,16 @@ static void tile_fill(const struct attend_job *j, const struct att_item *it, int
     micro_tile_fn values = j->d->micro.att.values[j->type[1]];
     if (!j->whole) {
         struct micro_rows k = gather(j, it, 0, p0, n, s);
-        keys(&k, it->dim, up16(n), 0, &s->k);
+        keys(&k, it->dim, cpu_up16(n), 0, &s->k);
         struct micro_rows v = gather(j, it, 1, p0, n, s);
-        values(&v, it->dim, up16(n), 0, &s->v);
+        values(&v, it->dim, cpu_up16(n), 0, &s->v);
         return;
     }
     for (int p = p0, run; p < p0 + n; p += run) {
         run = run_of(j, p, p0 + n);
         struct micro_rows k = rows_of(j, it, 0, p), v = rows_of(j, it, 1, p);
-        keys(&k, it->dim, up16(run), p - p0, &s->k);
-        values(&v, it->dim, up16(run), p - p0, &s->v);
+        keys(&k, it->dim, cpu_up16(run), p - p0, &s->k);
+        values(&v, it->dim, cpu_up16(run), p - p0, &s->v);
     }
 }
 
@@ -480,7 +471,7 @@ static void tile_bounds(const struct attend_job *j, const struct att_item *it, i
 static void tile_block(const struct attend_job *j, const struct att_item *it, int i, int n_q, int n,
                        const struct att_scratch *s) {
     const struct micro *m = &j->d->micro;
-    const int groups = host_kv_groups(j->a->d_head), n_pos = up16(n);
+    const int groups = host_kv_groups(j->a->d_head), n_pos = cpu_up16(n);
     m->att.scores(s->q + i * it->dim, s->q_scale + i * groups, n_q, it->dim, &s->k, s->s);
     for (int k = 0; j->cap > 0 && k < n_q; k++) {
         m->softcap(s->s + k * ATT_TILE, n, j->cap);
@@ -494,7 +485,7 @@ static void tile_block(const struct attend_job *j, const struct att_item *it, in
 static void tile_few(const struct attend_job *j, const struct att_item *it, int p0, int n, int i,
                      int n_q, const struct att_scratch *s) {
     const struct micro *m = &j->d->micro;
-    const int groups = host_kv_groups(j->a->d_head), n_pos = up16(n);
+    const int groups = host_kv_groups(j->a->d_head), n_pos = cpu_up16(n);
     struct micro_runs k = {.ahead = s->k.ahead}, v = {.ahead = s->v.ahead};
     runs_of(j, it, p0, n, &k, &v);
     m->att.scores_few[j->type[0]](&k, s->q + i * it->dim, s->q_scale + i * groups, n_q, it->dim,
@@ -608,14 +599,6 @@ static void load_queries(const struct attend_job *j, const struct att_item *it,
     }
 }
 
-static float total_of(const float lane[16]) {
-    float sum[8];
-    for (int i = 0; i < 8; i++) {
-        sum[i] = lane[i] + lane[i + 8];
-    }
-    return micro_sum8(sum);
-}
-
 /* Adds a part's sums to those of the parts before it. A part without positions, whose total is
  * zero, leaves no trace, and the first with some is taken as it is. */
 static void merge(float *y, float *top, float *total, const float *part_y, float part_top,
@@ -661,7 +644,7 @@ static void attend_item(void *arg, int item, int thread) {
         for (int i = 0; i < n_q; i++) {
             size_t at = (size_t)i * (size_t)it.dim;
             merge(s.sum + at, &s.all_top[i], &s.total[i], s.y + at, s.top[i],
-                  total_of(s.lane + i * 16), it.dim);
+                  micro_sum16(s.lane + i * 16), it.dim);
         }
     }
     for (int i = 0; i < n_q; i++) {
@@ -692,7 +675,7 @@ static void split_item(void *arg, int index, int thread) {
         float *to = split_at(j, item, part, i);
         memcpy(to + 2, s.y + (size_t)i * (size_t)it.dim, (size_t)it.dim * sizeof *to);
         to[0] = s.top[i];
-        to[1] = total_of(s.lane + i * 16);
+        to[1] = micro_sum16(s.lane + i * 16);
     }
 }
 
@@ -749,14 +732,15 @@ static void attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct ke
     const struct step *s = dev->step;
     size_t n = (size_t)s->n_tok * (size_t)a->n_head * (size_t)a->d_head;
     int group = a->n_head / a->n_kv;
+    assert(a->d_head == dev->kv.d_head && a->n_kv == dev->kv.n_kv);
     struct attend_job j = {.d = d, .a = a, .q = host_at(dev, q, n), .y = host_at(dev, y, n)};
     for (int value = 0; value < 2; value++) {
         enum dtype part = dtype_kv_part(dev->kv.type, a->layer, value);
         j.type[value] = part == DT_F32 ? MICRO_KV_F32 : part == DT_F16 ? MICRO_KV_F16 : MICRO_KV_I8;
         j.block[value] = host_kv_block_of(dev, a->layer, value);
     }
-    j.scale = a->scale * LOG2_E / (float)j.block[0]; /* e^x = 2^(x / ln 2) */
-    j.cap = a->cap * LOG2_E;
+    j.scale = a->scale * CPU_LOG2_E / (float)j.block[0]; /* e^x = 2^(x / ln 2) */
+    j.cap = a->cap * CPU_LOG2_E;
     j.whole = a->d_head % 16 == 0 && dev->kv.page_tok % 16 == 0;
     j.n_head = group < ATT_QUERY ? group : ATT_QUERY;
     j.n_share = (group + j.n_head - 1) / j.n_head;

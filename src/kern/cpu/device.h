@@ -14,6 +14,14 @@
 /* A loop that reads no more than this, once, takes some ten microseconds (pool_run_parts). */
 #define BRIEF_BYTES (2 << 20)
 
+/* Attention's softmax is of base two: e^x = 2^(x / ln 2). */
+#define CPU_LOG2_E 1.44269504f
+
+/* Heads and positions in whole registers of 16 numbers. */
+static inline int cpu_up16(int n) {
+    return (n + 15) / 16 * 16;
+}
+
 struct cpu_dev {
     struct kern_dev host; /* first: the table's functions cast */
     struct micro micro;

@@ -69,6 +69,15 @@ static inline float micro_sum8(const float l[8]) {
     return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
 }
 
+/* Of sixteen lanes, as micro_att.weigh leaves them. */
+static inline float micro_sum16(const float l[16]) {
+    float sum[8];
+    for (int i = 0; i < 8; i++) {
+        sum[i] = l[i] + l[i + 8];
+    }
+    return micro_sum8(sum);
+}
+
 enum micro_act { MICRO_ACT_Q8, MICRO_ACT_F32 }; /* struct act_group[]; float[micro_pad8] */
 
 /* Bytes of one row of activations. */
