@@ -44,7 +44,8 @@ struct bench_case {
     const uint8_t *w;
     uint8_t *x, *small, *panel, *tile;
     float *y;
-    int n_tok; /* of a small batch */
+    int n_tok;     /* of a small batch */
+    int tiles_min; /* from which it goes in tiles; 0: never */
 };
 
 static double rate_gemv(void *arg) {
@@ -59,15 +60,17 @@ static double rate_gemv(void *arg) {
 static double rate_small(void *arg) {
     const struct bench_case *c = arg;
     const uint8_t *w = c->w + next_part() / c->row_bytes * c->row_bytes;
+    const bool tiles = c->tiles_min > 0 && c->n_tok >= c->tiles_min;
     const void *x[MICRO_SMALL];
     for (int t = 0; t < c->n_tok; t++) {
-        x[t] = c->small + (size_t)t * c->small_bytes;
+        x[t] = tiles ? c->tile : c->small + (size_t)t * c->small_bytes;
     }
     int n = c->n_row / 2 / MICRO_ROWS * MICRO_ROWS;
     double start = os_now();
     for (int r = 0; r < n; r += BATCH_ROWS) {
-        c->f->gemm_small(w + (size_t)r * c->row_bytes, c->row_bytes,
-                         n - r < BATCH_ROWS ? n - r : BATCH_ROWS, x, c->n_tok, COLS, c->y);
+        (tiles ? c->f->gemm_tiles : c->f->gemm_small)(w + (size_t)r * c->row_bytes, c->row_bytes,
+                                                      n - r < BATCH_ROWS ? n - r : BATCH_ROWS, x,
+                                                      c->n_tok, COLS, c->y);
     }
     return (double)c->row_bytes * n / (os_now() - start) * 1e-9;
 }
@@ -106,6 +109,7 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     bool q8 = c.f->act == MICRO_ACT_Q8, slow = strcmp(m->name, "c") == 0;
     double peak = ceiling_rate(top, ceiling_of(type));
     float in[COLS];
+    c.tiles_min = c.f->gemm_tiles != NULL ? m->tiles_min : 0;
     c.n_row = (int)((slow ? PART / 64 : PART) / c.row_bytes);
     c.x = mem_aligned(micro_act_bytes(c.f->act, COLS));
     c.panel = mem_aligned(micro_groups(COLS) * c.f->panel_bytes);

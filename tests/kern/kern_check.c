@@ -269,6 +269,24 @@ static void check_small(const struct mat_case *m, const struct micro *level, boo
           "differs from matrix-vector");
 }
 
+/* So does one in tiles. */
+static void check_tiles(const struct mat_case *m, float yc[MICRO_SMALL][MICRO_ROWS]) {
+    const struct micro_format *f = &run.isa.fmt[m->type];
+    const void *tile[MICRO_SMALL];
+    for (int t = 0; t < m->n_tok; t += f->toks) {
+        void *to = guard((size_t)micro_groups(m->n_col) * f->tile_bytes);
+        f->pack(m->x + t, m->n_tok - t < f->toks ? m->n_tok - t : f->toks, m->n_col, to);
+        tile[t / f->toks] = to;
+    }
+    float *out = guard_floats(m->n_tok * m->n_row);
+    f->gemm_tiles(m->w, m->row_bytes, m->n_row, tile, m->n_tok, m->n_col, out);
+    bool ok = true;
+    for (int t = 0; t < m->n_tok; t++) {
+        ok = ok && same_floats(yc[t], out + t * m->n_row, m->n_row);
+    }
+    check(ok, "gemm_tiles", dtype_info(m->type)->name, "differs from matrix-vector");
+}
+
 static void check_matrix(enum dtype type) {
     const char *name = dtype_info(type)->name;
     for (int round = 0; round < BLOCKS_KINDS * ACT_KINDS; round++) {
@@ -287,6 +305,9 @@ static void check_matrix(enum dtype type) {
         }
         check_small(&m, &run.c, false, yc);
         check_small(&m, &run.isa, true, yc);
+        if (run.isa.fmt[type].gemm_tiles != NULL) {
+            check_tiles(&m, yc);
+        }
         const uint8_t *row[MICRO_ROWS];
         for (int r = 0; r < MICRO_ROWS; r++) {
             row[r] = m.w + (size_t)(r < m.n_row ? r : m.n_row - 1) * m.row_bytes;

@@ -62,6 +62,10 @@ static void do_gemv(void) {
 static void do_small(void) {
     s.f->gemm_small(s.w, s.row_bytes, s.f->rows, s.x, 4, COLS, s.out);
 }
+static void do_tiles(void) {
+    const void *tile[1] = {s.tile};
+    s.f->gemm_tiles(s.w, s.row_bytes, s.f->rows, tile, s.f->toks, COLS, s.out);
+}
 static void do_unpack(void) {
     s.f->unpack(s.row, COLS, s.panel);
 }
@@ -141,6 +145,9 @@ static void count_format(enum dtype type) {
     count("unpack", name, do_unpack);
     count("pack", name, do_pack);
     count("tile", name, do_tile);
+    if (s.f->gemm_tiles != NULL) {
+        count("tiles", name, do_tiles);
+    }
     for (int i = 0; i < MICRO_SMALL && q8; i++) {
         s.x[i] = s.arranged;
     }

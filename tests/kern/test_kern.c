@@ -139,7 +139,7 @@ static void matmul_case(struct rng *g, enum dtype type, int64_t n_row, int64_t n
 
 static void test_matmul(void **state) {
     (void)state;
-    static const int tokens[] = {1, 2, 3, 6, MICRO_TOKS + 1}; /* two tiles at every level */
+    static const int tokens[] = {1, 2, 3, 6, 11, MICRO_TOKS + 1}; /* two tiles at every level */
     struct rng g;
     rng_seed(&g, 1);
     for (int i = 0; i < BLOCKS_TYPES; i++) {
@@ -151,6 +151,64 @@ static void test_matmul(void **state) {
         matmul_case(&g, blocks_types[i], 2, 256, 7);
         matmul_case(&g, blocks_types[i], 1, 256, 7); /* a matrix of one row is no mere vector */
     }
+}
+
+enum { MIX_N = 3, MIX_ROW = 19, MIX_COL = 352, MIX_TOK = 12 };
+
+/* Matrices of several formats, of which each wants the rows that they share in a form of its own:
+ * y [MIX_N][MIX_TOK][MIX_ROW]. */
+static void mixed_on(const char *level, uint8_t *const w[MIX_N], const enum dtype type[MIX_N],
+                     const float *x, float *y) {
+    struct rig r = rig_open("cpu", level, 2, MAX_TOK);
+    kern_weight weight[MIX_N];
+    kern_ref out[MIX_N], in = rig_alloc(&r, (size_t)MIX_TOK * MIX_COL, x);
+    for (int i = 0; i < MIX_N; i++) {
+        const void *mat[1] = {w[i]};
+        weight[i] = rig_load(&r, type[i], 1, MIX_ROW, MIX_COL, mat);
+        out[i] = rig_alloc(&r, (size_t)MIX_TOK * MIX_ROW, NULL);
+    }
+    struct err e = {0};
+    assert_int_equal(r.k->ready(r.d, &e), ERR_OK);
+    struct steps t;
+    steps_rows(&t, MIX_TOK);
+    r.k->begin(r.d, &t.s);
+    kern_qkv(
+        r.k, r.d,
+        &(struct kern_qkv){in, out[0], out[1], out[2], weight[0], weight[1], weight[2], 0, 0, 0});
+    run_end(&r);
+    for (int i = 0; i < MIX_N; i++) {
+        r.k->read(r.d, out[i], y + i * MIX_TOK * MIX_ROW, (size_t)MIX_TOK * MIX_ROW);
+    }
+    rig_close(&r);
+}
+
+static void test_mixed_formats(void **state) {
+    (void)state;
+    static const enum dtype types[][MIX_N] = {
+        {DT_Q4_0, DT_Q8_0, DT_Q4_1}, {DT_Q8_0, DT_Q4_1, DT_IQ4_NL}, {DT_Q5_0, DT_F16, DT_Q5_0}};
+    struct rng g;
+    rng_seed(&g, 5);
+    float *x = floats(&g, (size_t)MIX_TOK * MIX_COL, 2.0f);
+    for (size_t k = 0; k < sizeof types / sizeof types[0]; k++) {
+        static float want[MIX_N * MIX_TOK * MIX_ROW], got[MIX_N * MIX_TOK * MIX_ROW];
+        uint8_t *w[MIX_N];
+        for (int i = 0; i < MIX_N; i++) {
+            w[i] = mem_alloc(blocks_size(types[k][i], MIX_ROW, MIX_COL), 1);
+            blocks_fill(&g, types[k][i], BLOCKS_RANDOM, MIX_ROW, MIX_COL, w[i]);
+        }
+        mixed_on("c", w, types[k], x, want);
+        for (int i = 1; micro_level(i) != NULL; i++) {
+            struct micro m;
+            if (micro_choose(&m, micro_level(i), NULL) == ERR_OK) {
+                mixed_on(micro_level(i), w, types[k], x, got);
+                assert_same(want, got, MIX_N * MIX_TOK * MIX_ROW);
+            }
+        }
+        for (int i = 0; i < MIX_N; i++) {
+            mem_free(w[i]);
+        }
+    }
+    mem_free(x);
 }
 
 /* ---- a layer's worth of operations --------------------------------------------------------------
@@ -823,6 +881,7 @@ int main(void) {
         cmocka_unit_test(test_buffers_are_apart),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_mixed_formats),
         cmocka_unit_test(test_layer_against_plain),
         cmocka_unit_test(test_layer_same_bits),
         cmocka_unit_test(test_attention),

@@ -110,12 +110,21 @@ enum err_code cpu_matmul_ready(struct cpu_dev *d, struct err *e) {
 
 /* ---- activations ----------------------------------------------------------------------- */
 
+/* A small batch in tiles. */
+static bool wants_tiles(const struct cpu_dev *d, const struct mat *m) {
+    return m->f->gemm_tiles != NULL && m->n >= d->micro.tiles_min && m->n <= MICRO_SMALL;
+}
+
 static bool wants_panels(const struct cpu_dev *d, const struct mat *m) {
-    return m->n >= d->micro.gemm_min;
+    return m->n >= d->micro.gemm_min && !wants_tiles(d, m);
+}
+
+static bool wants_packed(const struct cpu_dev *d, const struct mat *m) {
+    return wants_panels(d, m) || wants_tiles(d, m);
 }
 
 static bool wants_small(const struct cpu_dev *d, const struct mat *m) {
-    return m->n >= m->f->small_min && m->n < d->micro.gemm_min;
+    return m->n >= m->f->small_min && !wants_packed(d, m);
 }
 
 static int tiles_of(const struct mat *m) {
@@ -165,7 +174,7 @@ static void prepare_row(const struct mat_run *r, const struct mat *m, int i, uin
  * of a run may have too few rows for tiles. */
 static uint8_t *rows_at(const struct mat_run *r, const struct mat *m, int first, int thread) {
     const struct cpu_dev *d = r->d;
-    bool spent = wants_panels(d, m) && !r->prepared && !r->later && m->choice == NULL &&
+    bool spent = wants_packed(d, m) && !r->prepared && !r->later && m->choice == NULL &&
                  d->host.n_thread * m->f->toks <= d->max_row;
     return d->act + (size_t)(spent ? thread * m->f->toks : m->act0 + first) * d->act_bytes;
 }
@@ -192,7 +201,7 @@ static void prepare_item(void *arg, int item, int thread) {
         }
         row[i] = rows;
     }
-    if (wants_panels(d, m)) {
+    if (wants_packed(d, m)) {
         m->f->pack(row, n, m->w->n_col, tile_at(d, m, item));
     }
 }
@@ -317,15 +326,17 @@ static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row
 static void small_run(const struct mat_run *r, const struct mat *m, int64_t row, int n) {
     const struct cpu_dev *d = r->d;
     const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
+    const bool tiles = wants_tiles(d, m);
     const void *x[MICRO_SMALL];
     float v[MICRO_SMALL * BATCH_ROWS], u[MICRO_SMALL * BATCH_ROWS];
-    for (int i = 0; i < m->n; i++) {
-        x[i] = small_at(d, m, i);
+    for (int i = 0; i < (tiles ? tiles_of(m) : m->n); i++) {
+        x[i] = tiles ? tile_at(d, m, i) : small_at(d, m, i);
     }
-    m->f->gemm_small(w, m->w->row_bytes, n, x, m->n, m->w->n_col, v);
+    (tiles ? m->f->gemm_tiles : m->f->gemm_small)(w, m->w->row_bytes, n, x, m->n, m->w->n_col, v);
     if (r->glu) {
         const uint8_t *w1 = m[1].rows + (size_t)row * m[1].w->row_bytes;
-        m[1].f->gemm_small(w1, m[1].w->row_bytes, n, x, m->n, m->w->n_col, u);
+        (tiles ? m[1].f->gemm_tiles : m[1].f->gemm_small)(w1, m[1].w->row_bytes, n, x, m->n,
+                                                          m->w->n_col, u);
         d->micro.act_mul(v, u, m->n * n, r->act);
     }
     for (int i = 0; i < m->n; i++) {
@@ -343,7 +354,7 @@ static void mat_rows(const struct mat_run *r, const struct mat *m, int64_t row, 
         int n = end - row < step ? (int)(end - row) : step;
         if (wants_panels(d, m)) {
             panel_run(r, m, row, n, panel);
-        } else if (wants_small(d, m)) {
+        } else if (wants_small(d, m) || wants_tiles(d, m)) {
             small_run(r, m, row, n);
         } else {
             vector_run(r, m, row, n);
@@ -377,7 +388,8 @@ static int item_rows(const struct mat_run *r, const struct mat *m, size_t bytes)
     if (wants_panels(r->d, m)) {
         return m->f->rows;
     }
-    int most = (wants_small(r->d, m) ? BATCH_ROWS : VECTOR_ROWS) / PASS_ITEMS;
+    int most =
+        (wants_small(r->d, m) || wants_tiles(r->d, m) ? BATCH_ROWS : VECTOR_ROWS) / PASS_ITEMS;
     most = bytes / row < (size_t)most ? (int)(bytes / row) : most;
     for (int n = most; n > most / 2; n--) {
         size_t place = (size_t)n * row % PAGE_BYTES;
@@ -439,12 +451,13 @@ static struct mat mat_of(const struct cpu_dev *d, kern_ref y, kern_ref x, kern_w
 }
 
 /* Whether b can use what was prepared for a: the same rows, in the same form. */
-static bool same_rows(const struct mat *a, const struct mat *b) {
-    return a->x == b->x && a->w->n_col == b->w->n_col && a->f->act == b->f->act;
+static bool same_rows(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
+    return a->x == b->x && a->w->n_col == b->w->n_col && a->f->act == b->f->act &&
+           wants_packed(d, a) == wants_packed(d, b);
 }
 
 static bool same_tiles(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
-    return same_rows(a, b) && (!wants_panels(d, a) || a->f->pack == b->f->pack);
+    return same_rows(d, a, b) && (!wants_packed(d, a) || a->f->pack == b->f->pack);
 }
 
 void cpu_matmul(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
@@ -461,10 +474,10 @@ static void run_shared(struct cpu_dev *d, const struct mat *m, int n) {
     for (int i = 0; i < n;) {
         struct mat_run r = {.d = d, .shared = true, .prepared = prepared};
         int first = i;
-        while (i < n && same_tiles(d, &m[first], &m[i])) {
+        do {
             r.mat[r.n_mat++] = m[i++];
-        }
-        r.later = i < n && same_rows(&m[first], &m[i]);
+        } while (i < n && same_tiles(d, &m[first], &m[i]));
+        r.later = i < n && same_rows(d, &m[first], &m[i]);
         run_mats(&r);
         prepared = r.later;
     }

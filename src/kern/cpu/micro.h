@@ -162,6 +162,10 @@ struct micro_format {
     void (*tile)(const void *panel, const void *tile, int n_tok, int64_t n_col,
                  const struct micro_wanted *next, float *y);
     size_t panel_bytes, tile_bytes; /* for each 256 columns */
+    /* gemm_small of rows of activations in tiles, of which the last may have room; NULL where a
+     * level has none. */
+    void (*gemm_tiles)(const uint8_t *w, size_t row_bytes, int n_row, const void *const *tile,
+                       int n_tok, int64_t n_col, float *y);
 };
 
 /* ---- attention -------------------------------------------------------------------------- */
@@ -328,7 +332,8 @@ static inline void micro_att_value_parts(const bf16_t *scale, int groups, float 
 
 struct micro {
     const char *name;
-    int gemm_min; /* activation rows from which panels pay; at most MICRO_SMALL + 1 */
+    int gemm_min;  /* activation rows from which panels pay; at most MICRO_SMALL + 1 */
+    int tiles_min; /* activation rows from which gemm_tiles pays, up to MICRO_SMALL of them */
     struct micro_format fmt[DT_MAX];
     int64_t short_cols;                    /* rows of fewer columns than this take short_fmt: */
     struct micro_format short_fmt[DT_MAX]; /* a lower level's, as fast for them; 0: no rows do */

@@ -10,7 +10,7 @@
  */
 #include <math.h>
 
-#include "kern/cpu/micro_bits_avx2.h"
+#include "kern/cpu/micro_panel_avx2.h"
 
 /* Keeps a sum where it is written: compilers turn long chains of integer additions into trees,
  * which need more registers than there are. */
@@ -235,8 +235,9 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
  * (-32..31) * 127 do, which is why 5 and 6 bits are centered. The two products that VPMADDUBSW adds
  * by itself, where it would saturate, are 2 * 63 * 127 at most.
  *
- * Signed bytes go through int16: a panel holds the weights as [16][row][2] and d [row], a tile
- * activations as [16][token][2] and multipliers as floats [half][token].
+ * Signed bytes go through int16: a panel holds the weights as [16][row][2], the two being columns
+ * 4i and 4i + 2, then 4i + 1 and 4i + 3, and d [row]; a tile activations as [16][token][2] in the
+ * same order and multipliers as floats [half][token].
  *
  * A tile begins with d [token] of the rows of activations, in a line of its own.
  */
@@ -244,15 +245,8 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
 #define ROWS_AVX2 16
 #define TOKS_AVX2 6
 #define TILE_HEAD 64 /* bytes before the first block of a tile */
-
-/* Chains of sums in 16 bits in a block: one a half where it has its own scale. */
-INLINE int fmt_chains(int type) {
-    return fmt_split(type) ? 2 : 1;
-}
-
-INLINE int fmt_scales(int type) { /* d in a block of a panel, multipliers in one of a tile */
-    return fmt_split(type) ? 2 : 1;
-}
+/* Sixteen rows at a time are more streams than the processor's own prefetcher follows. */
+#define UNPACK_AHEAD 512
 
 INLINE int fmt_center(int type) { /* taken off each byte within the chain */
     return fmt_bits(type) == 5 ? 16 : fmt_offset(type);
@@ -275,111 +269,31 @@ INLINE int at_min(int type) {
     return at_rest(type) + (fmt_rest(type) != 0 ? 1 : 0);
 }
 
-INLINE int panel_block(int type) {
-    return fmt_signed(type) ? 1024 + 64 : 512 + 64 * (fmt_scales(type) + fmt_mins(type));
-}
-
 INLINE int tile_block(int type) {
     return 4 * TOKS_AVX2 * (fmt_signed(type) ? 16 + 2 : at_min(type) + fmt_mins(type));
 }
 
-INLINE void transpose8(__m256i v[8]) {
-    __m256i a[8], b[8];
-    for (int i = 0; i < 4; i++) {
-        a[2 * i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
-        a[2 * i + 1] = _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        b[4 * i] = _mm256_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 1] = _mm256_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 2] = _mm256_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
-        b[4 * i + 3] = _mm256_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
-        v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
-    }
-}
-
-INLINE void store256(void *p, __m256i v) {
-    _mm256_storeu_si256((__m256i *)p, v);
-}
-
-/* v[row] to panel places `step` bytes apart, as [..][row]. */
-INLINE void store_rows(uint8_t *to, int step, int n, __m256i v[8]) {
-    transpose8(v);
-    for (int i = 0; i < n; i++) {
-        store256(to + i * step, v[i]);
-    }
-}
-
-/* Scales of `n` blocks of eight rows: each becomes a column of eight. */
-INLINE void unpack_scales(int type, const uint8_t *const g[8], int n, uint8_t *to) {
-    __m256i v[4][8];
-    const int n_d = fmt_scales(type);
-    for (int r = 0; r < 8; r++) {
-        struct scales s = group_scales(
-            type,
-            (const uint8_t *const[2]){g[r], g[r] + (fmt_small(type) ? 4 * fmt_bytes(type) : 0)});
-        for (int i = 0; i < n_d; i++) {
-            v[i][r] = _mm256_castps_si256(s.d[i]);
-        }
-        for (int i = 0; i < fmt_mins(type); i++) {
-            v[n_d + i][r] = _mm256_castps_si256(s.min[i]);
-        }
-    }
-    uint8_t *at = to + (fmt_signed(type) ? 1024 : 512);
-    for (int i = 0; i < n_d + fmt_mins(type); i++) {
-        store_rows(at + 64 * i, panel_block(type), n, v[i]);
-    }
-}
-
-/* The bytes of block j of eight rows. */
-INLINE void unpack_block(int type, const uint8_t *const g[8], int j, uint8_t *to) {
-    const __m256i words = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0,
-                                           1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
-    __m256i v[8], u[8];
-    for (int r = 0; r < 8; r++) {
-        __m256i b = block_bytes(type, g[r], j);
-        if (fmt_split(type)) {
-            v[r] = b;
-            continue;
-        }
-        if (!fmt_signed(type)) { /* halves side by side, two columns of each in a dword */
-            v[r] = _mm256_shuffle_epi8(_mm256_permute4x64_epi64(b, 0xd8), words);
-            continue;
-        }
-        v[r] = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(b));
-        u[r] = _mm256_cvtepi8_epi16(_mm256_extracti128_si256(b, 1));
-    }
-    store_rows(to, 64, 8, v);
-    if (fmt_signed(type)) {
-        store_rows(to + 512, 64, 8, u);
-    }
-}
-
-INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t *to) {
-    const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
-    for (int64_t b = 0; b < n_col / MICRO_BLOCK; b += 8, to += 8 * panel_block(type)) {
-        int n = n_col / MICRO_BLOCK - b < 8 ? (int)(n_col / MICRO_BLOCK - b) : 8;
+/* n_block blocks of 16 rows from `first` on, where a group begins, to a panel of them. */
+INLINE void unpack_blocks(int type, const uint8_t *const *row, int64_t first, int64_t n_block,
+                          uint8_t *to) {
+    const int step = group_bytes(type);
+    for (int64_t b = first; b < first + n_block; b += 8, to += 8 * panel_block(type)) {
+        int n = first + n_block - b < 8 ? (int)(first + n_block - b) : 8;
         for (int half = 0; half < 2; half++) {
             uint8_t part[8][8 * sizeof(struct block_q8_0)];
             const uint8_t *g[8];
             for (int r = 0; r < 8; r++) {
                 g[r] = row[half * 8 + r] + b / 8 * step;
+                for (int i = 0; i < step; i += 64) {
+                    _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
+                }
                 if (n < 8) { /* never read past a row's end */
                     memset(part[r], 0, sizeof part[r]);
                     memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
                     g[r] = part[r];
                 }
             }
-            unpack_scales(type, g, n, to + half * 32);
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) {
-                if (j < n) {
-                    unpack_block(type, g, j, to + half * 32 + j * panel_block(type));
-                }
-            }
+            unpack_group(type, g, n, to + half * 32);
         }
     }
 }
@@ -387,11 +301,12 @@ INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t
 /* One block of one token into its column of a tile: to[i * TOKS_AVX2]. */
 INLINE void column_signed(const struct act_group *x, int j, int32_t *to) {
     __m256i q = load256(x->q + j * MICRO_BLOCK);
-    int32_t v[16];
-    store256(v, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)));
-    store256(v + 8, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1)));
-    for (int i = 0; i < 16; i++) {
-        to[i * TOKS_AVX2] = v[i];
+    int32_t even[8], odd[8];
+    store256(even, _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8));
+    store256(odd, _mm256_srai_epi16(q, 8));
+    for (int i = 0; i < 8; i++) {
+        to[2 * i * TOKS_AVX2] = even[i];
+        to[(2 * i + 1) * TOKS_AVX2] = odd[i];
     }
     for (int h = 0; h < 2; h++) {
         float mul = (float)x->mul[micro_half(j, h)];
@@ -593,11 +508,12 @@ INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, _
 
 INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
                    const struct micro_wanted *next, lane_rows lane[8]) {
-    int left = micro_fetch_more(next, n_block);
+    int left = next != NULL ? next->n : 0;
+    const int each = (left + (int)n_block - 1) / (int)n_block;
     for (int64_t b = 0; b < n_block; b++, w += panel_block(type), x += tile_block(type)) {
         __m256 sum[TOKS_AVX2][2];
         lane_rows *own = &lane[b % 8];
-        if (left > 0) {
+        for (int i = 0; i < each && left > 0; i++) {
             micro_fetch(next, --left);
         }
         if (fmt_signed(type)) {
@@ -611,19 +527,21 @@ INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int6
     }
 }
 
-INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
-                   const struct micro_wanted *next, float *y) {
-    lane_rows lane[8] __attribute__((aligned(32)));
-    const uint8_t *x = (const uint8_t *)tile + TILE_HEAD;
-    int64_t n = n_col / MICRO_BLOCK;
-    memset(lane, 0, sizeof lane);
+/* The products of n_block blocks, added to the lanes; of more than TOKS_AVX2 tokens those of one
+ * tile. */
+INLINE void tile_add(int type, const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,
+                     const struct micro_wanted *next, lane_rows lane[8]) {
     if (n_tok <= 2) {
-        tile_n(type, 2, panel, x, n, next, lane);
+        tile_n(type, 2, w, x, n_block, next, lane);
     } else if (n_tok <= 4) {
-        tile_n(type, 4, panel, x, n, next, lane);
+        tile_n(type, 4, w, x, n_block, next, lane);
     } else {
-        tile_n(type, 6, panel, x, n, next, lane);
+        tile_n(type, 6, w, x, n_block, next, lane);
     }
+}
+
+/* What the lanes are in the end: y [n_tok][rows]. */
+INLINE void tile_put(const lane_rows lane[8], const uint8_t *tile, int n_tok, float *y) {
     for (int i = 0; i < 2 * n_tok; i++) {
         __m256 l[8];
         for (int j = 0; j < 8; j++) {
@@ -636,13 +554,96 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
     }
 }
 
+INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
+                   const struct micro_wanted *next, float *y) {
+    lane_rows lane[8] __attribute__((aligned(32)));
+    memset(lane, 0, sizeof lane);
+    tile_add(type, panel, (const uint8_t *)tile + TILE_HEAD, n_tok, n_col / MICRO_BLOCK, next,
+             lane);
+    tile_put(lane, tile, n_tok, y);
+}
+
+/* ---- small batches, quantized --------------------------------------------------------------
+ *
+ * A part of a panel's columns is unpacked into the first cache and multiplied by the one to three
+ * tiles of the batch while it is there. The panel's rows come from four streams
+ * (micro_bits_avx2.h), four neighbours each; meanwhile the streams' next rows are fetched in the
+ * order of memory, a part of them with each part of the columns. */
+
+#define PART_GROUPS 2
+#define PART_BLOCKS (MICRO_GROUP * PART_GROUPS)
+#define TILES_SMALL ((MICRO_SMALL + TOKS_AVX2 - 1) / TOKS_AVX2)
+
+/* Part c of n of the `each` rows behind each stream's. */
+INLINE void list_ahead(const uint8_t *const row[ROWS_AVX2], int each, size_t row_bytes, int c,
+                       int n, struct micro_wanted *next) {
+    const int line = (int)((size_t)each * row_bytes / 64) + 1;
+    next->n = 0;
+    for (int i = line * (c + 1) / n - 1; i >= line * c / n && next->n < MICRO_WANTED; i--) {
+        for (int k = 0; k < ROWS_AVX2; k += each) {
+            next->line[next->n++] = row[k] + (size_t)each * row_bytes + 64 * i;
+        }
+    }
+}
+
+/* The products of 16 rows, v [tile][token][rows]. */
+INLINE void panel_tiles(int type, const uint8_t *const row[ROWS_AVX2], int each, size_t row_bytes,
+                        const void *const *tile, int n_tok, int64_t n_col, float *v) {
+    const int n_block = (int)(n_col / MICRO_BLOCK);
+    const int n_part = (n_block + PART_BLOCKS - 1) / PART_BLOCKS;
+    uint8_t panel[PART_BLOCKS * (1024 + 64)] __attribute__((aligned(64)));
+    lane_rows lane[TILES_SMALL][8] __attribute__((aligned(32)));
+    memset(lane, 0, sizeof lane[0] * (size_t)((n_tok + TOKS_AVX2 - 1) / TOKS_AVX2));
+    for (int c = 0; c < n_part; c++) {
+        const int at = c * PART_BLOCKS, n = n_block - at < PART_BLOCKS ? n_block - at : PART_BLOCKS;
+        struct micro_wanted next;
+        list_ahead(row, each, row_bytes, c, n_part, &next);
+        unpack_blocks(type, row, at, n, panel);
+        for (int t = 0; t < n_tok; t += TOKS_AVX2) {
+            const uint8_t *x = (const uint8_t *)tile[t / TOKS_AVX2] + TILE_HEAD;
+            tile_add(type, panel, x + at * tile_block(type), n_tok - t, n, t == 0 ? &next : NULL,
+                     lane[t / TOKS_AVX2]);
+        }
+    }
+    for (int t = 0; t < n_tok; t += TOKS_AVX2) {
+        const int n = n_tok - t < TOKS_AVX2 ? n_tok - t : TOKS_AVX2;
+        tile_put(lane[t / TOKS_AVX2], tile[t / TOKS_AVX2], n, v + t * ROWS_AVX2);
+    }
+}
+
+INLINE void tiles_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
+                    const void *const *tile, int n_tok, int64_t n_col, float *y) {
+    const int apart = stream_apart(row_bytes, n_row);
+    const int each = apart == 1 ? ROWS_AVX2 : ROWS_AVX2 / STREAMS;
+    for (int r = 0; r < (apart == 1 ? n_row : apart); r += each) {
+        const uint8_t *row[ROWS_AVX2];
+        int place[ROWS_AVX2];
+        float v[MICRO_SMALL * ROWS_AVX2];
+        for (int i = 0; i < ROWS_AVX2; i++) { /* at a stream's end the next one's first rows */
+            int p = r + i % each + i / each * apart;
+            place[i] = p < n_row ? p : n_row - 1;
+            row[i] = w + (size_t)place[i] * row_bytes;
+        }
+        panel_tiles(type, row, each, row_bytes, tile, n_tok, n_col, v);
+        for (int t = 0; t < n_tok; t++) {
+            for (int i = 0; i < ROWS_AVX2; i++) {
+                y[t * n_row + place[i]] = v[t * ROWS_AVX2 + i];
+            }
+        }
+    }
+}
+
 #define FORMAT_Q(name, type)                                                                       \
     static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
                             int64_t n_col, float *y) {                                             \
         gemv_q(type, w, row_bytes, n_row, x, n_col, y);                                            \
     }                                                                                              \
     static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
-        unpack_q(type, row, n_col, panel);                                                         \
+        unpack_blocks(type, row, 0, n_col / MICRO_BLOCK, panel);                                   \
+    }                                                                                              \
+    static void tiles_##name(const uint8_t *w, size_t row_bytes, int n_row,                        \
+                             const void *const *tile, int n_tok, int64_t n_col, float *y) {        \
+        tiles_q(type, w, row_bytes, n_row, tile, n_tok, n_col, y);                                 \
     }                                                                                              \
     static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
                             const struct micro_wanted *next, float *y) {                           \
@@ -673,12 +674,13 @@ PACK_Q(signed, DT_Q8_0)
     (struct micro_format) {                                                                        \
         MICRO_ACT_Q8, ROWS_AVX2, TOKS_AVX2, 2, gemv_##name, m->fmt[type].gemm_small,               \
             unpack_##name, pack_##packing, tile_##name, (size_t)(8 * panel_block(type)),           \
-            (size_t)(TILE_HEAD + 8 * tile_block(type))                                             \
+            (size_t)(TILE_HEAD + 8 * tile_block(type)), fmt_signed(type) ? NULL : tiles_##name     \
     }
 
 void micro_init_avx2(struct micro *m) {
     m->name = "avx2";
     m->gemm_min = 4;
+    m->tiles_min = 10;
     m->fmt[DT_Q4_0] = ENTRY_Q(q4_0, DT_Q4_0, q4_0);
     m->fmt[DT_Q4_1] = ENTRY_Q(q4_1, DT_Q4_1, min4);
     m->fmt[DT_Q5_0] = ENTRY_Q(q5_0, DT_Q5_0, q5_0);

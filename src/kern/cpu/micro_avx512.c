@@ -409,6 +409,7 @@ TILE_Q(wide, DT_Q8_0)
 INLINE void set_q(struct micro_format *f, int type) {
     f->rows = ROWS_512;
     f->toks = TOKS_512;
+    f->gemm_tiles = NULL;
     f->panel_bytes = (size_t)(8 * panel_block(type));
     f->tile_bytes = (size_t)(TILE_HEAD + 8 * tile_block(type));
 }

@@ -448,13 +448,13 @@ static void f16_to_f32_c(const f16_t *x, float *y, int n) {
 #define ENTRY_Q(name)                                                                              \
     (struct micro_format) {                                                                        \
         MICRO_ACT_Q8, ROWS_C, TOKS_C, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_q,    \
-            tile_##name, GROUP_BLOCKS, GROUP_ACTS                                                  \
+            tile_##name, GROUP_BLOCKS, GROUP_ACTS, NULL                                            \
     }
 #define SET_Q(name, type) m->fmt[type] = ENTRY_Q(name);
 #define ENTRY_F(name)                                                                              \
     (struct micro_format) {                                                                        \
         MICRO_ACT_F32, ROWS_C, TOKS_C, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_f,   \
-            tile_f, 256 * ROWS_C * sizeof(float), 256 * TOKS_C * sizeof(float)                     \
+            tile_f, 256 * ROWS_C * sizeof(float), 256 * TOKS_C * sizeof(float), NULL               \
     }
 
 void micro_init_c(struct micro *m) {

@@ -462,7 +462,7 @@ FORMAT_F(bf16, DT_BF16)
 #define ENTRY_F(type, name)                                                                        \
     m->fmt[type] = (struct micro_format) {                                                         \
         MICRO_ACT_F32, ROWS_F, TOKS_F, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_f,   \
-            tile_f, 256 * ROWS_F * sizeof(float), 256 * TOKS_F * sizeof(float)                     \
+            tile_f, 256 * ROWS_F * sizeof(float), 256 * TOKS_F * sizeof(float), NULL               \
     }
 
 void micro_rows_init_neon(struct micro *m) {
