@@ -70,14 +70,32 @@ INLINE int64_t place(int64_t b, int64_t n) {
 /* ---- unpacking --------------------------------------------------------------------------------
  */
 
-/* to[j]: the place of block j of a group. */
+/* to[j]: the place of block j of a group, of which there are n. */
 INLINE void unpack_scales(int type, const uint8_t *const g[SIDE], int n, uint8_t *const to[8]) {
-    __m512i v[4][8];
-    gather_scales(type, g, v);
+    __m512 d[4][8];
+    rows_scales(type, g, d);
     for (int i = 0; i < fmt_scales(type) + fmt_mins(type); i++) {
-        transpose16x8(v[i]);
         for (int j = 0; j < n; j++) {
-            store512(to[j] + 32 * SIDE + 64 * i, v[i][j]);
+            _mm512_storeu_ps(to[j] + 32 * SIDE + 64 * i, d[i][j]);
+        }
+    }
+}
+
+/* Rows r and r + 1: a line of each block. */
+INLINE void unpack_pair(int type, const uint8_t *const g[SIDE], int r, int n,
+                        uint8_t *const to[8]) {
+    __m512i v[8];
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        v[j] = two_blocks(type, (struct two){g[r], g[r + 1]}, j);
+        if (fmt_center(type) != 0) {
+            v[j] = _mm512_sub_epi8(v[j], _mm512_set1_epi8((char)fmt_center(type)));
+        }
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        if (j < n) {
+            store512(to[j] + 32 * r, v[j]);
         }
     }
 }
@@ -94,15 +112,8 @@ INLINE void unpack_rows(int type, const uint8_t *const *row, int64_t n_block, ui
         }
         group_rows(type, row, b / 8 * bytes, n, part, g);
         unpack_scales(type, g, n, at);
-        for (int r = 0; r < SIDE; r++) {
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) {
-                if (j < n) {
-                    __m256i v = block_bytes(type, g[r], j);
-                    v = _mm256_sub_epi8(v, _mm256_set1_epi8((char)fmt_center(type)));
-                    _mm256_storeu_si256((__m256i *)(void *)(at[j] + 32 * r), v);
-                }
-            }
+        for (int r = 0; r < SIDE; r += 2) {
+            unpack_pair(type, g, r, n, at);
         }
     }
 }
@@ -339,9 +350,9 @@ INLINE void block_add(int type, int odd, const uint8_t *w, const uint8_t *x, str
 }
 
 /* A lane of sixteen rows: n blocks from w and x on, of which two are in the tiles, the first in
- * those of odd blocks or not. */
+ * those of odd blocks or not. Put at `lane`, or added to what is there. */
 INLINE void lane_run(int type, int odd, const uint8_t *w, const uint8_t *x, int64_t n,
-                     struct ahead *a, float *lane) {
+                     struct ahead *a, bool add, float *lane) {
     __m512 sum[SIDE];
 #pragma GCC unroll 16
     for (int r = 0; r < SIDE; r++) {
@@ -356,23 +367,24 @@ INLINE void lane_run(int type, int odd, const uint8_t *w, const uint8_t *x, int6
     }
 #pragma GCC unroll 16
     for (int r = 0; r < SIDE; r++) {
-        _mm512_store_ps(lane + TOKS * r, sum[r]);
+        __m512 v = sum[r];
+        v = add ? _mm512_add_ps(_mm512_load_ps(lane + TOKS * r), v) : v;
+        _mm512_store_ps(lane + TOKS * r, v);
     }
 }
 
-/* Eight lanes of [row][token], in the order of micro_sum8, times the tokens' scales; y[token] of
- * ROWS. */
+/* Four sums of two lanes each, [row][token], in the order of micro_sum8, times the tokens' scales;
+ * y[token] of ROWS. */
 INLINE void lanes_put(const float *lane, __m512 d, int n_tok, float *y) {
     __m512i sum[SIDE], v[8];
 #pragma GCC unroll 16
     for (int r = 0; r < SIDE; r++) {
-        __m512 l[8];
-        for (int j = 0; j < 8; j++) {
+        __m512 l[4];
+        for (int j = 0; j < 4; j++) {
             l[j] = _mm512_load_ps(lane + (SIDE * j + r) * TOKS);
         }
-        __m512 even = _mm512_add_ps(_mm512_add_ps(l[0], l[4]), _mm512_add_ps(l[2], l[6]));
-        __m512 odd = _mm512_add_ps(_mm512_add_ps(l[1], l[5]), _mm512_add_ps(l[3], l[7]));
-        sum[r] = _mm512_castps_si512(_mm512_mul_ps(d, _mm512_add_ps(even, odd)));
+        __m512 all = _mm512_add_ps(_mm512_add_ps(l[0], l[2]), _mm512_add_ps(l[1], l[3]));
+        sum[r] = _mm512_castps_si512(_mm512_mul_ps(d, all));
     }
     for (int half = 0; half < 2; half++) {
         for (int r = 0; r < 8; r++) {
@@ -388,7 +400,7 @@ INLINE void lanes_put(const float *lane, __m512 d, int n_tok, float *y) {
 
 INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
                    const struct micro_wanted *next, float *y) {
-    float lane[8 * SIDE * TOKS] __attribute__((aligned(64)));
+    float lane[4 * SIDE * TOKS] __attribute__((aligned(64)));
     int32_t none[2 * SIDE * TOKS];
     const int64_t n = n_col / MICRO_BLOCK;
     const uint8_t *w = panel, *const first = (const uint8_t *)tile + 64;
@@ -403,10 +415,11 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
         const uint8_t *x = first;
         for (int j = 0; j < 8; j++) {
             int64_t there = (n - j + 7) / 8;
+            float *sum = lane + j % 4 * SIDE * TOKS;
             if (a.at % 2) {
-                lane_run(type, 1, w, x, there, &a, lane + j * SIDE * TOKS);
+                lane_run(type, 1, w, x, there, &a, j >= 4, sum);
             } else {
-                lane_run(type, 0, w, x, there, &a, lane + j * SIDE * TOKS);
+                lane_run(type, 0, w, x, there, &a, j >= 4, sum);
             }
             w += there * panel_block(type);
             x += there * tile_block(type);

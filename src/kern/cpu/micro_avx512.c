@@ -77,19 +77,13 @@ INLINE int tile_block(int type) {
     return 4 * TOKS_512 * (at_min(type) + fmt_mins(type));
 }
 
-/* v[r]: [8 blocks] of sixteen rows as in transpose16x8, to n blocks' places. */
-INLINE void store_scales(__m512i v[8], int step, int n, uint8_t *to) {
-    transpose16x8(v);
-    for (int j = 0; j < n; j++) {
-        store512(to + j * step, v[j]);
-    }
-}
-
 INLINE void unpack_scales(int type, const uint8_t *const g[16], int n, uint8_t *to) {
-    __m512i v[4][8];
-    gather_scales(type, g, v);
+    __m512 d[4][8];
+    rows_scales(type, g, d);
     for (int i = 0; i < fmt_scales(type) + fmt_mins(type); i++) {
-        store_scales(v[i], panel_block(type), n, to + 1024 + 128 * i);
+        for (int j = 0; j < n; j++) {
+            _mm512_storeu_ps(to + j * panel_block(type) + 1024 + 128 * i, d[i][j]);
+        }
     }
 }
 
@@ -118,7 +112,7 @@ INLINE void store_pairs(__m512i v[8], uint8_t *to) {
 INLINE void unpack_block(int type, const uint8_t *const g[16], int j, int part, uint8_t *to) {
     __m512i v[8];
     for (int r = 0; r < 8; r++) {
-        v[r] = join(block_bytes(type, g[r], j), block_bytes(type, g[r + 8], j));
+        v[r] = two_blocks(type, (struct two){g[r], g[r + 8]}, j);
         if (fmt_signed(type)) {
             v[r] = _mm512_xor_si512(v[r], _mm512_set1_epi8((char)128));
         }
@@ -126,7 +120,10 @@ INLINE void unpack_block(int type, const uint8_t *const g[16], int j, int part, 
     if (fmt_narrow(type)) {
         store_pairs(v, to + 128 * part);
     } else {
-        store_scales(v, 128, 8, to + 64 * part);
+        transpose16x8(v);
+        for (int i = 0; i < 8; i++) {
+            store512(to + 64 * part + 128 * i, v[i]);
+        }
     }
 }
 
