@@ -671,7 +671,10 @@ enum err_code os_thread_start(struct os_thread **out, void (*fn)(void *), void *
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (why) {
         mem_free(t);
-        return err_set(e, ERR_NOMEM, "cannot start a thread: %s", strerror(why));
+        err_set(e, ERR_NOMEM, "cannot start a thread: %s", strerror(why));
+        err_hint(e, "use fewer threads, or raise the limit of tasks: ulimit -u, or the container's "
+                    "pids.max");
+        return ERR_NOMEM;
     }
     *out = t;
     return ERR_OK;

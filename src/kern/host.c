@@ -193,7 +193,11 @@ enum err_code host_kv_open(struct kern_dev *d, const struct kern_kv *kv, struct 
         return err_set(e, ERR_NOMEM, "a KV cache of %d pages is too large", kv->n_page);
     }
     size_t n = (total + sizeof(float) - 1) / sizeof(float);
-    return host_alloc(d, n, &d->kv_mem, e);
+    enum err_code code = host_alloc(d, n, &d->kv_mem, e);
+    if (code != ERR_OK) {
+        err_where(e, "KV cache of %lld positions", (long long)kv->n_page * kv->page_tok);
+    }
+    return code;
 }
 
 static uint8_t *kv_page(const struct kern_dev *d, int page) {

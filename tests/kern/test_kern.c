@@ -745,6 +745,19 @@ static void test_heads_fill_a_page(void **state) {
     }
 }
 
+static void test_too_large_a_cache(void **state) {
+    (void)state;
+    static const char *const names[] = {"cpu", "plain"};
+    for (int i = 0; i < 2; i++) {
+        struct rig r = rig_open(names[i], NULL, 1, 1);
+        struct kern_kv kv = {512, 64, 1024, 64, 1 << 26, DT_F32, 0}; /* 2^60 bytes */
+        struct err e = {0};
+        assert_int_equal(r.k->kv_open(r.d, &kv, &e), ERR_NOMEM);
+        assert_non_null(strstr(e.where, "KV cache of 4294967296 positions"));
+        rig_close(&r);
+    }
+}
+
 static void test_end_says_what_went_wrong(void **state) {
     (void)state;
     static const char *const names[] = {"cpu", "plain"};
@@ -891,6 +904,7 @@ int main(void) {
         cmocka_unit_test(test_rope_less),
         cmocka_unit_test(test_pages),
         cmocka_unit_test(test_heads_fill_a_page),
+        cmocka_unit_test(test_too_large_a_cache),
         cmocka_unit_test(test_end_says_what_went_wrong),
         cmocka_unit_test(test_not_finite_is_seen),
         cmocka_unit_test(test_nothing_is_left),
