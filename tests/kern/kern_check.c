@@ -873,6 +873,9 @@ int main(int argc, char **argv) {
     printf("%ld checks passed, %ld failed (seed %" PRIu64 ")\n", run.passed, run.failed, run.seed);
     if (bench) {
         bench_all(run.function);
+    } else if (run.passed + run.failed == 0) {
+        fprintf(stderr, "kern_check: no function has \"%s\" in its name\n", run.function);
+        return 2;
     }
     return run.failed > 0 ? 1 : 0;
 }
