@@ -2,11 +2,11 @@
  *
  * Owns the walk: positions in tiles of MICRO_ATT_TILE from 0, with a running maximum and sum
  * (Milakov and Gimelshein 2018; Dao et al. 2022), begun anew at each part of ATT_PART, and the
- * parts merged in their order. Query heads that share a KV head, and neighbouring tokens of a
- * sequence, go through a tile together, which is turned into integers for them once (micro.h says
- * what is lost). An item that is alone in walking a sequence's positions first stores the step's
- * keys and values there; where several items walk them, all are stored before. Where there are too
- * few heads for the threads, parts are walked side by side.
+ * parts merged in their order. The queries of an item (a picture before struct attend_job shows
+ * what that is) go through a tile together, which is turned into integers for them once
+ * (micro_att.h says what is lost). Where no two items walk the same positions of a KV head, each
+ * first stores the step's keys and values there; else all are stored before. Where there are too
+ * few items for the threads, parts are walked side by side.
  * Invariant: what is added to a query's sums, and in which order, depends on its position only:
  * a query whose window leaves a tile out multiplies by one and adds zeros there.
  */
@@ -19,10 +19,10 @@
 
 #define ATT_TILE  MICRO_ATT_TILE
 #define ATT_PART  512 /* positions whose sums are made by themselves, then merged */
-#define ATT_QUERY 256 /* query heads that go through a tile together, at most */
-#define ATT_BLOCK 24  /* of them, whose scores and weights are in cache together */
-#define ATT_SPLIT 32  /* so many for each thread, at most, have their parts walked side by side */
-#define ATT_ITEMS 16  /* so many for each thread: with 8 of them threads wait for the last one */
+#define ATT_QUERY 256 /* slots of an item, at most */
+#define ATT_BLOCK 24  /* queries whose scores and weights are in cache together */
+#define ATT_SPLIT 32  /* slots for each thread, at most, where parts are walked side by side */
+#define ATT_ITEMS 16  /* items, or their parts, for each thread: with 8, threads wait at the end */
 
 /* ---- rotation -------------------------------------------------------------------------- */
 
@@ -143,7 +143,7 @@ static struct att_scratch att_scratch(const struct cpu_dev *d, int thread) {
     return a;
 }
 
-/* Where parts are walked side by side: sums of each, [item, part, query] of the floats below. */
+/* Where parts are walked side by side: sums [item, part, slot] of the floats below. */
 static size_t split_floats(const struct kern_kv *kv) {
     return (size_t)cpu_up16(kv->d_head) + 2; /* mixed values, top, total */
 }
@@ -240,11 +240,11 @@ static void store_tokens(const struct store_job *j, int value, int head, int t0,
 }
 
 /* All tokens of one head: neighbours share cache lines, which two threads would fight for. */
-static void store_head(void *arg, int item, int thread) {
+static void store_head(void *arg, int index, int thread) {
     const struct store_job *j = arg;
     const int n_kv = j->d->host.kv.n_kv;
     struct att_scratch scratch = att_scratch(j->d, thread);
-    store_tokens(j, item / n_kv, item % n_kv, 0, j->d->host.step->n_tok, &scratch);
+    store_tokens(j, index / n_kv, index % n_kv, 0, j->d->host.step->n_tok, &scratch);
 }
 
 static struct store_job store_job(struct kern_dev *dev, int layer, kern_ref k, kern_ref v) {
@@ -271,6 +271,33 @@ void cpu_kv_store(struct kern_dev *dev, int layer, kern_ref k, kern_ref v) {
 
 /* ---- the walk -------------------------------------------------------------------------- */
 
+/* How a step's work is cut, by an example. A query is what one query head has of one token. There
+ * are 8 query heads, four to each of 2 KV heads; tokens 0 and 1 are of one sequence, at positions
+ * 599 and 600, token 2 is of another, at 40; and two threads. The numbers in the boxes are slots.
+ *
+ *   KV head                    0                 1
+ *   query head           0   1   2   3     4   5   6   7      position 0            512    600
+ *                     +-----------------+-----------------+            +-------------+------+
+ *             token 0 |  0   1   2   3  |  0   1   2   3  |            |             |      |
+ *   span 0    token 1 |  4   5   6   7  |  4   5   6   7  |            |   part 0    |part 1|
+ *                     |     item 2      |     item 3      |            |             |      |
+ *                     +-----------------+-----------------+            +-+-----------+------+
+ *   span 1    token 2 |  0   1   2   3  |  0   1   2   3  |            | | part 0, which ends
+ *                     |     item 0      |     item 1      |            | | with position 40
+ *                     +-----------------+-----------------+            +-+
+ *                           set 0             set 1
+ *                          share 0           share 0
+ *
+ *   span   tokens next to each other in one sequence, ATT_QUERY / n_head of them at most
+ *   set    n_kv KV heads next to each other, which pass a tile one after the other
+ *   share  n_head of the query heads of a KV head: all of them, or ATT_QUERY if they are more
+ *   item   a span, a set, and of each of its KV heads the same share: what a thread works on
+ *   slot   the place of a query in its item: KV head by KV head, in each token by token, n_slot at
+ *          most. One thread would take both KV heads as one set: KV head 1 then has slots 8 to 15
+ *          of the item of span 0, 4 to 7 of that of span 1
+ *   part   positions from a multiple of ATT_PART to the next, or to the span's last. Here 4 items
+ *          are too few for two threads: n_part = 2, and threads work on single parts of items
+ */
 struct attend_job {
     const struct cpu_dev *d;
     const struct kern_attend *a;
@@ -282,20 +309,20 @@ struct attend_job {
     float scale;           /* of q: scores are exponents of two */
     float cap;             /* of such scores; 0: none */
     bool whole;  /* heads and pages are whole registers: micro-kernels may read the pages */
-    int n_span;  /* runs of tokens that attend together: d->span[i]..d->span[i + 1] */
-    int n_kv;    /* KV heads that an item takes through each tile, one after the other */
-    int n_set;   /* sets of so many KV heads */
-    int n_share; /* shares of a KV head's query heads */
+    int n_span;  /* span i is tokens d->span[i]..d->span[i + 1] */
+    int n_kv;    /* KV heads in a set */
+    int n_set;   /* of all KV heads */
+    int n_share; /* of the query heads of each KV head */
     int n_head;  /* query heads in a share */
-    int n_part;  /* parts walked side by side; 0: each item walks all of its parts */
-    int n_slot;  /* an item's queries, at most */
+    int n_part;  /* walked side by side; 0: each item walks all of its parts */
+    int n_slot;  /* of the largest item */
 };
 
-/* What one item works on: tokens t0..t1 and of KV heads kv0..kv1 the query heads h0..h1, counted
- * from the first that shares the KV head. Query i of one KV head is head h0 + i % heads of token
- * t0 + i / heads; scratch has the queries of kv0 first. */
+/* An item. Query i of one KV head is head h0 + i % (h1 - h0) of token t0 + i / (h1 - h0). */
 struct att_item {
-    int t0, t1, kv0, kv1, h0, h1;
+    int t0, t1;     /* its span: tokens t0..t1 */
+    int kv0, kv1;   /* its set: KV heads kv0..kv1 */
+    int h0, h1;     /* its share: query heads h0..h1, counted from each KV head's first */
     int kv_head;    /* the one that is walked now */
     int n_q, dim;   /* n_q: of one KV head; dim: padded */
     int first, end; /* positions that any of them attends to, from a tile's start */
@@ -324,12 +351,12 @@ static struct att_item item_of(const struct attend_job *j, int item) {
     return it;
 }
 
-/* Queries of all KV heads of the item. */
+/* Queries of the item, of all KV heads of its set. */
 static int queries_of(const struct att_item *it) {
     return it->n_q * (it->kv1 - it->kv0);
 }
 
-/* The place in q and y of query i of all. */
+/* Where the query in slot i lies in q and y. */
 static size_t query_at(const struct attend_job *j, const struct att_item *it, int i) {
     int heads = it->h1 - it->h0, first = (it->kv0 + i / it->n_q) * (j->a->n_head / j->a->n_kv);
     i %= it->n_q;
@@ -337,8 +364,8 @@ static size_t query_at(const struct attend_job *j, const struct att_item *it, in
     return (token * (size_t)j->a->n_head + head) * (size_t)j->a->d_head;
 }
 
-static size_t number_bytes(enum dtype part) {
-    return part == DT_F32 ? 4 : part == DT_F16 ? 2 : 1;
+static size_t number_bytes(enum dtype type) {
+    return type == DT_F32 ? 4 : type == DT_F16 ? 2 : 1;
 }
 
 /* Keys (value = 0) or values from position p on, as they lie in its page. */
@@ -532,8 +559,8 @@ static void walk_tile(const struct attend_job *j, const struct att_item *it, int
     }
 }
 
-/* One part of the positions, by itself: y, top and the lanes of the total. All KV heads of the
- * item pass a tile before the next one, for they lie side by side in a page. */
+/* One part, by itself: y, top and the lanes of the total. All KV heads of the set pass a tile
+ * before the next one, for they lie side by side in a page. */
 static void walk_part(const struct attend_job *j, const struct att_item *item, int part,
                       const struct att_scratch *all) {
     const int n_q = queries_of(item);
@@ -654,9 +681,10 @@ static void attend_item(void *arg, int item, int thread) {
 
 /* ---- parts side by side ---------------------------------------------------------------- */
 
-static float *split_at(const struct attend_job *j, int item, int part, int i) {
-    size_t slot = ((size_t)item * (size_t)j->n_part + (size_t)part) * (size_t)j->n_slot + (size_t)i;
-    return j->d->split + slot * split_floats(&j->d->host.kv);
+static float *split_at(const struct attend_job *j, int item, int part, int slot) {
+    size_t at =
+        ((size_t)item * (size_t)j->n_part + (size_t)part) * (size_t)j->n_slot + (size_t)slot;
+    return j->d->split + at * split_floats(&j->d->host.kv);
 }
 
 /* One part of an item. */
@@ -682,22 +710,23 @@ static void split_item(void *arg, int index, int thread) {
 /* A query's parts, merged in their order. */
 static void merge_query(void *arg, int index, int thread) {
     const struct attend_job *j = arg;
-    int item = index / j->n_slot, i = index % j->n_slot;
+    int item = index / j->n_slot, slot = index % j->n_slot;
     struct att_item it = item_of(j, item);
     struct att_scratch s = att_scratch(j->d, thread);
     float top = 0, total = 0;
-    if (i >= queries_of(&it)) {
+    if (slot >= queries_of(&it)) {
         return;
     }
     for (int part = it.first / ATT_PART; part * ATT_PART < it.end; part++) {
-        const float *from = split_at(j, item, part, i);
+        const float *from = split_at(j, item, part, slot);
         merge(s.sum, &top, &total, from + 2, from[0], from[1], it.dim);
     }
-    put_result(j, &it, i, s.sum, total);
+    put_result(j, &it, slot, s.sum, total);
 }
 
-/* Chooses what an item is: as many KV heads as still leave enough items for the threads. Where even
- * one head makes too few, parts of the positions are items of their own. */
+/* Chooses n_kv and n_part: as many KV heads in a set as still leave enough items for the threads.
+ * Where slots are few enough for parts to be walked side by side, parts count for this like items,
+ * and are walked so if items alone are too few. */
 static void cut_items(struct attend_job *j) {
     const struct cpu_dev *d = j->d;
     const int n_thread = d->host.n_thread;
@@ -735,8 +764,8 @@ static void attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct ke
     assert(a->d_head == dev->kv.d_head && a->n_kv == dev->kv.n_kv);
     struct attend_job j = {.d = d, .a = a, .q = host_at(dev, q, n), .y = host_at(dev, y, n)};
     for (int value = 0; value < 2; value++) {
-        enum dtype part = dtype_kv_part(dev->kv.type, a->layer, value);
-        j.type[value] = part == DT_F32 ? MICRO_KV_F32 : part == DT_F16 ? MICRO_KV_F16 : MICRO_KV_I8;
+        enum dtype type = dtype_kv_part(dev->kv.type, a->layer, value);
+        j.type[value] = type == DT_F32 ? MICRO_KV_F32 : type == DT_F16 ? MICRO_KV_F16 : MICRO_KV_I8;
         j.block[value] = host_kv_block_of(dev, a->layer, value);
     }
     j.scale = a->scale * CPU_LOG2_E / (float)j.block[0]; /* e^x = 2^(x / ln 2) */
@@ -752,7 +781,8 @@ static void attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct ke
     }
     d->span[j.n_span] = s->n_tok;
     cut_items(&j);
-    if (j.n_span == s->n_seq && j.n_share == 1) { /* no two items share a head's positions */
+    if (j.n_span == s->n_seq &&
+        j.n_share == 1) { /* no two items walk the same KV head's positions */
         j.own = own;
     } else if (own) {
         store_all(dev, own);

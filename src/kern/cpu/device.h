@@ -44,7 +44,7 @@ struct cpu_dev {
     kern_weight rope_freq;      /* whose angles they hold for this step; 0: nothing yet */
     float rope_scale;
     uint8_t *att; /* [n_thread] of att_bytes */
-    float *split; /* parts of walks that are walked side by side */
+    float *split; /* [item, part, slot] sums of parts that are walked side by side */
     size_t att_bytes;
     int32_t *span; /* [max_tok + 1] first tokens of what attends together, the last one's end */
 };

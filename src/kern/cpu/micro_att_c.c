@@ -2,8 +2,9 @@
  *
  * Owns how queries, keys, values and weights become integers, and the order of what is summed in
  * floats: a score over the groups of a head, a mixed value over the tiles, a total in sixteen lanes
- * over positions. Refuses pages, sequences and threads: attention.c has those. Invariant: micro.h's
- * arithmetic, to the bit. A tile here is keys [dim][MICRO_ATT_TILE], values [MICRO_ATT_TILE][dim].
+ * over positions. Refuses pages, sequences and threads: attention.c has those. Invariant: the
+ * arithmetic of micro_att.h, to the bit. A tile here is keys [dim][MICRO_ATT_TILE], values
+ * [MICRO_ATT_TILE][dim].
  */
 #include <math.h>
 #include <string.h>
