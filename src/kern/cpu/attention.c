@@ -288,9 +288,9 @@ void cpu_kv_store(struct kern_dev *dev, int layer, kern_ref k, kern_ref v) {
  *                           set 0             set 1
  *                          share 0           share 0
  *
- *   span   tokens next to each other in one sequence, ATT_QUERY / n_head of them at most
- *   set    n_kv KV heads next to each other, which pass a tile one after the other
- *   share  n_head of the query heads of a KV head: all of them, or ATT_QUERY if they are more
+ *   span   tokens next to each other in one sequence, ATT_QUERY / share_head of them at most
+ *   set    set_kv KV heads next to each other, which pass a tile one after the other
+ *   share  share_head of the query heads of a KV head: all of them, or ATT_QUERY if they are more
  *   item   a span, a set, and of each of its KV heads the same share: what a thread works on
  *   slot   the place of a query in its item: KV head by KV head, in each token by token, n_slot at
  *          most. One thread would take both KV heads as one set: KV head 1 then has slots 8 to 15
@@ -308,14 +308,14 @@ struct attend_job {
     int block[2];          /* of what is turned of them; 1: nothing is */
     float scale;           /* of q: scores are exponents of two */
     float cap;             /* of such scores; 0: none */
-    bool whole;  /* heads and pages are whole registers: micro-kernels may read the pages */
-    int n_span;  /* span i is tokens d->span[i]..d->span[i + 1] */
-    int n_kv;    /* KV heads in a set */
-    int n_set;   /* of all KV heads */
-    int n_share; /* of the query heads of each KV head */
-    int n_head;  /* query heads in a share */
-    int n_part;  /* walked side by side; 0: each item walks all of its parts */
-    int n_slot;  /* of the largest item */
+    bool whole;     /* heads and pages are whole registers: micro-kernels may read the pages */
+    int n_span;     /* span i is tokens d->span[i]..d->span[i + 1] */
+    int set_kv;     /* KV heads in a set */
+    int n_set;      /* of all KV heads */
+    int n_share;    /* of the query heads of each KV head */
+    int share_head; /* query heads in a share */
+    int n_part;     /* walked side by side; 0: each item walks all of its parts */
+    int n_slot;     /* of the largest item */
 };
 
 /* An item. Query i of one KV head is head h0 + i % (h1 - h0) of token t0 + i / (h1 - h0). */
@@ -339,10 +339,10 @@ static struct att_item item_of(const struct attend_job *j, int item) {
     int span = j->n_span - 1 - item / per_span; /* the longest walks first */
     int set = item % per_span / j->n_share, share = item % j->n_share;
     struct att_item it = {.t0 = j->d->span[span], .t1 = j->d->span[span + 1]};
-    it.kv_head = it.kv0 = set * j->n_kv;
-    it.kv1 = it.kv0 + j->n_kv < a->n_kv ? it.kv0 + j->n_kv : a->n_kv;
-    it.h0 = share * j->n_head;
-    it.h1 = it.h0 + j->n_head < group ? it.h0 + j->n_head : group;
+    it.kv_head = it.kv0 = set * j->set_kv;
+    it.kv1 = it.kv0 + j->set_kv < a->n_kv ? it.kv0 + j->set_kv : a->n_kv;
+    it.h0 = share * j->share_head;
+    it.h1 = it.h0 + j->share_head < group ? it.h0 + j->share_head : group;
     it.n_q = (it.t1 - it.t0) * (it.h1 - it.h0);
     it.dim = cpu_up16(a->d_head);
     it.end = s->pos[it.t1 - 1] + 1;
@@ -732,7 +732,7 @@ static void cut_items(struct attend_job *j) {
     const int n_thread = d->host.n_thread;
     const int want = n_thread > 1 ? ATT_ITEMS * n_thread : 1;
     int n_part = 0, walked = 0, n_q = 1;
-    j->n_set = j->n_kv = 1;
+    j->n_set = j->set_kv = 1;
     for (int i = 0; i < j->n_span; i++) {
         struct att_item it = item_of(j, i * j->n_share);
         int n = (it.end + ATT_PART - 1) / ATT_PART;
@@ -743,11 +743,11 @@ static void cut_items(struct attend_job *j) {
     }
     int most = ATT_QUERY / n_q < j->a->n_kv ? ATT_QUERY / n_q : j->a->n_kv;
     bool split;
-    for (j->n_kv = most;; j->n_kv = (j->n_kv + 1) / 2) {
-        j->n_set = (j->a->n_kv + j->n_kv - 1) / j->n_kv;
-        j->n_slot = n_q * j->n_kv;
+    for (j->set_kv = most;; j->set_kv = (j->set_kv + 1) / 2) {
+        j->n_set = (j->a->n_kv + j->set_kv - 1) / j->set_kv;
+        j->n_slot = n_q * j->set_kv;
         split = n_thread > 1 && walked > 1 && item_count(j) * j->n_slot <= n_thread * ATT_SPLIT;
-        if (j->n_kv == 1 || item_count(j) * (split ? walked : 1) >= want) {
+        if (j->set_kv == 1 || item_count(j) * (split ? walked : 1) >= want) {
             break;
         }
     }
@@ -771,9 +771,9 @@ static void attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct ke
     j.scale = a->scale * CPU_LOG2_E / (float)j.block[0]; /* e^x = 2^(x / ln 2) */
     j.cap = a->cap * CPU_LOG2_E;
     j.whole = a->d_head % 16 == 0 && dev->kv.page_tok % 16 == 0;
-    j.n_head = group < ATT_QUERY ? group : ATT_QUERY;
-    j.n_share = (group + j.n_head - 1) / j.n_head;
-    int most = ATT_QUERY / j.n_head;
+    j.share_head = group < ATT_QUERY ? group : ATT_QUERY;
+    j.n_share = (group + j.share_head - 1) / j.share_head;
+    int most = ATT_QUERY / j.share_head;
     for (int t = 0; t < s->n_tok; t++) { /* spans: neighbours in one sequence, at most `most` */
         if (t == 0 || s->seq[t] != s->seq[t - 1] || t - d->span[j.n_span - 1] == most) {
             d->span[j.n_span++] = t;
