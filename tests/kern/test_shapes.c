@@ -88,7 +88,7 @@ static void formats_share_an_input(void **state) {
                                           {DT_F32, DT_Q8_0, DT_Q8_0},
                                           {DT_Q6_K, DT_Q4_K, DT_Q4_K},
                                           {DT_F16, DT_BF16, DT_F32}};
-    static const int tokens[] = {1, 3, 17, M_TOK};
+    static const int tokens[] = {1, 3, 12, MICRO_SMALL, MICRO_SMALL + 1, M_TOK};
     static float want[M_TOK * M_ALL], got[M_TOK * M_ALL];
     struct rng g;
     rng_seed(&g, 31);
@@ -118,44 +118,62 @@ static void formats_share_an_input(void **state) {
     }
 }
 
-/* ---- a matrix of many rows ------------------------------------------------------------------- */
+/* ---- a matrix of many rows, or of long ones -------------------------------------------------- */
 
-enum { T_ROW = 2500, T_COL = 64, T_TOK = 20 };
+struct product {
+    uint8_t *w;
+    int n_row, n_col;
+    float *x;
+};
 
-static void tall_run(const uint8_t *w, const char *level, int n_thread, int n, const float *x,
-                     float *y) {
+/* y [n, n_row], in scratch for a step of n rows and no more. */
+static void product_run(const struct product *p, const char *level, int n_thread, int n, float *y) {
     struct rig r = rig_open("cpu", level, n_thread, n);
-    kern_weight weight = rig_load(&r, DT_Q4_0, 1, T_ROW, T_COL, (const void *const *)&w);
-    kern_ref xr = rig_alloc(&r, (size_t)n * T_COL, x), yr = rig_alloc(&r, (size_t)n * T_ROW, NULL);
+    kern_weight w = rig_load(&r, DT_Q4_0, 1, p->n_row, p->n_col, (const void *const *)&p->w);
+    kern_ref xr = rig_alloc(&r, (size_t)(n * p->n_col), p->x);
+    kern_ref yr = rig_alloc(&r, (size_t)(n * p->n_row), NULL);
     rig_ready(&r);
     struct step s = {.n_tok = n};
     r.k->begin(r.d, &s);
-    r.k->matmul(r.d, yr, xr, weight, 0, ROWS_TOK, false);
+    r.k->matmul(r.d, yr, xr, w, 0, ROWS_TOK, false);
     run_end(&r);
-    r.k->read(r.d, yr, y, (size_t)n * T_ROW);
+    r.k->read(r.d, yr, y, (size_t)(n * p->n_row));
     rig_close(&r);
+}
+
+enum { T_ROW = 2500, T_TOK = 20 };
+
+static void product_is_same(int n_row, int n_col, const int *tokens, size_t n_tokens) {
+    static float want[T_TOK * T_ROW], got[T_TOK * T_ROW];
+    struct rng g;
+    rng_seed(&g, 32);
+    struct product p = {random_rows(&g, DT_Q4_0, n_row, n_col), n_row, n_col,
+                        floats(&g, (size_t)(T_TOK * n_col), 2)};
+    for (size_t t = 0; t < n_tokens; t++) {
+        int n = tokens[t], l = 0;
+        product_run(&p, "c", 1, n, want);
+        for (const char *level; (level = next_level(&l)) != NULL;) {
+            for (int n_thread = 1; n_thread <= THREADS; n_thread++) {
+                product_run(&p, level, n_thread, n, got);
+                assert_same(want, got, (size_t)(n * n_row));
+            }
+        }
+    }
+    mem_free(p.w);
+    mem_free(p.x);
 }
 
 static void rows_fill_many_items(void **state) {
     (void)state;
-    static const int tokens[] = {1, 2, T_TOK};
-    static float want[T_TOK * T_ROW], got[T_TOK * T_ROW];
-    struct rng g;
-    rng_seed(&g, 32);
-    uint8_t *w = random_rows(&g, DT_Q4_0, T_ROW, T_COL);
-    float *x = floats(&g, T_TOK * T_COL, 2);
-    for (size_t t = 0; t < sizeof tokens / sizeof tokens[0]; t++) {
-        int n = tokens[t], l = 0;
-        tall_run(w, "c", 1, n, x, want);
-        for (const char *level; (level = next_level(&l)) != NULL;) {
-            for (int n_thread = 1; n_thread <= THREADS; n_thread++) {
-                tall_run(w, level, n_thread, n, x, got);
-                assert_same(want, got, (size_t)n * T_ROW);
-            }
-        }
-    }
-    mem_free(w);
-    mem_free(x);
+    static const int tokens[] = {1, 2, 12, MICRO_SMALL, MICRO_SMALL + 1, T_TOK};
+    product_is_same(T_ROW, 64, tokens, sizeof tokens / sizeof tokens[0]);
+}
+
+/* So long that several threads prepare them, and too few for each to have a tile's rows. */
+static void threads_prepare_few_rows(void **state) {
+    (void)state;
+    static const int tokens[] = {12, MICRO_SMALL, T_TOK};
+    product_is_same(24, 2080, tokens, sizeof tokens / sizeof tokens[0]);
 }
 
 /* ---- experts --------------------------------------------------------------------------------- */
@@ -417,13 +435,10 @@ static void nothing_is_left(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formats_share_an_input),
-        cmocka_unit_test(rows_fill_many_items),
-        cmocka_unit_test(more_experts_than_a_run_takes),
-        cmocka_unit_test(prompts_of_several_spans),
-        cmocka_unit_test(texts_of_several_tiles),
-        cmocka_unit_test(wide_rows_are_summed),
-        cmocka_unit_test(nothing_is_left),
+        cmocka_unit_test(formats_share_an_input),   cmocka_unit_test(rows_fill_many_items),
+        cmocka_unit_test(threads_prepare_few_rows), cmocka_unit_test(more_experts_than_a_run_takes),
+        cmocka_unit_test(prompts_of_several_spans), cmocka_unit_test(texts_of_several_tiles),
+        cmocka_unit_test(wide_rows_are_summed),     cmocka_unit_test(nothing_is_left),
     };
     return cmocka_run_group_tests_name("shapes", tests, NULL, NULL);
 }
