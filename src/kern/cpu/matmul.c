@@ -321,22 +321,30 @@ static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row
     }
 }
 
+/* Rows row..row+n of m times the small batch x: its rows, or its tiles. */
+static void small_gemm(const struct cpu_dev *d, const struct mat *m, int64_t row, int n,
+                       const void *const *x, float *y) {
+    const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
+    if (wants_tiles(d, m)) {
+        m->f->gemm_tiles(w, m->w->row_bytes, n, x, m->n, m->w->n_col, y);
+    } else {
+        m->f->gemm_small(w, m->w->row_bytes, n, x, m->n, m->w->n_col, y);
+    }
+}
+
 /* The same, a small batch of activations at once, n <= BATCH_ROWS: weights are decoded once for
  * all. */
 static void small_run(const struct mat_run *r, const struct mat *m, int64_t row, int n) {
     const struct cpu_dev *d = r->d;
-    const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
     const bool tiles = wants_tiles(d, m);
     const void *x[MICRO_SMALL];
     float v[MICRO_SMALL * BATCH_ROWS], u[MICRO_SMALL * BATCH_ROWS];
     for (int i = 0; i < (tiles ? tiles_of(m) : m->n); i++) {
         x[i] = tiles ? tile_at(d, m, i) : small_at(d, m, i);
     }
-    (tiles ? m->f->gemm_tiles : m->f->gemm_small)(w, m->w->row_bytes, n, x, m->n, m->w->n_col, v);
+    small_gemm(d, m, row, n, x, v);
     if (r->glu) {
-        const uint8_t *w1 = m[1].rows + (size_t)row * m[1].w->row_bytes;
-        (tiles ? m[1].f->gemm_tiles : m[1].f->gemm_small)(w1, m[1].w->row_bytes, n, x, m->n,
-                                                          m->w->n_col, u);
+        small_gemm(d, m + 1, row, n, x, u);
         d->micro.act_mul(v, u, m->n * n, r->act);
     }
     for (int i = 0; i < m->n; i++) {

@@ -102,7 +102,7 @@ INLINE void unpack_pair(int type, const uint8_t *const g[SIDE], int r, int n,
 
 /* Sixteen rows. */
 INLINE void unpack_rows(int type, const uint8_t *const *row, int64_t n_block, uint8_t *to) {
-    const int bytes = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    const int bytes = fmt_group_bytes(type);
     for (int64_t b = 0; b < n_block; b += 8) {
         int n = n_block - b < 8 ? (int)(n_block - b) : 8;
         uint8_t part[SIDE][8 * sizeof(struct block_q8_0)], *at[8];

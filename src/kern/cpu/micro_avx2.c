@@ -248,6 +248,11 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
 /* Sixteen rows at a time are more streams than the processor's own prefetcher follows. */
 #define UNPACK_AHEAD 512
 
+/* Chains of sums in 16 bits in a block: one a half where it has its own scale. */
+INLINE int fmt_chains(int type) {
+    return fmt_split(type) ? 2 : 1;
+}
+
 INLINE int fmt_center(int type) { /* taken off each byte within the chain */
     return fmt_bits(type) == 5 ? 16 : fmt_offset(type);
 }
@@ -276,7 +281,7 @@ INLINE int tile_block(int type) {
 /* n_block blocks of 16 rows from `first` on, where a group begins, to a panel of them. */
 INLINE void unpack_blocks(int type, const uint8_t *const *row, int64_t first, int64_t n_block,
                           uint8_t *to) {
-    const int step = group_bytes(type);
+    const int step = fmt_group_bytes(type);
     for (int64_t b = first; b < first + n_block; b += 8, to += 8 * panel_block(type)) {
         int n = first + n_block - b < 8 ? (int)(first + n_block - b) : 8;
         for (int half = 0; half < 2; half++) {
@@ -489,7 +494,7 @@ INLINE void block_signed(int n_tok, const uint8_t *w, const uint8_t *x, __m256 t
 /* Adds one block's sums and minimums to its lanes. */
 INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 sum[][2],
                       lane_rows lane) {
-    const uint8_t *wd = w + (fmt_signed(type) ? 1024 : 512), *min = wd + 64 * fmt_scales(type);
+    const uint8_t *wd = w + panel_scales(type), *min = wd + 64 * fmt_scales(type);
 #pragma GCC unroll 6
     for (int t = 0; t < n_tok; t++) {
         for (int i = 0; i < 2; i++) {
@@ -527,8 +532,8 @@ INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int6
     }
 }
 
-/* The products of n_block blocks, added to the lanes; of more than TOKS_AVX2 tokens those of one
- * tile. */
+/* Adds the products of n_block blocks to the lanes: of n_tok tokens, of a tile's if there are more.
+ */
 INLINE void tile_add(int type, const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,
                      const struct micro_wanted *next, lane_rows lane[8]) {
     if (n_tok <= 2) {

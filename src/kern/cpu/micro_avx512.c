@@ -128,7 +128,7 @@ INLINE void unpack_block(int type, const uint8_t *const g[16], int j, int part, 
 }
 
 INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t *to) {
-    const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    const int step = fmt_group_bytes(type);
     for (int64_t b = 0; b < n_col / MICRO_BLOCK; b += 8, to += 8 * panel_block(type)) {
         int n = n_col / MICRO_BLOCK - b < 8 ? (int)(n_col / MICRO_BLOCK - b) : 8;
         for (int half = 0; half < 2; half++) {

@@ -80,10 +80,6 @@ INLINE bool fmt_narrow(int type) {
     return !fmt_signed(type) && !fmt_split(type);
 }
 
-INLINE int fmt_scales(int type) {
-    return fmt_split(type) ? 2 : 1;
-}
-
 /* ---- bytes of two rows ---------------------------------------------------------------------- */
 
 /* One place in both. */
@@ -316,7 +312,7 @@ INLINE void rows_scales(int type, const uint8_t *const g[16], __m512 d[4][8]) {
  * are copies in `part`, zeros behind them: nothing is read past a row's end. */
 INLINE void group_rows(int type, const uint8_t *const row[16], int64_t at, int n,
                        uint8_t part[16][8 * sizeof(struct block_q8_0)], const uint8_t *g[16]) {
-    const int bytes = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    const int bytes = fmt_group_bytes(type);
     for (int r = 0; r < 16; r++) {
         g[r] = row[r] + at;
         for (int i = 0; i < bytes; i += 64) {

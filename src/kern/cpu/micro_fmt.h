@@ -36,6 +36,10 @@ INLINE bool fmt_small(int type) { /* blocks of 32 with a scale each */
            type == DT_Q8_0 || type == DT_IQ4_NL;
 }
 
+INLINE int fmt_group_bytes(int type) { /* of MICRO_GROUP blocks */
+    return fmt_small(type) ? MICRO_GROUP * fmt_bytes(type) : fmt_bytes(type);
+}
+
 INLINE bool fmt_signed(int type) { /* bytes are signed; else unsigned with fmt_offset */
     return type == DT_Q8_0 || type == DT_Q8_K || type == DT_IQ4_NL || type == DT_IQ4_XS;
 }
@@ -54,6 +58,10 @@ INLINE int fmt_bits(int type) { /* of an unsigned byte */
 
 INLINE bool fmt_split(int type) { /* scales for 16 columns */
     return type == DT_Q2_K || type == DT_Q3_K || type == DT_Q6_K;
+}
+
+INLINE int fmt_scales(int type) { /* of a block of 32 */
+    return fmt_split(type) ? 2 : 1;
 }
 
 INLINE int fmt_mins(int type) {

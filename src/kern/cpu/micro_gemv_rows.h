@@ -10,14 +10,10 @@
  * is read if group_add reads nothing behind `left` blocks.
  */
 
-INLINE int group_bytes(int type) {
-    return fmt_small(type) ? MICRO_GROUP * fmt_bytes(type) : fmt_bytes(type);
-}
-
 /* Adds groups c..c+n of the row g, of n_col columns, to the eight lanes. */
 INLINE __m256 groups_add(int type, const uint8_t *g, int64_t c, int n, const struct act_group *x,
                          int64_t n_col, __m256 acc) {
-    const int step = group_bytes(type);
+    const int step = fmt_group_bytes(type);
     const int left = (int)(n_col % 256) / MICRO_BLOCK;
     g += c * step;
     for (int i = 0; i < n; i++, g += step) {
@@ -34,7 +30,7 @@ INLINE __m256 groups_add(int type, const uint8_t *g, int64_t c, int n, const str
  * registers beside what a group needs. */
 INLINE void gemv_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
                    const struct act_group *x, int64_t n_col, float *y) {
-    const int apart = stream_apart(row_bytes, n_row), turn = STREAM_TURN / group_bytes(type);
+    const int apart = stream_apart(row_bytes, n_row), turn = STREAM_TURN / fmt_group_bytes(type);
     const int64_t n_group = n_col / 256;
     for (int i = 0; i * STREAMS < n_row; i++) {
         const int row = stream_first(apart, i);

@@ -1,11 +1,11 @@
 /* micro_panel_avx2.h: eight rows of quantized weights as half of a panel of micro_avx2.c, which
  * alone includes it and says what a panel is.
  *
- * Owns the way of a group of 256 columns from eight rows side by side into a panel: rows are turned
- * into columns first, as they lie in memory, so that all blocks that share bytes share the turning,
- * and so that a scale's bits are taken apart for eight rows at once. Refuses products. A new format
- * is one case in unpack_scales and one in unpack_group. Invariant: the values and scales are those
- * of micro_bits_avx2.h; nothing behind a group is read.
+ * Owns the way of a group of 256 columns from eight rows side by side into a panel: bytes are
+ * transposed as they lie in memory, so that all blocks that share bytes share that, and so that a
+ * scale's bits are taken apart for eight rows at once. Refuses products. A new format is one case
+ * in unpack_scales and one in unpack_group. Invariant: the values and scales are those of
+ * micro_bits_avx2.h; nothing behind a group is read.
  */
 #ifndef IGN_KERN_CPU_MICRO_PANEL_AVX2_H
 #define IGN_KERN_CPU_MICRO_PANEL_AVX2_H
@@ -13,15 +13,6 @@
 #include <stddef.h>
 
 #include "kern/cpu/micro_bits_avx2.h"
-
-/* Chains of sums in 16 bits in a block: one a half where it has its own scale. */
-INLINE int fmt_chains(int type) {
-    return fmt_split(type) ? 2 : 1;
-}
-
-INLINE int fmt_scales(int type) { /* d in a block of a panel, multipliers in one of a tile */
-    return fmt_split(type) ? 2 : 1;
-}
 
 INLINE int panel_scales(int type) { /* where they begin in a block, minimums behind them */
     return fmt_signed(type) ? 1024 : 512;
@@ -50,7 +41,7 @@ INLINE void rows16(const uint8_t *const g[8], int at, __m256i v[4]) {
 }
 
 /* v[r] = four dwords of [row r | row r + 4] to v[i] = dword i of all eight rows. */
-INLINE void turn(__m256i v[4]) {
+INLINE void transpose8x4(__m256i v[4]) {
     __m256i a = _mm256_unpacklo_epi32(v[0], v[1]), b = _mm256_unpackhi_epi32(v[0], v[1]);
     __m256i c = _mm256_unpacklo_epi32(v[2], v[3]), d = _mm256_unpackhi_epi32(v[2], v[3]);
     v[0] = _mm256_unpacklo_epi64(a, c);
@@ -61,26 +52,26 @@ INLINE void turn(__m256i v[4]) {
 
 /* v[0..3] and v[4..7] have 16 bytes of both halves, as rows16 gives them: to v[g] = columns 2g,
  * 2g + 1 of half 0 and of half 1 of all rows. */
-INLINE void turn_pairs(__m256i v[8]) {
+INLINE void transpose_pairs(__m256i v[8]) {
     for (int r = 0; r < 4; r++) {
         __m256i a = v[r], b = v[4 + r];
         v[r] = _mm256_unpacklo_epi16(a, b);
         v[4 + r] = _mm256_unpackhi_epi16(a, b);
     }
-    turn(v);
-    turn(v + 4);
+    transpose8x4(v);
+    transpose8x4(v + 4);
 }
 
 /* 32 bytes of eight rows as a block lies in a panel; of signed ones in the order of the columns,
  * four in v[i]. */
-INLINE void turn_block(int type, const uint8_t *const g[8], int at, __m256i v[8]) {
+INLINE void transpose_block(int type, const uint8_t *const g[8], int at, __m256i v[8]) {
     rows16(g, at, v);
     rows16(g, at + 16, v + 4);
     if (fmt_split(type) || fmt_signed(type)) {
-        turn(v);
-        turn(v + 4);
+        transpose8x4(v);
+        transpose8x4(v + 4);
     } else {
-        turn_pairs(v);
+        transpose_pairs(v);
     }
 }
 
@@ -127,7 +118,7 @@ INLINE void unpack_k4_scales(int type, const uint8_t *const g[8], uint8_t *to) {
     __m256i v[4], x[4];
     __m256 d, min;
     rows16(g, 0, v);
-    turn(v);
+    transpose8x4(v);
     scale_and_min(v[0], true, &d, &min);
     x[0] = and32(v[1], six);
     x[1] = _mm256_or_si256(and32(v[3], low), and32(_mm256_srli_epi32(v[1], 2), high));
@@ -150,7 +141,7 @@ INLINE __m256 q3_columns(const uint8_t *const g[8], __m256i x[4]) {
     for (int r = 0; r < 4; r++) {
         v[r] = _mm256_srli_si256(v[r], 2);
     }
-    turn(v);
+    transpose8x4(v);
     scale_and_min(v[3], false, &d, &none);
     x[0] = _mm256_or_si256(and32(v[0], low), and32(_mm256_slli_epi32(v[2], 4), high));
     x[1] = _mm256_or_si256(and32(v[1], low), and32(_mm256_slli_epi32(v[2], 2), high));
@@ -168,11 +159,11 @@ INLINE void unpack_split_scales(int type, const uint8_t *const g[8], uint8_t *to
         d = q3_columns(g, x);
     } else if (type == DT_Q2_K) {
         rows16(g, (int)offsetof(struct block_q2_k, sc), x);
-        turn(x);
+        transpose8x4(x);
         scale_and_min(dwords(g, (int)offsetof(struct block_q2_k, d)), true, &d, &min);
     } else {
         rows16(g, (int)offsetof(struct block_q6_k, sc), x);
-        turn(x);
+        transpose8x4(x);
         d = _mm256_cvtph_ps(words(g, (int)offsetof(struct block_q6_k, d)));
     }
 #pragma GCC unroll 16
@@ -196,7 +187,7 @@ INLINE void unpack_iq4_scales(int type, const uint8_t *const g[8], uint8_t *to) 
     __m256i v[4];
     __m256 d, none;
     rows16(g, 0, v);
-    turn(v);
+    transpose8x4(v);
     scale_and_min(v[0], false, &d, &none);
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++, to += panel_block(type)) {
@@ -244,12 +235,12 @@ INLINE void put_signed(uint8_t *to, const __m256i *v, int n) {
     }
 }
 
-/* Nibbles that are numbers of values, 16 bytes a block: low ones are half 0. */
+/* Nibbles that index quant_iq4_values, 16 bytes a block: low ones are half 0. */
 INLINE void unpack_values(const uint8_t *const g[8], int at, uint8_t *to) {
     const __m256i table = _mm256_broadcastsi128_si256(load128(quant_iq4_values));
     __m256i v[4], low[4], high[4];
     rows16(g, at, v);
-    turn(v);
+    transpose8x4(v);
     for (int i = 0; i < 4; i++) {
         low[i] = _mm256_shuffle_epi8(table, shift_mask(v[i], 0, 15));
         high[i] = _mm256_shuffle_epi8(table, shift_mask(v[i], -4, 15));
@@ -259,7 +250,7 @@ INLINE void unpack_values(const uint8_t *const g[8], int at, uint8_t *to) {
 }
 
 /* Bit 16 h + c of each row's word is the fifth of column c of half h: 16 where it is set, for v[i]
- * of turn_pairs. */
+ * of transpose_pairs. */
 INLINE __m256i fifth_pairs(__m256i word, int i) {
     const int at = i / 4, four = 0x04040404, first = 0x02020000 + at * 0x01010101;
     const __m256i spread =
@@ -279,7 +270,7 @@ INLINE void unpack_small(int type, const uint8_t *const g[8], int j, uint8_t *to
         return;
     }
     if (type == DT_Q8_0) {
-        turn_block(type, g, at + (int)offsetof(struct block_q8_0, q), v);
+        transpose_block(type, g, at + (int)offsetof(struct block_q8_0, q), v);
         put_signed(to, v, 8);
         return;
     }
@@ -288,7 +279,7 @@ INLINE void unpack_small(int type, const uint8_t *const g[8], int j, uint8_t *to
         v[4 + r] = shift_mask(v[r], -4, 15);
         v[r] = shift_mask(v[r], 0, 15);
     }
-    turn_pairs(v);
+    transpose_pairs(v);
     if (fmt_bits(type) == 5) {
         __m256i word = dwords(g, q - 4);
 #pragma GCC unroll 8
@@ -301,8 +292,8 @@ INLINE void unpack_small(int type, const uint8_t *const g[8], int j, uint8_t *to
     }
 }
 
-/* The bits of blocks of a super-block: 32 bytes at low + 32 s have, `bits` for each column, blocks
- * super_block(type, s, 0), ..; what goes above them is at `high`. */
+/* Where the bits of a super-block lie: 32 bytes at low + 32 s have the low `bits` of 32 columns of
+ * 8 / bits blocks; what goes above them begins at `high`, -1 where nothing does. */
 struct super {
     int bits, low, high;
 };
@@ -333,12 +324,13 @@ INLINE void unpack_super(int type, const uint8_t *const g[8], uint8_t *to) {
     __m256i low[8], high[8];
 #pragma GCC unroll 4
     for (int s = 0; s < 8 / share; s++) {
-        turn_block(type, g, p.low + 32 * s, low);
+        transpose_block(type, g, p.low + 32 * s, low);
         if (p.high >= 0 && (type == DT_Q6_K ? s % 2 == 0 : s == 0)) {
-            turn_block(type, g, p.high + 16 * s, high);
+            transpose_block(type, g, p.high + s / 2 * 32, high); /* Q6_K: 32 bytes for 4 blocks */
         }
 #pragma GCC unroll 4
         for (int k = 0; k < share; k++) {
+            /* Q6_K: low nibbles of 64 bytes are blocks 0 and 1 of four, high ones 2 and 3 */
             const int j = type == DT_Q6_K ? s / 2 * 4 + k * 2 + s % 2 : s * share + k;
 #pragma GCC unroll 8
             for (int i = 0; i < 8; i++) {
@@ -364,7 +356,7 @@ INLINE void unpack_group(int type, const uint8_t *const g[8], int n, uint8_t *to
             unpack_values(g, (int)offsetof(struct block_iq4_xs, q) + 16 * j, to);
         } else {
             __m256i v[8];
-            turn_block(type, g, (int)offsetof(struct block_q8_k, q) + 32 * j, v);
+            transpose_block(type, g, (int)offsetof(struct block_q8_k, q) + 32 * j, v);
             put_signed(to, v, 8);
         }
     }

@@ -10,10 +10,6 @@
 
 #include "kern/cpu/micro_bits_neon.h"
 
-INLINE int fmt_scales(int type) {
-    return fmt_split(type) ? 2 : 1;
-}
-
 /* ---- what ends a block ------------------------------------------------------------------- */
 
 /* What four products of a block are multiplied by, for each half; fmul: mul, for wide formats. */
@@ -88,16 +84,12 @@ INLINE int64_t lane_blocks(int64_t n, int b) {
     return (n - b + 7) / 8;
 }
 
-/* A group's bytes and how many lead to the next; what is read past a row's end is a copy. */
+/* Of a group at a row's end, which is read from a copy. */
 #define PART_BYTES (8 * sizeof(struct block_q8_0))
-
-INLINE int group_step(int type) {
-    return fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
-}
 
 INLINE const uint8_t *group_at(int type, const uint8_t *row, int64_t i, int64_t n_block,
                                uint8_t part[PART_BYTES]) {
-    const uint8_t *g = row + i * group_step(type);
+    const uint8_t *g = row + i * fmt_group_bytes(type);
     if (fmt_small(type) && n_block - 8 * i < 8) {
         memset(part, 0, PART_BYTES);
         memcpy(part, g, (size_t)((n_block - 8 * i) * fmt_bytes(type)));

@@ -60,7 +60,7 @@ INLINE void small_put(struct lanes (*acc)[MICRO_SMALL], const void *const *x, in
 /* Sums stay in registers where n_tok is known to the compiler. */
 INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
                        const void *const *x, int n_tok, int64_t n_col, float *y) {
-    const int step = fmt_small(type) ? 8 * fmt_bytes(type) : fmt_bytes(type);
+    const int step = fmt_group_bytes(type);
     const int apart = stream_apart(row_bytes, n_row);
     for (int i = 0; i * STREAMS < n_row; i++) {
         const int row = stream_first(apart, i);
