@@ -23,7 +23,7 @@ static uintptr_t round_up(uintptr_t at) {
 
 double os_map_large(const struct os_map *m) {
     const uintptr_t base = (uintptr_t)m->data;
-    FILE *f = fopen("/proc/self/smaps", "r");
+    FILE *f = m->size ? fopen("/proc/self/smaps", "r") : NULL;
     char line[512];
     bool inside = false;
     double bytes = 0;
@@ -36,7 +36,7 @@ double os_map_large(const struct os_map *m) {
             bytes += 1024.0 * (double)kb;
         }
     }
-    if (!f || m->size == 0) {
+    if (!f) {
         return -1;
     }
     fclose(f);

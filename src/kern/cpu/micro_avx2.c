@@ -582,9 +582,9 @@ INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int
 /* Part c of n of the `each` rows behind each stream's. */
 INLINE void list_ahead(const uint8_t *const row[ROWS_AVX2], int each, size_t row_bytes, int c,
                        int n, struct micro_wanted *next) {
-    const int line = (int)((size_t)each * row_bytes / 64) + 1;
+    const int64_t line = (int64_t)((size_t)each * row_bytes / 64) + 1;
     next->n = 0;
-    for (int i = line * (c + 1) / n - 1; i >= line * c / n && next->n < MICRO_WANTED; i--) {
+    for (int64_t i = line * (c + 1) / n - 1; i >= line * c / n && next->n < MICRO_WANTED; i--) {
         for (int k = 0; k < ROWS_AVX2; k += each) {
             next->line[next->n++] = row[k] + (size_t)each * row_bytes + 64 * i;
         }
