@@ -724,7 +724,7 @@ static void merge_query(void *arg, int index, int thread) {
     put_result(j, &it, slot, s.sum, total);
 }
 
-/* Chooses n_kv and n_part: as many KV heads in a set as still leave enough items for the threads.
+/* Chooses set_kv and n_part: as many KV heads in a set as still leave enough items for the threads.
  * Where slots are few enough for parts to be walked side by side, parts count for this like items,
  * and are walked so if items alone are too few. */
 static void cut_items(struct attend_job *j) {
@@ -781,8 +781,8 @@ static void attend(struct kern_dev *dev, kern_ref y, kern_ref q, const struct ke
     }
     d->span[j.n_span] = s->n_tok;
     cut_items(&j);
-    if (j.n_span == s->n_seq &&
-        j.n_share == 1) { /* no two items walk the same KV head's positions */
+    /* no two items walk the same KV head's positions */
+    if (j.n_span == s->n_seq && j.n_share == 1) {
         j.own = own;
     } else if (own) {
         store_all(dev, own);

@@ -127,6 +127,11 @@ static bool wants_small(const struct cpu_dev *d, const struct mat *m) {
     return m->n >= m->f->small_min && !wants_packed(d, m);
 }
 
+/* One call of a kernel takes all rows of activations. */
+static bool wants_batch(const struct cpu_dev *d, const struct mat *m) {
+    return wants_small(d, m) || wants_tiles(d, m);
+}
+
 static int tiles_of(const struct mat *m) {
     return (m->n + m->f->toks - 1) / m->f->toks;
 }
@@ -362,7 +367,7 @@ static void mat_rows(const struct mat_run *r, const struct mat *m, int64_t row, 
         int n = end - row < step ? (int)(end - row) : step;
         if (wants_panels(d, m)) {
             panel_run(r, m, row, n, panel);
-        } else if (wants_small(d, m) || wants_tiles(d, m)) {
+        } else if (wants_batch(d, m)) {
             small_run(r, m, row, n);
         } else {
             vector_run(r, m, row, n);
@@ -396,8 +401,7 @@ static int item_rows(const struct mat_run *r, const struct mat *m, size_t bytes)
     if (wants_panels(r->d, m)) {
         return m->f->rows;
     }
-    int most =
-        (wants_small(r->d, m) || wants_tiles(r->d, m) ? BATCH_ROWS : VECTOR_ROWS) / PASS_ITEMS;
+    int most = (wants_batch(r->d, m) ? BATCH_ROWS : VECTOR_ROWS) / PASS_ITEMS;
     most = bytes / row < (size_t)most ? (int)(bytes / row) : most;
     for (int n = most; n > most / 2; n--) {
         size_t place = (size_t)n * row % PAGE_BYTES;

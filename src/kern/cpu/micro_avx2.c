@@ -245,8 +245,6 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
 #define ROWS_AVX2 16
 #define TOKS_AVX2 6
 #define TILE_HEAD 64 /* bytes before the first block of a tile */
-/* Sixteen rows at a time are more streams than the processor's own prefetcher follows. */
-#define UNPACK_AHEAD 512
 
 /* Chains of sums in 16 bits in a block: one a half where it has its own scale. */
 INLINE int fmt_chains(int type) {
@@ -287,17 +285,7 @@ INLINE void unpack_blocks(int type, const uint8_t *const *row, int64_t first, in
         for (int half = 0; half < 2; half++) {
             uint8_t part[8][8 * sizeof(struct block_q8_0)];
             const uint8_t *g[8];
-            for (int r = 0; r < 8; r++) {
-                g[r] = row[half * 8 + r] + b / 8 * step;
-                for (int i = 0; i < step; i += 64) {
-                    _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
-                }
-                if (n < 8) { /* never read past a row's end */
-                    memset(part[r], 0, sizeof part[r]);
-                    memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
-                    g[r] = part[r];
-                }
-            }
+            group_rows(type, row + half * 8, 8, b / 8 * step, n, part, g);
             unpack_group(type, g, n, to + half * 32);
         }
     }

@@ -79,6 +79,30 @@ INLINE void stream_put(const float v[STREAMS], int n_row, int apart, int row, fl
     }
 }
 
+/* ---- rows of a panel ----------------------------------------------------------------------- */
+
+/* So many rows at a time are more streams than the processor's own prefetcher follows. */
+#define UNPACK_AHEAD 512
+
+/* A group of n_row rows, which begins `at` bytes behind their beginnings, to g. Where less than its
+ * eight blocks are there, n, they are copies in `part`, zeros behind them: nothing is read past a
+ * row's end. */
+INLINE void group_rows(int type, const uint8_t *const *row, int n_row, int64_t at, int n,
+                       uint8_t (*part)[8 * sizeof(struct block_q8_0)], const uint8_t **g) {
+    const int bytes = fmt_group_bytes(type);
+    for (int r = 0; r < n_row; r++) {
+        g[r] = row[r] + at;
+        for (int i = 0; i < bytes; i += 64) {
+            _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
+        }
+        if (n < 8) {
+            memset(part[r], 0, sizeof part[r]);
+            memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
+            g[r] = part[r];
+        }
+    }
+}
+
 /* ---- bytes of a block --------------------------------------------------------------------- */
 
 INLINE __m256i load256(const void *p) {

@@ -303,27 +303,4 @@ INLINE void rows_scales(int type, const uint8_t *const g[16], __m512 d[4][8]) {
     }
 }
 
-/* ---- sixteen rows of a panel ---------------------------------------------------------------- */
-
-/* Sixteen rows at a time are more streams than the processor's own prefetcher follows. */
-#define UNPACK_AHEAD 512
-
-/* A group's rows, at + their beginnings, to g. Where less than its eight blocks are there, n, they
- * are copies in `part`, zeros behind them: nothing is read past a row's end. */
-INLINE void group_rows(int type, const uint8_t *const row[16], int64_t at, int n,
-                       uint8_t part[16][8 * sizeof(struct block_q8_0)], const uint8_t *g[16]) {
-    const int bytes = fmt_group_bytes(type);
-    for (int r = 0; r < 16; r++) {
-        g[r] = row[r] + at;
-        for (int i = 0; i < bytes; i += 64) {
-            _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
-        }
-        if (n < 8) {
-            memset(part[r], 0, sizeof part[r]);
-            memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
-            g[r] = part[r];
-        }
-    }
-}
-
 #endif
