@@ -83,6 +83,7 @@ struct benchmark_profile {
 struct benchmark {
     struct cli *c;
     struct benchmark_plan plan;
+    int64_t time; /* seconds since 1970, when it began: once, for all that is said and kept */
     struct ceilings ceiling, after; /* before the model was loaded, and after the last request */
     struct model_cost cost;
     double kv_bytes_int8; /* of one position, were the KV cache int8 */

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/os.h"
 #include "cli/benchmark.h"
 
 /* ---- ceilings ------------------------------------------------------------------------------ */
@@ -79,7 +78,7 @@ void benchmark_put_settings(const struct benchmark *b, struct json_writer *w) {
     json_member_int(w, "duty", p->duty);
     json_member_int(w, "context", b->info.context);
     json_member_int(w, "batch", p->batch);
-    json_member_int(w, "time", os_wall_time());
+    json_member_int(w, "time", b->time);
     json_member_z(w, "version", ign_version());
     json_member_int(w, "prompt_tokens", p->n_prompt);
     json_member_int(w, "new_tokens", p->n_new);

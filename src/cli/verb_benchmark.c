@@ -294,7 +294,7 @@ static int report(struct benchmark *b) {
 }
 
 static int run(struct cli *c) {
-    struct benchmark b = {.c = c};
+    struct benchmark b = {.c = c, .time = os_wall_time()};
     struct err e = {0};
     int code = read_plan(&b, &e) ? cli_fail(c, &e) : look_at_model(&b);
     if (code == EXIT_DONE) {

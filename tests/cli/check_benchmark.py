@@ -23,7 +23,10 @@ def runs(*args, **more):
 
 class Benchmark(Case):
     def document(self, *args, **more):
-        return self.ok(*runs("--json", *args, **more)).json()
+        before = int(time.time())
+        d = self.ok(*runs("--json", *args, **more)).json()
+        self.assertTrue(before <= d["time"] <= time.time(), d["time"])
+        return d
 
     _earlier = None
 
