@@ -58,7 +58,7 @@ struct micro_tile {
  */
 #define MICRO_AHEAD 16
 struct micro_ahead {
-    const char *stream[MICRO_AHEAD]; /* 1 << log_n of them */
+    const char *stream[MICRO_AHEAD]; /* 1 << log_n of them, four at least */
     uint32_t next, end;              /* lines, counted through all streams in turn */
     int log_n;
 };
@@ -69,6 +69,19 @@ static inline void micro_ahead_line(struct micro_ahead *a) {
         uint32_t i = a->next++;
         const char *stream = a->stream[i & ((1u << a->log_n) - 1)];
         __builtin_prefetch(stream + (size_t)(i >> a->log_n) * 64, 0, 2);
+    }
+}
+
+/* Prefetches the next four lines, one of each of four streams: `next` is always a multiple of
+ * four where this is used. */
+static inline void micro_ahead_lines(struct micro_ahead *a) {
+    if (a->next < a->end) {
+        uint32_t i = a->next & ((1u << a->log_n) - 1);
+        size_t at = (size_t)(a->next >> a->log_n) * 64;
+        a->next += 4;
+        for (uint32_t k = i; k < i + 4; k++) {
+            __builtin_prefetch(a->stream[k] + at, 0, 2);
+        }
     }
 }
 

@@ -13,8 +13,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Or the compiler keeps a copy of each sum in memory. */
-#define KEEP(v) __asm__("" : "+x"(v))
+/* sum += v where it is, for the compiler moves sums about and keeps copies of them in memory. */
+#define ADD(sum, v) __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(v))
 
 #define TILE  MICRO_ATT_TILE
 #define GROUP MICRO_ATT_GROUP
@@ -52,10 +52,8 @@ INLINE void sum_pairs(int n_q, __m256i acc[6][2], const int16_t *x, int x_step, 
 #pragma GCC unroll 6
         for (int i = 0; i < n_q; i++) {
             __m256i both = pair(x + i * x_step);
-            acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(both, low));
-            acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(both, high));
-            KEEP(acc[i][0]);
-            KEEP(acc[i][1]);
+            ADD(acc[i][0], _mm256_madd_epi16(both, low));
+            ADD(acc[i][1], _mm256_madd_epi16(both, high));
         }
     }
 }
@@ -154,21 +152,32 @@ static void mix_avx2(float *y, int n_q, int dim, const float *keep, const int16_
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
-/* micro_exp2, eight at once. */
-INLINE __m256 exp2x8(__m256 x) {
-    __m256 low = _mm256_cmp_ps(x, _mm256_set1_ps(-125.0f), _CMP_LT_OQ);
-    __m256 k = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m256 r = _mm256_sub_ps(x, k);
-    __m256 p = _mm256_set1_ps(1.535336188e-4f);
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.339887440e-3f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(9.618437357e-3f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(5.550332471e-2f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(2.402264791e-1f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(6.931472028e-1f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-    __m256i e = _mm256_slli_epi32(_mm256_cvtps_epi32(k), 23);
-    e = _mm256_add_epi32(_mm256_castps_si256(p), e);
-    return _mm256_andnot_ps(low, _mm256_castsi256_ps(e));
+/* micro_exp2 of n <= 4 vectors. Each step is taken by all of them, for a chain of steps is longer
+ * than what a core looks ahead. */
+INLINE void exp2_vectors(int n, __m256 x[4]) {
+    static const float more[] = {1.339887440e-3f, 9.618437357e-3f, 5.550332471e-2f,
+                                 2.402264791e-1f, 6.931472028e-1f, 1.0f};
+    __m256 r[4], p[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++) {
+        r[i] = _mm256_round_ps(x[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        r[i] = _mm256_sub_ps(x[i], r[i]);
+        p[i] = _mm256_set1_ps(1.535336188e-4f);
+    }
+#pragma GCC unroll 6
+    for (int k = 0; k < 6; k++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < n; i++) {
+            p[i] = _mm256_fmadd_ps(p[i], r[i], _mm256_set1_ps(more[k]));
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++) {
+        __m256 low = _mm256_cmp_ps(x[i], _mm256_set1_ps(-125.0f), _CMP_LT_OQ);
+        __m256i e = _mm256_slli_epi32(_mm256_cvtps_epi32(x[i]), 23);
+        e = _mm256_add_epi32(_mm256_castps_si256(p[i]), e);
+        x[i] = _mm256_andnot_ps(low, _mm256_castsi256_ps(e));
+    }
 }
 
 /* Those of positions p..p+7 that are in [from, to). */
@@ -191,32 +200,74 @@ INLINE uint32_t largest8(__m256i v) {
     return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(h, _mm_shuffle_epi32(h, 0xb1)));
 }
 
-/* s becomes 2^(s - top) times the scales of the values; the bits of the largest are the result. */
-INLINE uint32_t weigh_row(float *s, int n_pos, int from, int to, const float *v_scale, float top,
-                          float keep, float *total) {
-    const __m256i sizes = _mm256_set1_epi32(0x7fffffff);
-    __m256 kept = _mm256_set1_ps(keep), t = _mm256_set1_ps(top);
-    __m256 sum[2] = {_mm256_mul_ps(_mm256_loadu_ps(total), kept),
-                     _mm256_mul_ps(_mm256_loadu_ps(total + 8), kept)};
-    __m256i most = _mm256_setzero_si256();
-    for (int p = 0; p < n_pos; p += 16) {
-#pragma GCC unroll 2
-        for (int h = 0; h < 2; h++) {
-            int at = p + 8 * h;
-            __m256 there = inside(at, from, to);
-            __m256 e = exp2x8(_mm256_sub_ps(_mm256_loadu_ps(s + at), t));
-            sum[h] = _mm256_add_ps(sum[h], _mm256_and_ps(e, there));
-            __m256 least = _mm256_set1_ps(MICRO_ATT_LEAST);
-            there = _mm256_and_ps(there, _mm256_cmp_ps(e, least, _CMP_NLT_UQ));
-            e = _mm256_mul_ps(_mm256_and_ps(e, there), _mm256_loadu_ps(v_scale + at));
-            e = _mm256_and_ps(e, there);
-            _mm256_storeu_ps(s + at, e);
-            most = _mm256_max_epu32(most, _mm256_and_si256(_mm256_castps_si256(e), sizes));
-        }
+/* The largest score in [from, to); all: that is every position. */
+INLINE float top_score(bool all, const float *s, int n_pos, int from, int to) {
+    const __m256 none = _mm256_set1_ps(-INFINITY);
+    __m256 m = none;
+    for (int p = 0; p < n_pos; p += 8) {
+        __m256 v = _mm256_loadu_ps(s + p);
+        v = all ? v : _mm256_blendv_ps(none, v, inside(p, from, to));
+        m = _mm256_max_ps(v, m);
     }
-    _mm256_storeu_ps(total, sum[0]);
-    _mm256_storeu_ps(total + 8, sum[1]);
-    return largest8(most);
+    return max8(m);
+}
+
+/* A row that is weighed. */
+struct weigh {
+    float *s;
+    const float *v_scale;
+    int from, to;
+    __m256 top, sum[2];
+    __m256i most; /* the bits of the largest weights */
+};
+
+/* 8 * n positions from p on: s becomes 2^(s - top) times the scales of the values. */
+INLINE void weigh_vectors(bool all, int n, struct weigh *r, int p) {
+    __m256 e[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++) {
+        e[i] = _mm256_sub_ps(_mm256_loadu_ps(r->s + p + 8 * i), r->top);
+    }
+    exp2_vectors(n, e);
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++) {
+        __m256 there = _mm256_cmp_ps(e[i], _mm256_set1_ps(MICRO_ATT_LEAST), _CMP_NLT_UQ);
+        if (!all) {
+            __m256 in = inside(p + 8 * i, r->from, r->to);
+            e[i] = _mm256_and_ps(e[i], in);
+            there = _mm256_and_ps(there, in);
+        }
+        r->sum[i % 2] = _mm256_add_ps(r->sum[i % 2], e[i]);
+        __m256 w =
+            _mm256_mul_ps(_mm256_and_ps(e[i], there), _mm256_loadu_ps(r->v_scale + p + 8 * i));
+        w = _mm256_and_ps(w, there);
+        _mm256_storeu_ps(r->s + p + 8 * i, w);
+        w = _mm256_and_ps(w, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff)));
+        r->most = _mm256_max_epu32(r->most, _mm256_castps_si256(w));
+    }
+}
+
+/* The bits of the largest weight of a row are the result. */
+INLINE uint32_t weigh_row(bool all, float *s, int n_pos, int from, int to, const float *v_scale,
+                          float top, float keep, float *total) {
+    __m256 kept = _mm256_set1_ps(keep);
+    struct weigh r = {.s = s,
+                      .v_scale = v_scale,
+                      .from = from,
+                      .to = to,
+                      .top = _mm256_set1_ps(top),
+                      .sum = {_mm256_mul_ps(_mm256_loadu_ps(total), kept),
+                              _mm256_mul_ps(_mm256_loadu_ps(total + 8), kept)}};
+    int p = 0;
+    for (; p + 32 <= n_pos; p += 32) {
+        weigh_vectors(all, 4, &r, p);
+    }
+    if (p < n_pos) {
+        weigh_vectors(all, 2, &r, p);
+    }
+    _mm256_storeu_ps(total, r.sum[0]);
+    _mm256_storeu_ps(total + 8, r.sum[1]);
+    return largest8(r.most);
 }
 
 /* x * factor to the nearest integers, zeros where `any` is zero. */
@@ -224,32 +275,35 @@ INLINE __m256i scaled(const float *x, __m256 factor, __m256 any) {
     return _mm256_cvtps_epi32(_mm256_and_ps(_mm256_mul_ps(_mm256_loadu_ps(x), factor), any));
 }
 
+/* Rows take each step together, for each ends in a chain of single numbers: those of one row pass
+ * beside the next. */
 static void weigh_avx2(float *s, int n_q, int n_pos, const int *from, const int *to,
                        const float *v_scale, float *top, float *total, float *keep, int16_t *w,
                        float *step) {
-    const __m256 none = _mm256_set1_ps(-INFINITY);
-    for (int i = 0; i < n_q; i++, s += TILE, w += TILE, total += 16) {
+    for (int i = 0; i < n_q; i++) {
+        bool all = from[i] <= 0 && to[i] >= n_pos;
+        float *row = s + i * TILE, most = all ? top_score(true, row, n_pos, 0, n_pos)
+                                              : top_score(false, row, n_pos, from[i], to[i]);
         keep[i] = 1.0f;
-        step[i] = 0.0f;
-        if (from[i] >= to[i]) {
-            memset(w, 0, (size_t)n_pos * sizeof *w);
-            continue;
-        }
-        __m256 m = none;
-        for (int p = 0; p < n_pos; p += 8) {
-            __m256 v = _mm256_blendv_ps(none, _mm256_loadu_ps(s + p), inside(p, from[i], to[i]));
-            m = _mm256_max_ps(v, m);
-        }
-        float most = max8(m);
         if (most > top[i]) {
             keep[i] = micro_exp2(top[i] - most);
             top[i] = most;
         }
-        uint32_t bits = weigh_row(s, n_pos, from[i], to[i], v_scale, top[i], keep[i], total);
-        float largest = f32_from_bits(bits), parts = micro_att_parts(MICRO_ATT_INT, largest);
-        step[i] = largest * (1.0f / MICRO_ATT_INT);
-        __m256 factor = _mm256_set1_ps(parts);
+    }
+    for (int i = 0; i < n_q; i++) {
+        float *row = s + i * TILE, *sum = total + i * 16;
+        uint32_t bits = 0;
+        if (from[i] <= 0 && to[i] >= n_pos) {
+            bits = weigh_row(true, row, n_pos, 0, n_pos, v_scale, top[i], keep[i], sum);
+        } else if (from[i] < to[i]) {
+            bits = weigh_row(false, row, n_pos, from[i], to[i], v_scale, top[i], keep[i], sum);
+        }
+        step[i] = f32_from_bits(bits);
+    }
+    for (int i = 0; i < n_q; i++, s += TILE, w += TILE) {
+        __m256 factor = _mm256_set1_ps(micro_att_parts(MICRO_ATT_INT, step[i]));
         __m256 any = _mm256_cmp_ps(factor, _mm256_setzero_ps(), _CMP_GT_OQ);
+        step[i] = step[i] * (1.0f / MICRO_ATT_INT);
         for (int p = 0; p < n_pos; p += 16) {
             __m256i low = scaled(s + p, factor, any), high = scaled(s + p + 8, factor, any);
             store(w + p, _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8));
@@ -281,14 +335,30 @@ INLINE __m256 floats(int type, const void *v, size_t at) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const f16_t *)v + at)));
 }
 
-/* The nearest integers to x * factor, in the low halves of the lanes. */
-INLINE __m256i nearest(__m256 x, __m256 factor) {
-    return _mm256_castps_si256(_mm256_fmadd_ps(x, factor, _mm256_set1_ps(12582912.0f)));
+/* What takes eight numbers to integers, by the largest of each group: f32 their factor; f16, which
+ * are far from the largest float, 1.5 * 2^23 of its inverse, for the sum of a number and that has
+ * the integer in its lowest bits without a product: zero where `most` is not finite. */
+INLINE __m256 whole_by(int type, __m256i most, int n) {
+    if (type == MICRO_KV_F32) {
+        return factor_of(most, n);
+    }
+    __m256i e = _mm256_max_epu32(_mm256_srli_epi32(most, 23), _mm256_set1_epi32(16));
+    e = _mm256_add_epi32(e, _mm256_set1_epi32(24 - n));
+    e = _mm256_slli_epi32(_mm256_min_epu32(e, _mm256_set1_epi32(254)), 23);
+    return _mm256_castsi256_ps(_mm256_or_si256(e, _mm256_set1_epi32(0x400000)));
 }
 
-/* Pairs of the low halves of a and b. */
+/* The nearest integers, in the low halves of the lanes. */
+INLINE __m256i nearest(int type, __m256 x, __m256 by) {
+    __m256 sum = type == MICRO_KV_F32 ? _mm256_fmadd_ps(x, by, _mm256_set1_ps(12582912.0f))
+                                      : _mm256_add_ps(x, by);
+    return _mm256_castps_si256(sum);
+}
+
+/* Pairs of the low halves of a and b. Whole bytes move on a port that has less to do than that of
+ * shifts. */
 INLINE __m256i pairs(__m256i a, __m256i b) {
-    return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
+    return _mm256_blend_epi16(a, _mm256_bslli_epi128(b, 2), 0xaa);
 }
 
 /* The larger of the sizes at `at` and those in most: of eight f32, of sixteen and eight f16. */
@@ -305,24 +375,28 @@ INLINE __m256i widen_bits(__m128i half) {
     return _mm256_castps_si256(_mm256_cvtph_ps(half));
 }
 
-/* The largest sizes of dimensions d..end at sixteen positions, as the bits of f32. */
+/* The largest sizes of dimensions d..end, an even number, at sixteen positions, as the bits of f32.
+ */
 INLINE void largest_keys(int type, const struct micro_rows *k, int p, int d, int end,
                          __m256i most[2]) {
     const size_t step = (size_t)k->step;
+    size_t at = (size_t)d * step + (size_t)p;
     most[0] = most[1] = _mm256_setzero_si256();
-    for (; d < end; d++) {
-        size_t at = (size_t)d * step + (size_t)p;
-        if (type == MICRO_KV_F32) {
+    if (type == MICRO_KV_F32) {
+        for (; d < end; d++, at += step) {
             most[0] = larger32(most[0], (const float *)k->v + at);
             most[1] = larger32(most[1], (const float *)k->v + at + 8);
-        } else {
-            most[0] = larger16(most[0], (const f16_t *)k->v + at);
         }
+        return;
     }
-    if (type == MICRO_KV_F16) {
-        most[1] = widen_bits(_mm256_extracti128_si256(most[0], 1));
-        most[0] = widen_bits(_mm256_castsi256_si128(most[0]));
+#pragma GCC unroll 4
+    for (; d < end; d += 2, at += 2 * step) {
+        most[0] = larger16(most[0], (const f16_t *)k->v + at);
+        most[1] = larger16(most[1], (const f16_t *)k->v + at + step);
     }
+    __m256i both = _mm256_max_epu16(most[0], most[1]);
+    most[0] = widen_bits(_mm256_castsi256_si128(both));
+    most[1] = widen_bits(_mm256_extracti128_si256(both, 1));
 }
 
 INLINE void keys_floats(int type, const struct micro_rows *k, int dim, int n_pos, int at,
@@ -332,20 +406,20 @@ INLINE void keys_floats(int type, const struct micro_rows *k, int dim, int n_pos
         for (int g = 0; g < dim; g += GROUP) {
             int end = g + GROUP < dim ? g + GROUP : dim;
             __m256i most[2];
-            __m256 factor[2];
+            __m256 by[2];
             largest_keys(type, k, p, g, end, most);
 #pragma GCC unroll 2
             for (int v = 0; v < 2; v++) {
                 float *scale = to->scale + g / GROUP * TILE + at + p + 8 * v;
-                factor[v] = factor_of(most[v], 13);
+                by[v] = whole_by(type, most[v], 13);
                 _mm256_storeu_ps(scale, scale_of(most[v], 13));
             }
             for (int d = g; d < end; d += 2) {
                 size_t from = (size_t)d * step + (size_t)p;
 #pragma GCC unroll 2
                 for (int v = 0; v < 2; v++, from += 8) {
-                    __m256i a = nearest(floats(type, k->v, from), factor[v]);
-                    __m256i b = nearest(floats(type, k->v, from + step), factor[v]);
+                    __m256i a = nearest(type, floats(type, k->v, from), by[v]);
+                    __m256i b = nearest(type, floats(type, k->v, from + step), by[v]);
                     store(to->v + d * TILE + 2 * (at + p + 8 * v), pairs(a, b));
                 }
                 micro_ahead_line(to->ahead);
@@ -417,6 +491,7 @@ INLINE __m256i largest_values(int type, const void *v, size_t step, int dim) {
     __m128i row[8];
     for (int p = 0; p < 8; p++) {
         __m256i most = _mm256_setzero_si256();
+#pragma GCC unroll 8
         for (int j = 0; j < dim; j += 16) {
             most = larger16(most, (const f16_t *)v + (size_t)p * step + j);
         }
@@ -430,18 +505,18 @@ INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_p
     const size_t step = (size_t)v->step, size = type == MICRO_KV_F32 ? 4 : 2;
     struct micro_ahead *ahead = to->ahead;
     for (int p = 0; p < n_pos;) {
-        float factor[8];
+        float by[8];
         size_t from = (size_t)p * step;
         __m256i most = largest_values(type, (const char *)v->v + from * size, step, dim);
         _mm256_storeu_ps(to->scale + at + p, scale_of(most, 12));
-        _mm256_storeu_ps(factor, factor_of(most, 12));
+        _mm256_storeu_ps(by, whole_by(type, most, 12));
         for (int i = 0; i < 8; i += 2, p += 2, from += 2 * step) {
-            __m256 a = _mm256_set1_ps(factor[i]), b = _mm256_set1_ps(factor[i + 1]);
+            __m256 a = _mm256_set1_ps(by[i]), b = _mm256_set1_ps(by[i + 1]);
             int16_t *put = to->v + (at + p) * dim;
 #pragma GCC unroll 4
             for (int j = 0; j < dim; j += 8) {
-                __m256i x = nearest(floats(type, v->v, from + (size_t)j), a);
-                __m256i y = nearest(floats(type, v->v, from + step + (size_t)j), b);
+                __m256i x = nearest(type, floats(type, v->v, from + (size_t)j), a);
+                __m256i y = nearest(type, floats(type, v->v, from + step + (size_t)j), b);
                 store(put + 2 * j, pairs(x, y));
                 if (j % 32 == 0) {
                     micro_ahead_line(ahead);
@@ -562,12 +637,6 @@ static void query_avx2(const float *x, int dim, int16_t *to, float *scale) {
 
 /* ---- few queries ----------------------------------------------------------------------------- */
 
-/* A line of the next tile into the second cache, one of what is read soon into the first. */
-INLINE void fetch(struct micro_ahead *ahead, const char *near) {
-    micro_ahead_line(ahead);
-    _mm_prefetch(near, _MM_HINT_T0);
-}
-
 /* Adds the products of pairs, sixteen lanes of them, to the sums of n_q <= 4 rows of x, x_step
  * apart. */
 INLINE void add_pairs(int n_q, __m256i acc[4][2], const int16_t *x, int x_step,
@@ -577,8 +646,7 @@ INLINE void add_pairs(int n_q, __m256i acc[4][2], const int16_t *x, int x_step,
         __m256i both = pair(x + i * x_step);
 #pragma GCC unroll 2
         for (int v = 0; v < 2; v++) {
-            acc[i][v] = _mm256_add_epi32(acc[i][v], _mm256_madd_epi16(both, u[v]));
-            KEEP(acc[i][v]);
+            ADD(acc[i][v], _mm256_madd_epi16(both, u[v]));
         }
     }
 }
@@ -604,54 +672,68 @@ INLINE __m256 key_scales(const struct micro_rows *k, int g, int p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(u, 16));
 }
 
+/* The scale of a group at sixteen positions, and what takes floats to integers. */
+INLINE void group_scales(int type, const struct micro_rows *k, int p, int d, int end,
+                         __m256 scale[2], __m256 by[2]) {
+    __m256i most[2];
+    if (type != MICRO_KV_I8) {
+        largest_keys(type, k, p, d, end, most);
+    }
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; v++) {
+        bool whole = type == MICRO_KV_I8;
+        by[v] = whole ? _mm256_setzero_ps() : whole_by(type, most[v], 13);
+        scale[v] = whole ? key_scales(k, d / GROUP, p + 8 * v) : scale_of(most[v], 13);
+    }
+}
+
+/* Two dimensions of sixteen keys, rows of bytes apart, in pairs. */
+INLINE void key_pairs(int type, const char *from, size_t row, const __m256 by[2], __m256i u[2]) {
+    if (type == MICRO_KV_I8) {
+        wide_pairs((const int8_t *)from, (const int8_t *)from + row, u);
+        return;
+    }
+#pragma GCC unroll 2
+    for (size_t v = 0; v < 2; v++) {
+        __m256i a = nearest(type, floats(type, from, 8 * v), by[v]);
+        u[v] = pairs(a, nearest(type, floats(type, from + row, 8 * v), by[v]));
+    }
+}
+
 /* n_q <= 4 queries at sixteen positions from p on. */
 INLINE void scores_run(int type, int n_q, const struct micro_runs *runs, int run, int p,
                        const int16_t *q, const float *q_scale, int dim, float *s) {
     const struct micro_rows *k = &runs->run[run];
-    const size_t step = (size_t)k->step;
-    const int groups = (dim + GROUP - 1) / GROUP;
+    const int groups = (dim + GROUP - 1) / GROUP, size = type == MICRO_KV_I8 ? 1 : 2;
+    struct micro_ahead none = {.end = 0}, *ahead = runs->ahead ? runs->ahead : &none;
+    const size_t row = (size_t)(k->step * size);
+    const char *from = (const char *)k->v + p * size;
+    const char *near = runs->near[run] + p / 32 * 32 * size + (p % 32 ? 2 * row / size : 0);
     for (int g = 0; g < groups; g++) {
-        int first = g * GROUP, end = first + GROUP < dim ? first + GROUP : dim;
-        __m256i most[2], acc[4][2];
-        __m256 factor[2], scale[2];
-        if (type != MICRO_KV_I8) {
-            largest_keys(type, k, p, first, end, most);
-        }
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++) {
-            bool whole = type == MICRO_KV_I8;
-            factor[v] = whole ? _mm256_setzero_ps() : factor_of(most[v], 13);
-            scale[v] = whole ? key_scales(k, g, p + 8 * v) : scale_of(most[v], 13);
-        }
+        int end = (g + 1) * GROUP < dim ? (g + 1) * GROUP : dim;
+        __m256i acc[4][2];
+        __m256 by[2], scale[2];
+        group_scales(type, k, p, g * GROUP, end, scale, by);
         clear_sums(n_q, acc);
-        for (int d = first; d < end; d += 2) {
-            size_t at = (size_t)d * step + (size_t)p;
+        for (int d = g * GROUP; d < end; d += 2, from += 2 * row, near += 2 * row) {
             __m256i u[2];
-            if (type == MICRO_KV_I8) {
-                const int8_t *from = (const int8_t *)k->v + at;
-                wide_pairs(from, from + step, u);
-                if (d % 4 == 0) {
-                    fetch(runs->ahead, runs->near[run] + at + (p % 32 ? 2 * step - 16 : 0));
-                }
-            } else {
-#pragma GCC unroll 2
-                for (size_t v = 0; v < 2; v++) {
-                    __m256i a = nearest(floats(type, k->v, at + 8 * v), factor[v]);
-                    __m256i b = nearest(floats(type, k->v, at + step + 8 * v), factor[v]);
-                    u[v] = pairs(a, b);
-                }
-                fetch(runs->ahead, runs->near[run] + 2 * at + (p % 32 ? 2 * step - 32 : 0));
+            key_pairs(type, from, row, by, u);
+            if (d % (16 / size) == 0) {
+                micro_ahead_lines(ahead);
+            }
+            if (type != MICRO_KV_I8 || d % 4 == 0) {
+                _mm_prefetch(near, _MM_HINT_T0);
             }
             add_pairs(n_q, acc, q + d, dim, u);
         }
 #pragma GCC unroll 4
         for (int i = 0; i < n_q; i++) {
-            __m256 by = _mm256_set1_ps(q_scale[i * groups + g]);
+            __m256 unit = _mm256_set1_ps(q_scale[i * groups + g]);
 #pragma GCC unroll 2
             for (int v = 0; v < 2; v++) {
                 float *at = s + i * TILE + 8 * v;
                 __m256 sum = g ? _mm256_loadu_ps(at) : _mm256_setzero_ps();
-                __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), by);
+                __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), unit);
                 _mm256_storeu_ps(at, _mm256_fmadd_ps(f, scale[v], sum));
             }
         }
@@ -688,15 +770,24 @@ static void scores_few_i8(const struct micro_runs *k, const int16_t *q, const fl
     scores_few(MICRO_KV_I8, k, q, q_scale, n_q, dim, n_pos, s);
 }
 
-/* own: a float for each position, its factor. */
-static void value_scales_f16(const struct micro_runs *v, int dim, int n_pos, float *scale,
-                             int16_t *own) {
+/* own: a float for each position, what takes it to integers. */
+INLINE void scales_floats(const struct micro_runs *v, int dim, int n_pos, float *scale,
+                          int16_t *own) {
     for (int p = 0; p < n_pos; p += 8) {
         const struct micro_rows *run = &v->run[p / v->each];
         const f16_t *from = (const f16_t *)run->v + (size_t)(p % v->each) * (size_t)run->step;
         __m256i most = largest_values(MICRO_KV_F16, from, (size_t)run->step, dim);
         _mm256_storeu_ps(scale + p, scale_of(most, 12));
-        store(own + 2 * p, _mm256_castps_si256(factor_of(most, 12)));
+        store(own + 2 * p, _mm256_castps_si256(whole_by(MICRO_KV_F16, most, 12)));
+    }
+}
+
+static void value_scales_f16(const struct micro_runs *v, int dim, int n_pos, float *scale,
+                             int16_t *own) {
+    switch (dim) {
+    case 64: scales_floats(v, 64, n_pos, scale, own); break;
+    case 128: scales_floats(v, 128, n_pos, scale, own); break;
+    default: scales_floats(v, dim, n_pos, scale, own);
     }
 }
 
@@ -723,13 +814,13 @@ INLINE void value_pairs(int type, const struct micro_rows *run, int dim, int p, 
         u[1] = _mm256_mulhrs_epi16(_mm256_slli_epi16(u[1], 8), both);
         return;
     }
-    float factor[2];
-    memcpy(factor, own, sizeof factor);
-    __m256 a = _mm256_set1_ps(factor[0]), b = _mm256_set1_ps(factor[1]);
+    float by[2];
+    memcpy(by, own, sizeof by);
+    __m256 a = _mm256_set1_ps(by[0]), b = _mm256_set1_ps(by[1]);
 #pragma GCC unroll 2
     for (size_t v = 0; v < 2; v++) {
-        __m256i x = nearest(floats(type, run->v, at + 8 * v), a);
-        u[v] = pairs(x, nearest(floats(type, run->v, at + step + 8 * v), b));
+        __m256i x = nearest(type, floats(type, run->v, at + 8 * v), a);
+        u[v] = pairs(x, nearest(type, floats(type, run->v, at + step + 8 * v), b));
     }
 }
 
@@ -737,18 +828,22 @@ INLINE void value_pairs(int type, const struct micro_rows *run, int dim, int p, 
 INLINE void mix_runs(int type, int n_q, float *y, int dim, const float *keep, const int16_t *w,
                      const float *step, const struct micro_runs *v, const int16_t *own, int n_pos) {
     const int per_pos = type == MICRO_KV_I8 ? (dim + GROUP - 1) / GROUP : 2; /* of own */
-    const size_t size = type == MICRO_KV_I8 ? 1 : 2;
+    const int size = type == MICRO_KV_I8 ? 1 : 2;
+    struct micro_ahead none = {.end = 0}, *ahead = v->ahead ? v->ahead : &none;
     for (int c = 0; c < dim; c += 16) {
         __m256i acc[4][2];
         clear_sums(n_q, acc);
         for (int from = 0, run = 0; from < n_pos; from += v->each, run++) {
             int n = n_pos - from < v->each ? n_pos - from : v->each;
-            const char *near = v->near[run] + (size_t)(c * n) * size;
+            const char *near = v->near[run] + c * n * size;
             for (int p = 0; p < n; p += 2, near += 32 * size) {
                 __m256i u[2];
                 value_pairs(type, &v->run[run], dim, p, c, own + (from + p) * per_pos, u);
+                if (p % (16 / size) == 0) {
+                    micro_ahead_lines(ahead);
+                }
                 if (type != MICRO_KV_I8 || p % 4 == 0) {
-                    fetch(v->ahead, near);
+                    _mm_prefetch(near, _MM_HINT_T0);
                 }
                 add_pairs(n_q, acc, w + from + p, TILE, u);
             }
