@@ -541,7 +541,15 @@ static void values_f16(const struct micro_rows *v, int dim, int n_pos, int at,
     }
 }
 
-/* micro_att_value_parts of 1, 2, 4 or 8 groups. */
+/* [position][group], of 2 or 4 groups, becomes [position / 2][group][2]. */
+INLINE __m128i side_by_side(int groups, __m128i v) {
+    if (groups == 2) {
+        return _mm_shufflehi_epi16(_mm_shufflelo_epi16(v, 0xd8), 0xd8);
+    }
+    return groups == 4 ? _mm_unpacklo_epi16(v, _mm_unpackhi_epi64(v, v)) : v;
+}
+
+/* micro_att_value_parts of 1, 2, 4 or 8 groups; of all but 8 side by side. */
 INLINE void value_parts(int groups, const bf16_t *scale, float *to, int16_t *part) {
     const __m256i all = _mm256_set1_epi32(0x7fff);
     for (int i = 0; i < 2 * groups; i++, scale += 8, part += 8, to += 8 / groups) {
@@ -563,21 +571,29 @@ INLINE void value_parts(int groups, const bf16_t *scale, float *to, int16_t *par
         }
         __m256 good = _mm256_and_ps(_mm256_cmp_ps(largest, _mm256_set1_ps(0x1p-100f), _CMP_GE_OQ),
                                     _mm256_cmp_ps(largest, _mm256_set1_ps(0x1p125f), _CMP_LT_OQ));
-        __m256 own = _mm256_div_ps(_mm256_set1_ps(4096.0f), largest);
-        __m256 share = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(size, 16)), own);
+        __m256 one = _mm256_div_ps(_mm256_set1_ps(4096.0f), largest);
+        __m256 share = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(size, 16)), one);
         __m256i n = _mm256_cvtps_epi32(_mm256_and_ps(share, good));
-        _mm_storeu_si128((__m128i *)part, _mm_packs_epi32(_mm256_castsi256_si128(n),
-                                                          _mm256_extracti128_si256(n, 1)));
+        __m128i own = _mm_packs_epi32(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1));
+        _mm_storeu_si128((__m128i *)part, side_by_side(groups, own));
     }
 }
 
+/* Those of sixteen values, two positions side by side: part[16 / 2][group][2]. */
 INLINE void any_parts(int groups, const bf16_t *scale, float *to, int16_t *part) {
+    int16_t own[16 * MICRO_ATT_DIM / GROUP];
     switch (groups) {
-    case 1: value_parts(1, scale, to, part); break;
-    case 2: value_parts(2, scale, to, part); break;
-    case 4: value_parts(4, scale, to, part); break;
-    case 8: value_parts(8, scale, to, part); break;
-    default: micro_att_value_parts(scale, groups, to, part);
+    case 1: value_parts(1, scale, to, part); return;
+    case 2: value_parts(2, scale, to, part); return;
+    case 4: value_parts(4, scale, to, part); return;
+    case 8: value_parts(8, scale, to, own); break;
+    default: micro_att_value_parts(scale, groups, to, own);
+    }
+    for (int p = 0; p < 16; p += 2) {
+        for (int g = 0; g < groups; g++) {
+            part[p * groups + 2 * g] = own[p * groups + g];
+            part[p * groups + 2 * g + 1] = own[(p + 1) * groups + g];
+        }
     }
 }
 
@@ -594,8 +610,8 @@ static void values_i8(const struct micro_rows *v, int dim, int n_pos, int at,
             any_parts(groups, v->scale + p * groups, to->scale + at + p, parts);
         }
         const int16_t *own = parts + p % 16 * groups;
-        for (int g = 0; g < dim; g += GROUP, own++) {
-            __m256i part = _mm256_set1_epi32((int)((uint32_t)own[0] | (uint32_t)own[groups] << 16));
+        for (int g = 0; g < dim; g += GROUP, own += 2) {
+            __m256i part = pair(own);
             int end = g + GROUP < dim ? g + GROUP : dim;
 #pragma GCC unroll 2
             for (int j = g; j < end; j += 16) {
@@ -791,7 +807,7 @@ static void value_scales_f16(const struct micro_runs *v, int dim, int n_pos, flo
     }
 }
 
-/* own: [position][group] */
+/* own: [position / 2][group][2] */
 static void value_scales_i8(const struct micro_runs *v, int dim, int n_pos, float *scale,
                             int16_t *own) {
     const int groups = (dim + GROUP - 1) / GROUP;
@@ -801,17 +817,16 @@ static void value_scales_i8(const struct micro_runs *v, int dim, int n_pos, floa
     }
 }
 
-/* Sixteen columns from c on of positions p and p + 1 of a run, in pairs; own is p's. */
-INLINE void value_pairs(int type, const struct micro_rows *run, int dim, int p, int c,
-                        const int16_t *own, __m256i u[2]) {
-    const size_t step = (size_t)run->step, at = (size_t)p * step + (size_t)c;
+/* Sixteen columns of two values, rows of bytes apart, in pairs; own is what these columns have of
+ * it. Of int8 u[0] has columns 0 to 3 and 8 to 11. */
+INLINE void value_pairs(int type, const char *from, size_t row, const int16_t *own, __m256i u[2]) {
     if (type == MICRO_KV_I8) {
-        const int16_t *part = own + c / GROUP;
-        uint32_t low = (uint16_t)part[0], high = (uint16_t)part[(dim + GROUP - 1) / GROUP];
-        __m256i both = _mm256_set1_epi32((int)(low | high << 16));
-        wide_pairs((const int8_t *)run->v + at, (const int8_t *)run->v + at + step, u);
-        u[0] = _mm256_mulhrs_epi16(_mm256_slli_epi16(u[0], 8), both);
-        u[1] = _mm256_mulhrs_epi16(_mm256_slli_epi16(u[1], 8), both);
+        __m128i x = _mm_loadu_si128((const __m128i *)from);
+        __m128i y = _mm_loadu_si128((const __m128i *)(from + row));
+        __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y));
+        __m256i part = pair(own), zero = _mm256_setzero_si256(); /* below a byte: times 256 */
+        u[0] = _mm256_mulhrs_epi16(_mm256_unpacklo_epi8(zero, both), part);
+        u[1] = _mm256_mulhrs_epi16(_mm256_unpackhi_epi8(zero, both), part);
         return;
     }
     float by[2];
@@ -819,35 +834,51 @@ INLINE void value_pairs(int type, const struct micro_rows *run, int dim, int p, 
     __m256 a = _mm256_set1_ps(by[0]), b = _mm256_set1_ps(by[1]);
 #pragma GCC unroll 2
     for (size_t v = 0; v < 2; v++) {
-        __m256i x = nearest(type, floats(type, run->v, at + 8 * v), a);
-        u[v] = pairs(x, nearest(type, floats(type, run->v, at + step + 8 * v), b));
+        __m256i x = nearest(type, floats(type, from, 8 * v), a);
+        u[v] = pairs(x, nearest(type, floats(type, from + row, 8 * v), b));
+    }
+}
+
+/* Sums of columns as value_pairs has them, in their order. */
+INLINE void order_sums(int type, int n_q, __m256i acc[4][2]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < n_q && type == MICRO_KV_I8; i++) {
+        __m256i low = _mm256_permute2x128_si256(acc[i][0], acc[i][1], 0x20);
+        acc[i][1] = _mm256_permute2x128_si256(acc[i][0], acc[i][1], 0x31);
+        acc[i][0] = low;
     }
 }
 
 /* n_q <= 4 rows of y. */
 INLINE void mix_runs(int type, int n_q, float *y, int dim, const float *keep, const int16_t *w,
                      const float *step, const struct micro_runs *v, const int16_t *own, int n_pos) {
-    const int per_pos = type == MICRO_KV_I8 ? (dim + GROUP - 1) / GROUP : 2; /* of own */
-    const int size = type == MICRO_KV_I8 ? 1 : 2;
+    const int groups = (dim + GROUP - 1) / GROUP, size = type == MICRO_KV_I8 ? 1 : 2;
+    const int per_pos = type == MICRO_KV_I8 ? groups : 2; /* of own */
     struct micro_ahead none = {.end = 0}, *ahead = v->ahead ? v->ahead : &none;
     for (int c = 0; c < dim; c += 16) {
         __m256i acc[4][2];
         clear_sums(n_q, acc);
-        for (int from = 0, run = 0; from < n_pos; from += v->each, run++) {
-            int n = n_pos - from < v->each ? n_pos - from : v->each;
+        const int16_t *part = own + (type == MICRO_KV_I8 ? c / GROUP * 2 : 0), *wp = w;
+        for (int left = n_pos, run = 0; left > 0; left -= v->each, run++) {
+            const int n = left < v->each ? left : v->each;
+            const size_t row = (size_t)(v->run[run].step * size);
+            const char *from = (const char *)v->run[run].v + c * size;
             const char *near = v->near[run] + c * n * size;
-            for (int p = 0; p < n; p += 2, near += 32 * size) {
+            for (int p = 0; p < n; p += 2, from += 2 * row, near += 32 * size) {
                 __m256i u[2];
-                value_pairs(type, &v->run[run], dim, p, c, own + (from + p) * per_pos, u);
+                value_pairs(type, from, row, part, u);
                 if (p % (16 / size) == 0) {
                     micro_ahead_lines(ahead);
                 }
                 if (type != MICRO_KV_I8 || p % 4 == 0) {
                     _mm_prefetch(near, _MM_HINT_T0);
                 }
-                add_pairs(n_q, acc, w + from + p, TILE, u);
+                add_pairs(n_q, acc, wp, TILE, u);
+                part += 2 * per_pos;
+                wp += 2;
             }
         }
+        order_sums(type, n_q, acc);
         put_mixed(n_q, acc, y + c, dim, keep, step);
     }
 }
