@@ -324,7 +324,8 @@ INLINE __m256 scale_of(__m256i largest, int n) {
     __m256i e = _mm256_max_epu32(_mm256_srli_epi32(largest, 23), _mm256_set1_epi32(16));
     e = _mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(1 - n)), 23);
     __m256i odd = _mm256_cmpgt_epi32(largest, _mm256_set1_epi32(0x7f7fffff));
-    return _mm256_castsi256_ps(_mm256_blendv_epi8(e, _mm256_set1_epi32(0x7fc00000), odd));
+    __m256i nan = _mm256_set1_epi32(0x7fc00000);
+    return _mm256_castsi256_ps(_mm256_or_si256(e, _mm256_and_si256(odd, nan)));
 }
 
 /* Eight numbers of a cache of floats from place `at` on. */
@@ -335,17 +336,12 @@ INLINE __m256 floats(int type, const void *v, size_t at) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const f16_t *)v + at)));
 }
 
-/* What takes eight numbers to integers, by the largest of each group: f32 their factor; f16, which
- * are far from the largest float, 1.5 * 2^23 of its inverse, for the sum of a number and that has
- * the integer in its lowest bits without a product: zero where `most` is not finite. */
-INLINE __m256 whole_by(int type, __m256i most, int n) {
-    if (type == MICRO_KV_F32) {
-        return factor_of(most, n);
-    }
-    __m256i e = _mm256_max_epu32(_mm256_srli_epi32(most, 23), _mm256_set1_epi32(16));
-    e = _mm256_add_epi32(e, _mm256_set1_epi32(24 - n));
-    e = _mm256_slli_epi32(_mm256_min_epu32(e, _mm256_set1_epi32(254)), 23);
-    return _mm256_castsi256_ps(_mm256_or_si256(e, _mm256_set1_epi32(0x400000)));
+/* What takes eight numbers to integers: f32 their factor; f16, which are far from the largest
+ * float, 1.5 * 2^23 of their scale, for the sum of a number and that has the integer in its lowest
+ * bits without a product, and zero there where the scale is NaN. */
+INLINE __m256 whole_by(int type, __m256i largest, __m256 scale, int n) {
+    return type == MICRO_KV_F32 ? factor_of(largest, n)
+                                : _mm256_mul_ps(scale, _mm256_set1_ps(12582912.0f));
 }
 
 /* The nearest integers, in the low halves of the lanes. */
@@ -410,9 +406,9 @@ INLINE void keys_floats(int type, const struct micro_rows *k, int dim, int n_pos
             largest_keys(type, k, p, g, end, most);
 #pragma GCC unroll 2
             for (int v = 0; v < 2; v++) {
-                float *scale = to->scale + g / GROUP * TILE + at + p + 8 * v;
-                by[v] = whole_by(type, most[v], 13);
-                _mm256_storeu_ps(scale, scale_of(most[v], 13));
+                __m256 scale = scale_of(most[v], 13);
+                by[v] = whole_by(type, most[v], scale, 13);
+                _mm256_storeu_ps(to->scale + g / GROUP * TILE + at + p + 8 * v, scale);
             }
             for (int d = g; d < end; d += 2) {
                 size_t from = (size_t)d * step + (size_t)p;
@@ -508,8 +504,9 @@ INLINE void values_floats(int type, const struct micro_rows *v, int dim, int n_p
         float by[8];
         size_t from = (size_t)p * step;
         __m256i most = largest_values(type, (const char *)v->v + from * size, step, dim);
-        _mm256_storeu_ps(to->scale + at + p, scale_of(most, 12));
-        _mm256_storeu_ps(by, whole_by(type, most, 12));
+        __m256 scale = scale_of(most, 12);
+        _mm256_storeu_ps(to->scale + at + p, scale);
+        _mm256_storeu_ps(by, whole_by(type, most, scale, 12));
         for (int i = 0; i < 8; i += 2, p += 2, from += 2 * step) {
             __m256 a = _mm256_set1_ps(by[i]), b = _mm256_set1_ps(by[i + 1]);
             int16_t *put = to->v + (at + p) * dim;
@@ -698,8 +695,8 @@ INLINE void group_scales(int type, const struct micro_rows *k, int p, int d, int
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) {
         bool whole = type == MICRO_KV_I8;
-        by[v] = whole ? _mm256_setzero_ps() : whole_by(type, most[v], 13);
         scale[v] = whole ? key_scales(k, d / GROUP, p + 8 * v) : scale_of(most[v], 13);
+        by[v] = whole ? _mm256_setzero_ps() : whole_by(type, most[v], scale[v], 13);
     }
 }
 
@@ -793,8 +790,10 @@ INLINE void scales_floats(const struct micro_runs *v, int dim, int n_pos, float 
         const struct micro_rows *run = &v->run[p / v->each];
         const f16_t *from = (const f16_t *)run->v + (size_t)(p % v->each) * (size_t)run->step;
         __m256i most = largest_values(MICRO_KV_F16, from, (size_t)run->step, dim);
-        _mm256_storeu_ps(scale + p, scale_of(most, 12));
-        store(own + 2 * p, _mm256_castps_si256(whole_by(MICRO_KV_F16, most, 12)));
+        __m256 own_scale = scale_of(most, 12);
+        __m256 by = whole_by(MICRO_KV_F16, most, own_scale, 12);
+        _mm256_storeu_ps(scale + p, own_scale);
+        store(own + 2 * p, _mm256_castps_si256(by));
     }
 }
 
