@@ -138,7 +138,9 @@ static void activations(float *x, int64_t n, enum act_kind kind) {
 static bool same_groups(const struct act_group *a, const struct act_group *b, int64_t n) {
     for (int64_t i = 0; i < n; i++, a++, b++) {
         if (memcmp(a->q, b->q, sizeof a->q) != 0 || memcmp(a->mul, b->mul, sizeof a->mul) != 0 ||
-            memcmp(a->sum, b->sum, sizeof a->sum) != 0 || !same_float(a->d, b->d) ||
+            memcmp(a->sum, b->sum, sizeof a->sum) != 0 ||
+            memcmp(a->prod, b->prod, sizeof a->prod) != 0 ||
+            memcmp(a->pair, b->pair, sizeof a->pair) != 0 || !same_float(a->d, b->d) ||
             !same_floats(a->s, b->s, 8)) {
             return false;
         }

@@ -61,11 +61,8 @@ INLINE void quantize_block(const float *x, int b, float top, float d, struct act
         sum[1] = _mm256_extract_epi32(s, 4);
     }
     _mm256_store_si256((__m256i *)(g->q + b * MICRO_BLOCK), q);
-    for (int h = 0; h < 2; h++) {
-        g->mul[micro_half(b, h)] = mul[h];
-        g->sum[micro_half(b, h)] = sum[h];
-    }
-    g->s[b] = (float)(mul[0] * sum[0] + mul[1] * sum[1]);
+    int first = micro_put_half(g, b, 0, mul[0], sum[0]);
+    g->s[b] = (float)(first + micro_put_half(g, b, 1, mul[1], sum[1]));
 }
 
 /* Meanwhile fetches what follows the row, which mostly is the next one. */
@@ -114,106 +111,115 @@ INLINE __m256i block_dot(int type, const uint8_t *g, const int8_t *q, int j) {
     return _mm256_maddubs_epi16(w, x);
 }
 
-/* Sums of the halves of blocks j..j+3, int32 in the order of micro_half. The first additions are
- * done in int16 where the products leave room: 4 of 63 * 127 * 2 do not, 2 do; 4 of 31 * 127 * 2
- * do. */
-INLINE __m256i four_dots(int type, const uint8_t *g, const int8_t *q, int j) {
-    const __m256i one = _mm256_set1_epi16(1);
-    __m256i a = block_dot(type, g, q, j), b = block_dot(type, g, q, j + 1);
-    __m256i c = block_dot(type, g, q, j + 2), d = block_dot(type, g, q, j + 3);
+/* In each 128 bits two sums of a quarter of the int16 of a and two of b: as VPHADDW, whose many
+ * steps some processors take from a slow store, but in another order. */
+INLINE __m256i add16(__m256i a, __m256i b) {
+    return _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+}
+
+/* Sums of the halves of n <= 4 blocks from j on, int32 in the order of micro_half; unsigned ones
+ * times their multipliers, at `pair`. Zeros where there is no block. The first additions are done
+ * in int16 where the products leave room: 4 of 63 * 127 * 2 do not, 2 do; 4 of 31 * 127 * 2 do. */
+INLINE __m256i quad_dots(int type, const uint8_t *g, const int8_t *q, int j, int n,
+                         const int32_t *pair) {
+    const __m256i one = _mm256_set1_epi16(1), mul = load256(pair);
+    __m256i v[4];
+    for (int i = 0; i < 4; i++) {
+        v[i] = i < n ? block_dot(type, g, q, j + i) : _mm256_setzero_si256();
+        v[i] = fmt_signed(type) ? _mm256_madd_epi16(v[i], one) : v[i];
+    }
     if (fmt_signed(type)) {
-        a = _mm256_hadd_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(b, one));
-        c = _mm256_hadd_epi32(_mm256_madd_epi16(c, one), _mm256_madd_epi16(d, one));
-        return _mm256_hadd_epi32(a, c);
+        return _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
     }
-    a = _mm256_hadd_epi16(a, b);
-    c = _mm256_hadd_epi16(c, d);
+    __m256i a = add16(v[0], v[1]), b = add16(v[2], v[3]);
     if (fmt_bits(type) == 6) {
-        return _mm256_hadd_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(c, one));
+        a = _mm256_madd_epi16(a, _mm256_unpacklo_epi64(mul, mul));
+        b = _mm256_madd_epi16(b, _mm256_unpackhi_epi64(mul, mul));
+        return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
     }
-    return _mm256_madd_epi16(_mm256_hadd_epi16(a, c), one);
+    a = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    return _mm256_madd_epi16(a, mul);
 }
 
 /* [half 0 of 4 | half 1 of 4] twice, to [half h of 8]. */
 INLINE __m256i halves(__m256i a, __m256i b, int h) {
-    return h ? _mm256_permute2x128_si256(a, b, 0x31) : _mm256_permute2x128_si256(a, b, 0x20);
+    return h ? _mm256_blend_epi32(_mm256_castsi128_si256(_mm256_extracti128_si256(a, 1)), b, 0xf0)
+             : _mm256_inserti128_si256(a, _mm256_castsi256_si128(b), 1);
 }
 
-/* Adds the products of one group, in a small format of the four blocks at g[0] and the four at g[1]
- * or NULL, to the eight lanes. */
-INLINE __m256 quads_add(int type, const uint8_t *const g[2], const struct act_group *x,
+/* The sum of both. */
+INLINE __m256i add_halves(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_blend_epi32(a, b, 0xf0), _mm256_permute2x128_si256(a, b, 0x21));
+}
+
+/* Adds quad_dots of two quads, with their scales, to the eight lanes. */
+INLINE __m256 quads_add(int type, __m256i dot[2], const struct scales *s, const struct act_group *x,
                         __m256 acc) {
-    struct scales s = group_scales(type, g);
-    __m256i dot[2], h[2];
-    __m256 f[2];
-    for (int k = 0; k < 2; k++) {
-        dot[k] = _mm256_setzero_si256();
-        if (!fmt_small(type)) {
-            dot[k] = four_dots(type, g[0], x->q, 4 * k);
-        } else if (g[k] != NULL) {
-            dot[k] = four_dots(type, g[k], x->q + 4 * k * MICRO_BLOCK, 0);
-        }
-        if (fmt_offset(type) != 0) {
-            int bits = __builtin_ctz((unsigned)fmt_offset(type));
-            dot[k] = _mm256_sub_epi32(dot[k], _mm256_slli_epi32(load256(x->sum + 8 * k), bits));
-        }
-        if (!fmt_signed(type)) {
-            dot[k] = _mm256_mullo_epi32(dot[k], load256(x->mul + 8 * k));
-        }
-    }
-    for (int i = 0; i < 2; i++) {
-        h[i] = halves(dot[0], dot[1], i);
-        f[i] = _mm256_cvtepi32_ps(h[i]);
+    const __m256i prod[2] = {load256(x->prod), load256(x->prod + 8)};
+    for (int k = 0; k < 2 && fmt_offset(type) != 0; k++) {
+        const int bits = __builtin_ctz((unsigned)fmt_offset(type));
+        dot[k] = _mm256_sub_epi32(dot[k], _mm256_slli_epi32(prod[k], bits));
     }
     if (fmt_signed(type)) {
-        __m256i mul[2] = {load256(x->mul), load256(x->mul + 8)};
-        __m256 t = _mm256_mul_ps(f[0], _mm256_cvtepi32_ps(halves(mul[0], mul[1], 0)));
-        t = _mm256_fmadd_ps(f[1], _mm256_cvtepi32_ps(halves(mul[0], mul[1], 1)), t);
-        acc = _mm256_fmadd_ps(t, s.d[0], acc);
+        const __m256i mul[2] = {load256(x->mul), load256(x->mul + 8)};
+        __m256 f[2], m[2];
+        for (int h = 0; h < 2; h++) {
+            f[h] = _mm256_cvtepi32_ps(halves(dot[0], dot[1], h));
+            m[h] = _mm256_cvtepi32_ps(halves(mul[0], mul[1], h));
+        }
+        acc = _mm256_fmadd_ps(_mm256_fmadd_ps(f[1], m[1], _mm256_mul_ps(f[0], m[0])), s->d[0], acc);
     } else if (fmt_split(type)) {
-        acc = _mm256_fmadd_ps(f[0], s.d[0], acc);
-        acc = _mm256_fmadd_ps(f[1], s.d[1], acc);
+        acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(halves(dot[0], dot[1], 0)), s->d[0], acc);
+        acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(halves(dot[0], dot[1], 1)), s->d[1], acc);
     } else {
-        __m256 sum = _mm256_cvtepi32_ps(_mm256_add_epi32(h[0], h[1]));
-        acc = _mm256_fmadd_ps(sum, s.d[0], acc);
+        acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(add_halves(dot[0], dot[1])), s->d[0], acc);
     }
     if (fmt_mins(type) == 1) {
-        acc = _mm256_fmadd_ps(s.min[0], _mm256_load_ps(x->s), acc);
+        acc = _mm256_fmadd_ps(s->min[0], _mm256_load_ps(x->s), acc);
     } else if (fmt_mins(type) == 2) {
-        __m256i a = _mm256_mullo_epi32(load256(x->mul), load256(x->sum));
-        __m256i b = _mm256_mullo_epi32(load256(x->mul + 8), load256(x->sum + 8));
-        acc = _mm256_fmadd_ps(s.min[0], _mm256_cvtepi32_ps(halves(a, b, 0)), acc);
-        acc = _mm256_fmadd_ps(s.min[1], _mm256_cvtepi32_ps(halves(a, b, 1)), acc);
+        for (int h = 0; h < 2; h++) {
+            __m256 sum = _mm256_cvtepi32_ps(halves(prod[0], prod[1], h));
+            acc = _mm256_fmadd_ps(s->min[h], sum, acc);
+        }
     }
     return acc;
 }
 
-/* The last blocks of 32 of a row, fewer than eight. */
+/* n of the four blocks at g, with q and pair of theirs. */
+#define QUAD(n)                                                                                    \
+    case n:                                                                                        \
+        dot[k] = quad_dots(type, g, x->q + 4 * k * MICRO_BLOCK, 0, n, x->pair + 8 * k);            \
+        d[k] = quad_halves(type, g, n);                                                            \
+        break
+
+/* The last `left` < 8 blocks of 32 of a row: nothing behind them is read. */
 INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_group *x,
                        __m256 acc) {
-    uint8_t part[4 * sizeof(struct block_q8_0)] = {
-        0}; /* missing blocks are zeros: they add nothing */
-    const int bytes = fmt_bytes(type);
-    const uint8_t *last = left % 4 > 0 ? part : NULL, *from = g + left / 4 * 4 * bytes;
-    switch (left % 4) { /* sizes known to the compiler: no call */
-    case 1: memcpy(part, from, (size_t)bytes); break;
-    case 2: memcpy(part, from, (size_t)(2 * bytes)); break;
-    case 3: memcpy(part, from, (size_t)(3 * bytes)); break;
+    __m256i dot[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    __m128i d[2] = {_mm_setzero_si128(), _mm_setzero_si128()};
+    for (int k = 0; left > 0; k++, left -= 4, g += 4 * fmt_bytes(type)) {
+        switch (left < 4 ? left : 4) { /* numbers known to the compiler */
+            QUAD(1);
+            QUAD(2);
+            QUAD(3);
+            QUAD(4);
+        }
     }
-    if (left >= 4 && last != NULL) {
-        return quads_add(type, (const uint8_t *const[2]){g, part}, x, acc);
-    }
-    return quads_add(type, (const uint8_t *const[2]){left >= 4 ? g : part, NULL}, x, acc);
+    struct scales s = small_scales(type, d[0], d[1]);
+    return quads_add(type, dot, &s, x, acc);
 }
 
 /* Adds the products of one group, of which `left` blocks are there, to the eight lanes. */
 INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_group *x,
                         __m256 acc) {
-    const int quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
+    const int bytes = fmt_small(type) ? 4 * fmt_bytes(type) : 0, j = fmt_small(type) ? 0 : 4;
     if (left < MICRO_GROUP) {
         return tail_add(type, g, left, x, acc);
     }
-    return quads_add(type, (const uint8_t *const[2]){g, g + quad}, x, acc);
+    __m256i dot[2] = {quad_dots(type, g, x->q, 0, 4, x->pair),
+                      quad_dots(type, g + bytes, x->q + (4 - j) * MICRO_BLOCK, j, 4, x->pair + 8)};
+    struct scales s = group_scales(type, g);
+    return quads_add(type, dot, &s, x, acc);
 }
 
 #include "kern/cpu/micro_gemv_rows.h"

@@ -113,6 +113,18 @@ INLINE __m128i load128(const void *p) {
     return _mm_loadu_si128((const __m128i *)p);
 }
 
+INLINE uint16_t u16_at(const uint8_t *p) {
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE int32_t i32_at(const uint8_t *p) {
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
 /* 16 bytes to 32: low nibbles, then high nibbles. */
 INLINE __m256i nibbles(const uint8_t *q) {
     __m128i x = load128(q);
@@ -186,17 +198,22 @@ INLINE __m256i block_bytes(int type, const uint8_t *g, int j) {
 
 /* ---- scales of a group ---------------------------------------------------------------------- */
 
-/* The f16 at byte `at` of each of four blocks at g[0] and four at g[1]; zeros where g is NULL. */
-INLINE __m256 small_halves(int type, const uint8_t *const g[2], int at) {
-    uint64_t four[2] = {0, 0};
-    for (int k = 0; k < 2; k++) {
-        for (int j = 0; j < 4 && g[k] != NULL; j++) {
-            uint16_t h;
-            memcpy(&h, g[k] + j * fmt_bytes(type) + at, sizeof h);
-            four[k] |= (uint64_t)h << (16 * j);
-        }
+/* The one or two f16 that each of n <= 4 blocks at g begins with: the first of all, then the
+ * second; zeros where there is no block. */
+INLINE __m128i quad_halves(int type, const uint8_t *g, int n) {
+    const int step = fmt_bytes(type);
+    __m128i v = _mm_setzero_si128();
+    if (fmt_mins(type) == 0) {
+        v = n > 0 ? _mm_insert_epi16(v, u16_at(g), 0) : v;
+        v = n > 1 ? _mm_insert_epi16(v, u16_at(g + step), 1) : v;
+        v = n > 2 ? _mm_insert_epi16(v, u16_at(g + 2 * step), 2) : v;
+        return n > 3 ? _mm_insert_epi16(v, u16_at(g + 3 * step), 3) : v;
     }
-    return _mm256_cvtph_ps(_mm_set_epi64x((long long)four[1], (long long)four[0]));
+    v = n > 0 ? _mm_insert_epi32(v, i32_at(g), 0) : v;
+    v = n > 1 ? _mm_insert_epi32(v, i32_at(g + step), 1) : v;
+    v = n > 2 ? _mm_insert_epi32(v, i32_at(g + 2 * step), 2) : v;
+    v = n > 3 ? _mm_insert_epi32(v, i32_at(g + 3 * step), 3) : v;
+    return _mm_shuffle_epi8(v, _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
 }
 
 INLINE __m256 half1(f16_t h) {
@@ -228,11 +245,19 @@ INLINE __m128i q3_scales(const uint8_t sc[12]) {
 }
 
 /* A group's scales and minimums, sign included, per block: [0] alone, or one for each half where
- * the format is split. Blocks of 32 come as two quads of four, either of which may be missing
- * (NULL) at a row's end. */
+ * the format is split. */
 struct scales {
     __m256 d[2], min[2];
 };
+
+/* Of two quads' quad_halves. */
+INLINE struct scales small_scales(int type, __m128i a, __m128i b) {
+    struct scales s;
+    s.d[0] = _mm256_cvtph_ps(_mm_unpacklo_epi64(a, b));
+    s.min[0] = fmt_mins(type) == 1 ? _mm256_cvtph_ps(_mm_unpackhi_epi64(a, b)) : s.d[0];
+    s.d[1] = s.min[1] = _mm256_setzero_ps();
+    return s;
+}
 
 /* Integers as bytes [block] times a scale. */
 INLINE __m256 times_u8(__m256 d, __m128i v) {
@@ -243,11 +268,20 @@ INLINE __m256 times_i8(__m256 d, __m128i v) {
     return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)));
 }
 
-INLINE void set_k4(struct scales *s, f16_t d, f16_t dmin, const uint8_t sc[12]) {
+/* d, and behind it dmin, in every lane; the latter with its sign changed. */
+INLINE void spread_d_dmin(const f16_t *d, __m256 *scale, __m256 *min) {
+    __m256 both = _mm256_cvtph_ps(_mm_set1_epi32(i32_at((const uint8_t *)d)));
+    *scale = _mm256_moveldup_ps(both);
+    *min = _mm256_xor_ps(_mm256_movehdup_ps(both), _mm256_set1_ps(-0.0f));
+}
+
+INLINE void set_k4(struct scales *s, const f16_t *d, const uint8_t sc[12]) {
     __m128i scale, min;
+    __m256 by, less;
     k4_scales(sc, &scale, &min);
-    s->d[0] = times_u8(half1(d), scale);
-    s->min[0] = times_u8(half1(dmin ^ 0x8000), min);
+    spread_d_dmin(d, &by, &less);
+    s->d[0] = times_u8(by, scale);
+    s->min[0] = times_u8(less, min);
 }
 
 /* Bytes [block][half] to [half][block]. */
@@ -274,19 +308,19 @@ INLINE __m256 iq4_scales(const struct block_iq4_xs *b) {
     return _mm256_mul_ps(half1(b->d), _mm256_cvtepi32_ps(l));
 }
 
-INLINE struct scales group_scales(int type, const uint8_t *const quad[2]) {
-    const uint8_t *g = quad[0];
+/* Of the group at g, all of whose blocks are there. */
+INLINE struct scales group_scales(int type, const uint8_t *g) {
     struct scales s;
     s.d[0] = s.d[1] = s.min[0] = s.min[1] = _mm256_setzero_ps();
     switch (type) {
     case DT_Q4_K: {
         const struct block_q4_k *b = (const struct block_q4_k *)g;
-        set_k4(&s, b->d, b->dmin, b->sc);
+        set_k4(&s, &b->d, b->sc);
         break;
     }
     case DT_Q5_K: {
         const struct block_q5_k *b = (const struct block_q5_k *)g;
-        set_k4(&s, b->d, b->dmin, b->sc);
+        set_k4(&s, &b->d, b->sc);
         break;
     }
     case DT_IQ4_XS: s.d[0] = iq4_scales((const struct block_iq4_xs *)g); break;
@@ -311,10 +345,8 @@ INLINE struct scales group_scales(int type, const uint8_t *const quad[2]) {
     }
     case DT_Q8_K: s.d[0] = _mm256_broadcast_ss(&((const struct block_q8_k *)g)->d); break;
     default:
-        s.d[0] = small_halves(type, quad, 0);
-        if (fmt_mins(type) == 1) {
-            s.min[0] = small_halves(type, quad, 2);
-        }
+        return small_scales(type, quad_halves(type, g, 4),
+                            quad_halves(type, g + 4 * fmt_bytes(type), 4));
     }
     return s;
 }

@@ -274,12 +274,10 @@ INLINE void q6_rows(const uint8_t *const g[16], __m512 (*d)[8]) {
 
 /* Row by row, then columns. */
 INLINE void other_rows(int type, const uint8_t *const g[16], __m512 (*d)[8]) {
-    const int quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
     __m512i v[2][8];
 #pragma GCC unroll 8
     for (int r = 0; r < 8; r++) {
-        struct scales a = group_scales(type, (const uint8_t *const[2]){g[r], g[r] + quad});
-        struct scales b = group_scales(type, (const uint8_t *const[2]){g[r + 8], g[r + 8] + quad});
+        struct scales a = group_scales(type, g[r]), b = group_scales(type, g[r + 8]);
         v[0][r] = join(_mm256_castps_si256(a.d[0]), _mm256_castps_si256(b.d[0]));
         v[1][r] = join(_mm256_castps_si256(a.min[0]), _mm256_castps_si256(b.min[0]));
     }

@@ -41,9 +41,7 @@ static void quantize_block(const float *x, int n, int b, float top, float d, str
                 sum += q[i];
             }
         }
-        g->mul[micro_half(b, h)] = mul;
-        g->sum[micro_half(b, h)] = sum;
-        total += mul * sum;
+        total += micro_put_half(g, b, h, mul, sum);
     }
     g->s[b] = (float)total;
 }
@@ -91,8 +89,8 @@ static void lane_add(float lane[8], const struct micro_block *w, enum micro_kind
     if (kind == MICRO_NARROW_MIN) {
         lane[b] = fmaf(w->min[0], x->s[b], lane[b]);
     } else if (kind == MICRO_SPLIT_MINS) {
-        lane[b] = fmaf(w->min[0], (float)(x->mul[h0] * x->sum[h0]), lane[b]);
-        lane[b] = fmaf(w->min[1], (float)(x->mul[h1] * x->sum[h1]), lane[b]);
+        lane[b] = fmaf(w->min[0], (float)x->prod[h0], lane[b]);
+        lane[b] = fmaf(w->min[1], (float)x->prod[h1], lane[b]);
     }
 }
 

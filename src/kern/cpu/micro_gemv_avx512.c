@@ -80,7 +80,7 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
         q8_bytes(g, left, v, &s);
     } else {
         super_bytes(type, g, v);
-        s = group_scales(type, (const uint8_t *const[2]){g, NULL});
+        s = group_scales(type, g);
     }
     for (int i = 0; i < 4; i++) {
         v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), v[i], load512(x->q + 64 * i));

@@ -81,10 +81,12 @@ INLINE void quantize_group(const float *x, const __mmask16 mask[16], float top, 
     }
     __m512i mul = _mm512_permutexvar_epi32(by_half, _mm512_cvtps_epi32(ceiled));
     __m512i sum = _mm512_permutexvar_epi32(by_sum, sum16x16(g->q));
+    __m512i prod = _mm512_mullo_epi32(mul, sum);
     _mm512_store_si512(g->mul, mul);
     _mm512_store_si512(g->sum, sum);
-    __m512i both = _mm512_mullo_epi32(mul, sum);
-    __m512i total = _mm512_add_epi32(both, _mm512_shuffle_i32x4(both, both, 0xb1));
+    _mm512_store_si512(g->prod, prod);
+    _mm512_store_si512(g->pair, _mm512_or_si512(mul, _mm512_slli_epi32(mul, 16)));
+    __m512i total = _mm512_add_epi32(prod, _mm512_shuffle_i32x4(prod, prod, 0xb1));
     total = _mm512_shuffle_i32x4(total, total, 0x08);
     _mm256_store_ps(g->s, _mm256_cvtepi32_ps(_mm512_castsi512_si256(total)));
 }

@@ -62,9 +62,7 @@ INLINE void quantize_block(const float *x, int b, float top, float d, struct act
         int mul = (int)ceilf(most * (MICRO_MUL / top));
         mul = mul < 1 ? 1 : mul > MICRO_MUL ? MICRO_MUL : mul;
         int sum = quantize_half(v, 1.0f / ((float)mul * d), g->q + b * MICRO_BLOCK + 16 * h);
-        g->mul[micro_half(b, h)] = mul;
-        g->sum[micro_half(b, h)] = sum;
-        total += mul * sum;
+        total += micro_put_half(g, b, h, mul, sum);
     }
     g->s[b] = (float)total;
 }

@@ -180,8 +180,7 @@ INLINE void whole_bytes(const uint8_t *q, int step, __m256i v[4][2]) {
 
 /* A whole group of one row. */
 INLINE void decode_row(int type, const uint8_t *g, struct row *o) {
-    o->s = group_scales(
-        type, (const uint8_t *const[2]){g, fmt_small(type) ? g + 4 * fmt_bytes(type) : NULL});
+    o->s = group_scales(type, g);
     switch (type) {
     case DT_Q2_K: two_bits(((const struct block_q2_k *)g)->q, o); break;
     case DT_Q3_K:
@@ -344,25 +343,22 @@ INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float 
 
 #include "kern/cpu/micro_small_rows.h"
 
+/* Of sixteen in the order of micro_half those of half h of the eight blocks. */
+INLINE __m256i halves(const int32_t *v, int h) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(v + 4 * h)),
+                                   load128(v + 8 + 4 * h), 1);
+}
+
 static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
     struct small_group *o = to;
     for (int64_t i = 0; i < micro_groups(n_col); i++, x++, o++) {
         __m256i v[4][2];
         whole_bytes((const uint8_t *)x->q, MICRO_BLOCK, v);
         memcpy(o->q, v, sizeof o->q);
-        __m256i m0 = load256(x->mul), m1 = load256(x->mul + 8);
-        __m256i s0 = load256(x->sum), s1 = load256(x->sum + 8);
         for (int h = 0; h < 2; h++) {
-            __m256i mul = h ? _mm256_permute2x128_si256(m0, m1, 0x31)
-                            : _mm256_permute2x128_si256(m0, m1, 0x20);
-            __m256i sum = h ? _mm256_permute2x128_si256(s0, s1, 0x31)
-                            : _mm256_permute2x128_si256(s0, s1, 0x20);
-            __m256i pair = _mm256_or_si256(mul, _mm256_slli_epi32(mul, 16));
-            __m256i minus = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sum, 5));
-            _mm256_storeu_si256((__m256i *)o->mul[h], pair);
-            _mm256_storeu_ps(o->factor[h], _mm256_cvtepi32_ps(mul));
-            _mm256_storeu_si256((__m256i *)o->minus[h], minus);
-            _mm256_storeu_si256((__m256i *)o->prod[h], _mm256_mullo_epi32(mul, sum));
+            _mm256_storeu_si256((__m256i *)o->mul[h], halves(x->pair, h));
+            _mm256_storeu_si256((__m256i *)o->prod[h], halves(x->prod, h));
+            _mm256_storeu_ps(o->factor[h], _mm256_cvtepi32_ps(halves(x->mul, h)));
         }
         memcpy(o->s, x->s, sizeof o->s);
         o->d = x->d;

@@ -298,9 +298,7 @@ INLINE void decode_scales(int type, const uint8_t *a, const uint8_t *b, struct p
         break;
     }
     default: {
-        const int quad = fmt_small(type) ? 4 * fmt_bytes(type) : 0;
-        struct scales u = group_scales(type, (const uint8_t *const[2]){a, a + quad});
-        struct scales v = group_scales(type, (const uint8_t *const[2]){b, b + quad});
+        struct scales u = group_scales(type, a), v = group_scales(type, b);
         o->d[0] = two256(u.d[0], v.d[0]);
         if (fmt_mins(type) != 0) {
             o->min[0] = two256(u.min[0], v.min[0]);
