@@ -137,8 +137,7 @@ static void activations(float *x, int64_t n, enum act_kind kind) {
 
 static bool same_groups(const struct act_group *a, const struct act_group *b, int64_t n) {
     for (int64_t i = 0; i < n; i++, a++, b++) {
-        if (memcmp(a->q, b->q, sizeof a->q) != 0 || memcmp(a->mul, b->mul, sizeof a->mul) != 0 ||
-            memcmp(a->sum, b->sum, sizeof a->sum) != 0 ||
+        if (memcmp(a->q, b->q, sizeof a->q) != 0 || memcmp(a->sum, b->sum, sizeof a->sum) != 0 ||
             memcmp(a->prod, b->prod, sizeof a->prod) != 0 ||
             memcmp(a->pair, b->pair, sizeof a->pair) != 0 || !same_float(a->d, b->d) ||
             !same_floats(a->s, b->s, 8)) {
@@ -152,14 +151,14 @@ static bool same_groups(const struct act_group *a, const struct act_group *b, in
 static double act_value(const struct act_group *g, int64_t i) {
     const struct act_group *o = g + i / 256;
     int b = (int)(i % 256 / 32), h = (int)(i % 32 / 16);
-    return (double)o->d * o->mul[micro_half(b, h)] * o->q[i % 256];
+    return (double)o->d * micro_mul(o, b, h) * o->q[i % 256];
 }
 
 static bool groups_are_close(const float *x, const struct act_group *g, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         const struct act_group *o = g + i / 256;
         int b = (int)(i % 256 / 32), h = (int)(i % 32 / 16);
-        double step = (double)o->d * o->mul[micro_half(b, h)];
+        double step = (double)o->d * micro_mul(o, b, h);
         if (!(fabs(act_value(g, i) - (double)x[i]) <= 0.50001 * step + 1e-30)) {
             return false;
         }

@@ -43,14 +43,13 @@
 #define MICRO_MUL 16383
 
 /* 256 activations of one row; what lies past the end of the row is zero.
- * mul, sum, prod and pair are indexed by micro_half: the order in which a reduction inside the
+ * pair, sum and prod are indexed by micro_half: the order in which a reduction inside the
  * 128-bit lanes of a 256-bit register leaves the halves. */
 struct act_group {
     _Alignas(64) int8_t q[256]; /* -127..127 */
-    int32_t mul[16];            /* 1..MICRO_MUL, of each half */
+    int32_t pair[16];           /* mul, 1..MICRO_MUL, of each half: twice, as int16 */
     int32_t sum[16];            /* sum of q over each half */
     int32_t prod[16];           /* mul * sum */
-    int32_t pair[16];           /* mul twice, as int16 */
     float s[8];                 /* prod, both halves of each block */
     float d;                    /* scale of the row; NaN if an activation is not finite */
 };
@@ -59,13 +58,16 @@ static inline int micro_half(int block, int half) {
     return block / 4 * 8 + half * 4 + block % 4;
 }
 
+static inline int micro_mul(const struct act_group *g, int block, int half) {
+    return g->pair[micro_half(block, half)] >> 16;
+}
+
 /* What half `half` of a block has; returns its product. */
 static inline int micro_put_half(struct act_group *g, int block, int half, int mul, int sum) {
     const int i = micro_half(block, half);
-    g->mul[i] = mul;
+    g->pair[i] = mul * 0x10001;
     g->sum[i] = sum;
     g->prod[i] = mul * sum;
-    g->pair[i] = mul * 0x10001;
     return g->prod[i];
 }
 

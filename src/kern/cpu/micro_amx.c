@@ -165,8 +165,11 @@ INLINE void pack_group(int type, const struct act_group *const g[TOKS], int64_t 
                        uint8_t *tile) {
     __m512i mul[16], sum[16], s[8], q[8];
     for (int i = 0; i < 2; i++) {
-        columns(g, offsetof(struct act_group, mul) + 32 * (size_t)i, mul + 8 * i);
+        columns(g, offsetof(struct act_group, pair) + 32 * (size_t)i, mul + 8 * i);
         columns(g, offsetof(struct act_group, sum) + 32 * (size_t)i, sum + 8 * i);
+    }
+    for (int i = 0; i < 16; i++) {
+        mul[i] = _mm512_srli_epi32(mul[i], 16);
     }
     columns(g, offsetof(struct act_group, s), s);
     for (int j = 0; j < 8 && b + j < n; j++) {

@@ -161,7 +161,8 @@ INLINE __m256 quads_add(int type, __m256i dot[2], const struct scales *s, const 
         dot[k] = _mm256_sub_epi32(dot[k], _mm256_slli_epi32(prod[k], bits));
     }
     if (fmt_signed(type)) {
-        const __m256i mul[2] = {load256(x->mul), load256(x->mul + 8)};
+        const __m256i mul[2] = {_mm256_srli_epi32(load256(x->pair), 16),
+                                _mm256_srli_epi32(load256(x->pair + 8), 16)};
         __m256 f[2], m[2];
         for (int h = 0; h < 2; h++) {
             f[h] = _mm256_cvtepi32_ps(halves(dot[0], dot[1], h));
@@ -308,7 +309,7 @@ INLINE void column_signed(const struct act_group *x, int j, int32_t *to) {
         to[(2 * i + 1) * TOKS_AVX2] = odd[i];
     }
     for (int h = 0; h < 2; h++) {
-        float mul = (float)x->mul[micro_half(j, h)];
+        float mul = (float)micro_mul(x, j, h);
         memcpy(&to[(16 + h) * TOKS_AVX2], &mul, sizeof mul);
     }
 }
@@ -347,8 +348,8 @@ INLINE void column_unsigned(int type, const struct act_group *x, int j, int32_t 
         to[i * TOKS_AVX2] = v[i];
     }
     for (int h = 0; h < 2; h++) {
-        mul[h] = x->mul[micro_half(j, h)];
-        sum[h] = mul[h] * x->sum[micro_half(j, h)];
+        mul[h] = micro_mul(x, j, h);
+        sum[h] = x->prod[micro_half(j, h)];
         if (fmt_split(type)) {
             to[(8 + h) * TOKS_AVX2] = pair16(mul[h], mul[h]);
         }

@@ -166,8 +166,8 @@ INLINE void pack_column(int type, const struct act_group *x, int j, int t, int32
     }
     int total = 0, pair = 0;
     for (int h = 0; h < 2; h++) {
-        int mul = x->mul[micro_half(j, h)], sum = x->sum[micro_half(j, h)];
-        total += mul * sum;
+        int mul = micro_mul(x, j, h), sum = x->sum[micro_half(j, h)];
+        total += x->prod[micro_half(j, h)];
         pair |= mul << (16 * h);
         if (fmt_center(type) != 0) {
             block[at_half(type, 4, h, t)] =

@@ -74,23 +74,23 @@ static void lane_add(float lane[8], const struct micro_block *w, enum micro_kind
         dot[0] += w->w[i] * q[i];
         dot[1] += w->w[i + 16] * q[i + 16];
     }
-    int h0 = micro_half(b, 0), h1 = micro_half(b, 1);
+    const int mul[2] = {micro_mul(x, b, 0), micro_mul(x, b, 1)};
     if (kind == MICRO_WIDE) {
-        float sum = (float)dot[0] * (float)x->mul[h0];
-        sum = fmaf((float)dot[1], (float)x->mul[h1], sum);
+        float sum = (float)dot[0] * (float)mul[0];
+        sum = fmaf((float)dot[1], (float)mul[1], sum);
         lane[b] = fmaf(sum, w->d[0], lane[b]);
     } else if (kind == MICRO_SPLIT || kind == MICRO_SPLIT_MINS) {
-        lane[b] = fmaf((float)(dot[0] * x->mul[h0]), w->d[0], lane[b]);
-        lane[b] = fmaf((float)(dot[1] * x->mul[h1]), w->d[1], lane[b]);
+        lane[b] = fmaf((float)(dot[0] * mul[0]), w->d[0], lane[b]);
+        lane[b] = fmaf((float)(dot[1] * mul[1]), w->d[1], lane[b]);
     } else {
-        int32_t sum = dot[0] * x->mul[h0] + dot[1] * x->mul[h1];
+        int32_t sum = dot[0] * mul[0] + dot[1] * mul[1];
         lane[b] = fmaf((float)sum, w->d[0], lane[b]);
     }
     if (kind == MICRO_NARROW_MIN) {
         lane[b] = fmaf(w->min[0], x->s[b], lane[b]);
     } else if (kind == MICRO_SPLIT_MINS) {
-        lane[b] = fmaf(w->min[0], (float)x->prod[h0], lane[b]);
-        lane[b] = fmaf(w->min[1], (float)x->prod[h1], lane[b]);
+        lane[b] = fmaf(w->min[0], (float)x->prod[micro_half(b, 0)], lane[b]);
+        lane[b] = fmaf(w->min[1], (float)x->prod[micro_half(b, 1)], lane[b]);
     }
 }
 

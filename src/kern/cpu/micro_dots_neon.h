@@ -50,13 +50,13 @@ INLINE float32x4_t quad_add(int type, const struct quad *w, const struct scales 
         }
         dot[h] = vpaddq_s32(vpaddq_s32(p[0], p[1]), vpaddq_s32(p[2], p[3]));
         sum[h] = vld1q_s32(x->sum + 8 * k + 4 * h);
-        f.mul[h] = vld1q_s32(x->mul + 8 * k + 4 * h);
+        f.mul[h] = vshrq_n_s32(vld1q_s32(x->pair + 8 * k + 4 * h), 16);
         if (fmt_offset(type) != 0) {
             dot[h] = vmlsq_s32(dot[h], sum[h], vdupq_n_s32(fmt_offset(type)));
         }
         f.fmul[h] = vcvtq_f32_s32(f.mul[h]);
         f.s[h] = fmt_mins(type) == 1 ? vld1q_f32(x->s + 4 * k)
-                                     : vcvtq_f32_s32(vmulq_s32(f.mul[h], sum[h]));
+                                     : vcvtq_f32_s32(vld1q_s32(x->prod + 8 * k + 4 * h));
         d[h] = s->d[h < fmt_scales(type) ? h : 0][k];
         min[h] = h < fmt_mins(type) ? s->min[h][k] : vdupq_n_f32(0);
     }

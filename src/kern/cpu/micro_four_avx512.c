@@ -46,7 +46,7 @@ INLINE bool by_block(int type) { /* the first of the two orders */
 
 /* ---- activations --------------------------------------------------------------------------- */
 
-/* The place in act_group.mul, whose order is micro_half's, for word w of lane l. */
+/* The place in act_group.pair, whose order is micro_half's, for word w of lane l. */
 #define MUL_BLOCK(l, w) (2 * ((w) % 4 / 2 * 4 + (l)))
 #define MUL_HALF(l, w)  (2 * ((l) % 2 * 4 + (l) / 2 * 2 + (w) % 4 / 2))
 /* The block of dword i of lane l. */
@@ -63,7 +63,7 @@ INLINE __m512i in_order(int type, __m512i v, int first) {
 INLINE void act_quad(int type, const struct act_group *x, int i, struct quad_act *o) {
     const __m512i place = by_block(type) ? WORDS(MUL_BLOCK) : WORDS(MUL_HALF);
     __m512i a = load512(x->q + 128 * i), b = load512(x->q + 128 * i + 64);
-    __m512i mul = load512(x->mul), sum = load512(x->sum);
+    __m512i pair = load512(x->pair);
     if (by_block(type)) {
         o->low = _mm512_shuffle_i64x2(a, b, 0x88);
         o->high = _mm512_shuffle_i64x2(a, b, 0xdd);
@@ -72,6 +72,7 @@ INLINE void act_quad(int type, const struct act_group *x, int i, struct quad_act
         o->high = _mm512_shuffle_i64x2(a, b, 0xee);
     }
     if (fmt_signed(type)) {
+        const __m512i mul = _mm512_srli_epi32(pair, 16), sum = load512(x->sum);
         for (int h = 0; h < 2; h++) {
             o->less[h] = _mm512_slli_epi32(in_order(type, sum, 8 * i + 4 * h), 7);
             o->factor[h] = _mm512_cvtepi32_ps(in_order(type, mul, 8 * i + 4 * h));
@@ -79,7 +80,7 @@ INLINE void act_quad(int type, const struct act_group *x, int i, struct quad_act
         return;
     }
     __m512i at = _mm512_add_epi16(place, _mm512_set1_epi16((short)(16 * i)));
-    o->mul = _mm512_permutexvar_epi16(at, mul);
+    o->mul = _mm512_permutexvar_epi16(at, pair);
     if (fmt_mins(type) == 1) {
         __m512i s = _mm512_castsi256_si512(load256(x->s));
         o->s[0] = _mm512_castsi512_ps(in_order(type, s, 4 * i));
@@ -87,7 +88,7 @@ INLINE void act_quad(int type, const struct act_group *x, int i, struct quad_act
     if (fmt_offset(type) != 0 || fmt_mins(type) == 2) {
         const unsigned shift =
             fmt_offset(type) != 0 ? __builtin_ctz((unsigned)fmt_offset(type)) : 0;
-        __m512i both = _mm512_mullo_epi32(mul, sum);
+        __m512i both = load512(x->prod);
         for (int h = 0; h < 2; h++) {
             __m512i v = in_order(type, both, 8 * i + 4 * h);
             o->s[h] = _mm512_cvtepi32_ps(v);

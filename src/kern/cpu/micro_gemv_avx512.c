@@ -88,13 +88,14 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
     const unsigned bits =
         fmt_signed(type) ? 7 : (unsigned)__builtin_ctz((unsigned)fmt_offset(type));
     __m512i dot = _mm512_sub_epi32(sum_halves(v), _mm512_slli_epi32(load512(x->sum), bits));
+    __m512i mul = _mm512_srli_epi32(load512(x->pair), 16);
     if (fmt_signed(type)) {
-        __m512 f = _mm512_cvtepi32_ps(dot), m = _mm512_cvtepi32_ps(load512(x->mul));
+        __m512 f = _mm512_cvtepi32_ps(dot), m = _mm512_cvtepi32_ps(mul);
         __m256 t = _mm256_mul_ps(half_ps(f, 0), half_ps(m, 0));
         t = _mm256_fmadd_ps(half_ps(f, 1), half_ps(m, 1), t);
         return _mm256_fmadd_ps(t, s.d[0], acc);
     }
-    __m512 f = _mm512_cvtepi32_ps(_mm512_mullo_epi32(dot, load512(x->mul)));
+    __m512 f = _mm512_cvtepi32_ps(_mm512_mullo_epi32(dot, mul));
     acc = _mm256_fmadd_ps(half_ps(f, 0), s.d[0], acc);
     return _mm256_fmadd_ps(half_ps(f, 1), s.d[1], acc);
 }

@@ -226,8 +226,8 @@ INLINE void pack_token(int type, enum order o, const struct act_group *x, int j,
                        uint8_t *to) {
     const int8_t *q = x->q + j * MICRO_BLOCK;
     for (int h = 0; h < 2; h++) {
-        int mul = x->mul[micro_half(j, h)];
-        float s = fmt_mins(type) == 2 ? (float)(mul * x->sum[micro_half(j, h)]) : x->s[j];
+        int mul = micro_mul(x, j, h);
+        float s = fmt_mins(type) == 2 ? (float)x->prod[micro_half(j, h)] : x->s[j];
         put_factor(o, to + factor_at(type, o, h, t), t, &mul);
         if (h < fmt_mins(type) || h == 0) {
             put_factor(o, to + factor_at(type, o, 2 + h, t), t, &s);

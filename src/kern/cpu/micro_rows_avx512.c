@@ -82,7 +82,6 @@ INLINE void quantize_group(const float *x, const __mmask16 mask[16], float top, 
     __m512i mul = _mm512_permutexvar_epi32(by_half, _mm512_cvtps_epi32(ceiled));
     __m512i sum = _mm512_permutexvar_epi32(by_sum, sum16x16(g->q));
     __m512i prod = _mm512_mullo_epi32(mul, sum);
-    _mm512_store_si512(g->mul, mul);
     _mm512_store_si512(g->sum, sum);
     _mm512_store_si512(g->prod, prod);
     _mm512_store_si512(g->pair, _mm512_or_si512(mul, _mm512_slli_epi32(mul, 16)));

@@ -356,9 +356,10 @@ static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
         whole_bytes((const uint8_t *)x->q, MICRO_BLOCK, v);
         memcpy(o->q, v, sizeof o->q);
         for (int h = 0; h < 2; h++) {
-            _mm256_storeu_si256((__m256i *)o->mul[h], halves(x->pair, h));
+            __m256i pair = halves(x->pair, h);
+            _mm256_storeu_si256((__m256i *)o->mul[h], pair);
             _mm256_storeu_si256((__m256i *)o->prod[h], halves(x->prod, h));
-            _mm256_storeu_ps(o->factor[h], _mm256_cvtepi32_ps(halves(x->mul, h)));
+            _mm256_storeu_ps(o->factor[h], _mm256_cvtepi32_ps(_mm256_srli_epi32(pair, 16)));
         }
         memcpy(o->s, x->s, sizeof o->s);
         o->d = x->d;

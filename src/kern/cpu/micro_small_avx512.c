@@ -493,13 +493,13 @@ static void arrange_avx512(const struct act_group *x, int64_t n_col, void *to) {
             __m512i v = _mm512_permutex2var_epi32(a[k / 2][0], plus(even, k % 2 * 8), a[k / 2][1]);
             _mm512_storeu_si512(o->q[k], v);
         }
-        __m512i mul = _mm512_permutexvar_epi32(half, load512(x->mul));
+        __m512i mul = _mm512_permutexvar_epi32(half, _mm512_srli_epi32(load512(x->pair), 16));
         __m512i sum = _mm512_permutexvar_epi32(half, load512(x->sum));
         _mm512_storeu_si512(o->mul, mul);
         _mm512_storeu_ps(o->factor, _mm512_cvtepi32_ps(mul));
         __m512i more = _mm512_slli_epi32(sum, 5);
         _mm512_storeu_si512(o->minus, _mm512_sub_epi32(_mm512_setzero_si512(), more));
-        _mm512_storeu_si512(o->prod, _mm512_mullo_epi32(mul, sum));
+        _mm512_storeu_si512(o->prod, _mm512_permutexvar_epi32(half, load512(x->prod)));
         _mm256_storeu_ps(o->s, _mm256_loadu_ps(x->s));
         o->d = x->d;
     }
