@@ -540,6 +540,12 @@ INLINE void tile_add(int type, const uint8_t *w, const uint8_t *x, int n_tok, in
     }
 }
 
+/* Functions of a format of their own, as two callers have them: compilers take minutes for both
+ * inside of one. */
+typedef void (*unpack_fn)(const uint8_t *const *row, int64_t first, int64_t n_block, uint8_t *to);
+typedef void (*tile_add_fn)(const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,
+                            const struct micro_wanted *next, lane_rows lane[8]);
+
 /* What the lanes are in the end: y [n_tok][rows]. */
 INLINE void tile_put(const lane_rows lane[8], const uint8_t *tile, int n_tok, float *y) {
     for (int i = 0; i < 2 * n_tok; i++) {
@@ -554,12 +560,11 @@ INLINE void tile_put(const lane_rows lane[8], const uint8_t *tile, int n_tok, fl
     }
 }
 
-INLINE void tile_q(int type, const void *panel, const void *tile, int n_tok, int64_t n_col,
+INLINE void tile_q(tile_add_fn add, const void *panel, const void *tile, int n_tok, int64_t n_col,
                    const struct micro_wanted *next, float *y) {
     lane_rows lane[8] __attribute__((aligned(32)));
     memset(lane, 0, sizeof lane);
-    tile_add(type, panel, (const uint8_t *)tile + TILE_HEAD, n_tok, n_col / MICRO_BLOCK, next,
-             lane);
+    add(panel, (const uint8_t *)tile + TILE_HEAD, n_tok, n_col / MICRO_BLOCK, next, lane);
     tile_put(lane, tile, n_tok, y);
 }
 
@@ -587,7 +592,8 @@ INLINE void list_ahead(const uint8_t *const row[ROWS_AVX2], int each, size_t row
 }
 
 /* The products of 16 rows, v [tile][token][rows]. */
-INLINE void panel_tiles(int type, const uint8_t *const row[ROWS_AVX2], int each, size_t row_bytes,
+INLINE void panel_tiles(int type, unpack_fn unpack, tile_add_fn add,
+                        const uint8_t *const row[ROWS_AVX2], int each, size_t row_bytes,
                         const void *const *tile, int n_tok, int64_t n_col, float *v) {
     const int n_block = (int)(n_col / MICRO_BLOCK);
     const int n_part = (n_block + PART_BLOCKS - 1) / PART_BLOCKS;
@@ -598,11 +604,11 @@ INLINE void panel_tiles(int type, const uint8_t *const row[ROWS_AVX2], int each,
         const int at = c * PART_BLOCKS, n = n_block - at < PART_BLOCKS ? n_block - at : PART_BLOCKS;
         struct micro_wanted next;
         list_ahead(row, each, row_bytes, c, n_part, &next);
-        unpack_blocks(type, row, at, n, panel);
+        unpack(row, at, n, panel);
         for (int t = 0; t < n_tok; t += TOKS_AVX2) {
             const uint8_t *x = (const uint8_t *)tile[t / TOKS_AVX2] + TILE_HEAD;
-            tile_add(type, panel, x + at * tile_block(type), n_tok - t, n, t == 0 ? &next : NULL,
-                     lane[t / TOKS_AVX2]);
+            add(panel, x + at * tile_block(type), n_tok - t, n, t == 0 ? &next : NULL,
+                lane[t / TOKS_AVX2]);
         }
     }
     for (int t = 0; t < n_tok; t += TOKS_AVX2) {
@@ -611,8 +617,8 @@ INLINE void panel_tiles(int type, const uint8_t *const row[ROWS_AVX2], int each,
     }
 }
 
-INLINE void tiles_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
-                    const void *const *tile, int n_tok, int64_t n_col, float *y) {
+INLINE void tiles_q(int type, unpack_fn unpack, tile_add_fn add, const uint8_t *w, size_t row_bytes,
+                    int n_row, const void *const *tile, int n_tok, int64_t n_col, float *y) {
     const int apart = stream_apart(row_bytes, n_row);
     const int each = apart == 1 ? ROWS_AVX2 : ROWS_AVX2 / STREAMS;
     for (int r = 0; r < (apart == 1 ? n_row : apart); r += each) {
@@ -624,7 +630,7 @@ INLINE void tiles_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
             place[i] = p < n_row ? p : n_row - 1;
             row[i] = w + (size_t)place[i] * row_bytes;
         }
-        panel_tiles(type, row, each, row_bytes, tile, n_tok, n_col, v);
+        panel_tiles(type, unpack, add, row, each, row_bytes, tile, n_tok, n_col, v);
         for (int t = 0; t < n_tok; t++) {
             for (int i = 0; i < ROWS_AVX2; i++) {
                 y[t * n_row + place[i]] = v[t * ROWS_AVX2 + i];
@@ -638,16 +644,26 @@ INLINE void tiles_q(int type, const uint8_t *w, size_t row_bytes, int n_row,
                             int64_t n_col, float *y) {                                             \
         gemv_q(type, w, row_bytes, n_row, x, n_col, y);                                            \
     }                                                                                              \
+    static __attribute__((noinline)) void unpack_blocks_##name(                                    \
+        const uint8_t *const *row, int64_t first, int64_t n_block, uint8_t *to) {                  \
+        unpack_blocks(type, row, first, n_block, to);                                              \
+    }                                                                                              \
     static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
-        unpack_blocks(type, row, 0, n_col / MICRO_BLOCK, panel);                                   \
+        unpack_blocks_##name(row, 0, n_col / MICRO_BLOCK, panel);                                  \
+    }                                                                                              \
+    static __attribute__((noinline)) void tile_add_##name(                                         \
+        const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,                            \
+        const struct micro_wanted *next, lane_rows lane[8]) {                                      \
+        tile_add(type, w, x, n_tok, n_block, next, lane);                                          \
     }                                                                                              \
     static void tiles_##name(const uint8_t *w, size_t row_bytes, int n_row,                        \
                              const void *const *tile, int n_tok, int64_t n_col, float *y) {        \
-        tiles_q(type, w, row_bytes, n_row, tile, n_tok, n_col, y);                                 \
+        tiles_q(type, unpack_blocks_##name, tile_add_##name, w, row_bytes, n_row, tile, n_tok,     \
+                n_col, y);                                                                         \
     }                                                                                              \
     static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
                             const struct micro_wanted *next, float *y) {                           \
-        tile_q(type, panel, tile, n_tok, n_col, next, y);                                          \
+        tile_q(tile_add_##name, panel, tile, n_tok, n_col, next, y);                               \
     }
 
 MICRO_FORMATS(FORMAT_Q)
