@@ -147,7 +147,7 @@ INLINE __m256i halves(__m256i a, __m256i b, int h) {
              : _mm256_inserti128_si256(a, _mm256_castsi256_si128(b), 1);
 }
 
-/* The sum of both. */
+/* Of both halves. */
 INLINE __m256i add_halves(__m256i a, __m256i b) {
     return _mm256_add_epi32(_mm256_blend_epi32(a, b, 0xf0), _mm256_permute2x128_si256(a, b, 0x21));
 }
@@ -540,8 +540,13 @@ INLINE void tile_add(int type, const uint8_t *w, const uint8_t *x, int n_tok, in
     }
 }
 
-/* Functions of a format of their own, as two callers have them: compilers take minutes for both
- * inside of one. */
+/* Parts of a format's functions that two of them have: under the sanitizers functions of their own,
+ * or clang takes minutes for each of the two. */
+#ifdef IGN_TORTURE
+#define SHARED static __attribute__((noinline))
+#else
+#define SHARED INLINE
+#endif
 typedef void (*unpack_fn)(const uint8_t *const *row, int64_t first, int64_t n_block, uint8_t *to);
 typedef void (*tile_add_fn)(const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,
                             const struct micro_wanted *next, lane_rows lane[8]);
@@ -644,16 +649,15 @@ INLINE void tiles_q(int type, unpack_fn unpack, tile_add_fn add, const uint8_t *
                             int64_t n_col, float *y) {                                             \
         gemv_q(type, w, row_bytes, n_row, x, n_col, y);                                            \
     }                                                                                              \
-    static __attribute__((noinline)) void unpack_blocks_##name(                                    \
-        const uint8_t *const *row, int64_t first, int64_t n_block, uint8_t *to) {                  \
+    SHARED void unpack_blocks_##name(const uint8_t *const *row, int64_t first, int64_t n_block,    \
+                                     uint8_t *to) {                                                \
         unpack_blocks(type, row, first, n_block, to);                                              \
     }                                                                                              \
     static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
         unpack_blocks_##name(row, 0, n_col / MICRO_BLOCK, panel);                                  \
     }                                                                                              \
-    static __attribute__((noinline)) void tile_add_##name(                                         \
-        const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,                            \
-        const struct micro_wanted *next, lane_rows lane[8]) {                                      \
+    SHARED void tile_add_##name(const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,    \
+                                const struct micro_wanted *next, lane_rows lane[8]) {              \
         tile_add(type, w, x, n_tok, n_block, next, lane);                                          \
     }                                                                                              \
     static void tiles_##name(const uint8_t *w, size_t row_bytes, int n_row,                        \

@@ -254,8 +254,10 @@ struct scales {
 INLINE struct scales small_scales(int type, __m128i a, __m128i b) {
     struct scales s;
     s.d[0] = _mm256_cvtph_ps(_mm_unpacklo_epi64(a, b));
-    s.min[0] = fmt_mins(type) == 1 ? _mm256_cvtph_ps(_mm_unpackhi_epi64(a, b)) : s.d[0];
-    s.d[1] = s.min[1] = _mm256_setzero_ps();
+    s.d[1] = s.min[0] = s.min[1] = _mm256_setzero_ps();
+    if (fmt_mins(type) == 1) {
+        s.min[0] = _mm256_cvtph_ps(_mm_unpackhi_epi64(a, b));
+    }
     return s;
 }
 
