@@ -528,7 +528,12 @@ static void check_half(void) {
 }
 
 /* Numbers of a KV cache: random, or all largest, all least, alternating, with NaN and infinity. */
-enum kv_kind { KV_RANDOM, KV_TOP, KV_BOTTOM, KV_STRIPES, KV_BROKEN, KV_KINDS };
+/* Spikes: the largest of a row or group is at one place, whose number no other is near. */
+enum kv_kind { KV_RANDOM, KV_TOP, KV_BOTTOM, KV_STRIPES, KV_SPIKES, KV_BROKEN, KV_KINDS };
+
+static float spike(void) {
+    return any(0, 40) == 0 ? exp2f((float)any(3, 10)) : 1;
+}
 
 /* n numbers with n_scale scales, between guards. */
 static struct micro_rows kv_rows(enum micro_kv type, enum kv_kind kind, int64_t n, int64_t n_scale,
@@ -541,6 +546,7 @@ static struct micro_rows kv_rows(enum micro_kv type, enum kv_kind kind, int64_t 
                   : kind == KV_BOTTOM  ? -4
                   : kind == KV_STRIPES ? (float)(4 - 8 * (i % 2))
                                        : blocks_uniform(&run.rng, -4, 4);
+        x *= kind == KV_SPIKES && type != MICRO_KV_I8 ? spike() : 1;
         if (kind == KV_BROKEN && any(0, 300) == 0) {
             x = any(0, 1) ? NAN : -INFINITY;
         }
@@ -554,7 +560,7 @@ static struct micro_rows kv_rows(enum micro_kv type, enum kv_kind kind, int64_t 
     }
     for (int64_t i = 0; scale && i < n_scale; i++) {
         float x = kind == KV_BROKEN && any(0, 30) == 0 ? NAN : blocks_uniform(&run.rng, 0, 2);
-        scale[i] = bf16_from_f32(x);
+        scale[i] = bf16_from_f32(kind == KV_SPIKES ? x * spike() : x);
     }
     return (struct micro_rows){.v = v, .scale = scale, .step = step};
 }
@@ -728,12 +734,12 @@ static void check_queries(const struct att_case *c) {
 
 static void check_attention(void) {
     static const char *const names[] = {"f32", "f16", "i8"};
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < 360; round++) {
         struct att_case c = {.type = (enum micro_kv)(round % MICRO_KV_N),
                              .kind = (enum kv_kind)(round / MICRO_KV_N % KV_KINDS),
                              .n_q = (int)any(1, 20),
                              .n_pos = 16 * (int)any(1, 4),
-                             .dim = 16 * (int)any(1, 9)};
+                             .dim = any(0, 2) ? 16 * (int)any(1, 9) : 64 << any(0, 1)};
         c.name = names[c.type];
         c.groups = (c.dim + MICRO_ATT_GROUP - 1) / MICRO_ATT_GROUP;
         c.x = guard_floats(c.n_q * c.dim);
@@ -784,8 +790,8 @@ static void check_weigh(void) {
         size_t bytes = (size_t)(n_q * tile) * sizeof(int16_t);
         int16_t *w = guard(bytes), *other_w = guard(bytes);
         int *from = guard((size_t)n_q * sizeof *from), *to = guard((size_t)n_q * sizeof *to);
-        memset(w, 0, bytes);
-        memset(other_w, 0, bytes);
+        memset(w, 0x55, bytes); /* what is not written differs, where it should have been */
+        memset(other_w, 0x55, bytes);
         fill(a, n_q * tile, round % 3 == 0 ? 200 : 4);
         fill(total, n_q * 16, 3);
         for (int p = 0; p < n_pos; p++) {
@@ -793,8 +799,12 @@ static void check_weigh(void) {
             size[p] = round % 4 == 3 && any(0, 40) == 0 ? NAN : size[p];
         }
         for (int i = 0; i < n_q; i++) {
-            from[i] = any(0, 2) ? 0 : (int)any(0, n_pos + 3);
-            to[i] = any(0, 2) ? n_pos : (int)any(-3, n_pos);
+            from[i] = any(0, 2) ? (int)any(0, 1) : (int)any(0, n_pos + 3);
+            to[i] = any(0, 2) ? n_pos - (int)any(0, 1) : (int)any(-3, n_pos);
+            if (any(0, 1)) { /* the largest scores are those that do not count */
+                a[i * tile] = from[i] == 1 ? 300 : a[i * tile];
+                a[i * tile + n_pos - 1] = to[i] == n_pos - 1 ? 300 : a[i * tile + n_pos - 1];
+            }
             top[i] = any(0, 1) ? -INFINITY : blocks_uniform(&run.rng, -3, 3);
             if (round % 4 == 3) {
                 a[i * tile + any(0, n_pos - 1)] = odd[any(0, 7)];

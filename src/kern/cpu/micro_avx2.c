@@ -117,15 +117,15 @@ INLINE __m256i add16(__m256i a, __m256i b) {
     return _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
 }
 
-/* Sums of the halves of n <= 4 blocks from j on, int32 in the order of micro_half; unsigned ones
- * times their multipliers, at `pair`. Zeros where there is no block. The first additions are done
- * in int16 where the products leave room: 4 of 63 * 127 * 2 do not, 2 do; 4 of 31 * 127 * 2 do. */
-INLINE __m256i quad_dots(int type, const uint8_t *g, const int8_t *q, int j, int n,
-                         const int32_t *pair) {
-    const __m256i one = _mm256_set1_epi16(1), mul = load256(pair);
+/* Sums of the halves of the first n of quad k's four blocks, int32 in the order of micro_half;
+ * unsigned ones times their multipliers. Zeros where there is no block. The first additions are
+ * done in int16 where the products leave room: 4 of 63 * 127 * 2 do not, 2 do; 4 of 31 * 127 * 2
+ * do. */
+INLINE __m256i quad_dots(int type, const uint8_t *g, const struct act_group *x, int k, int n) {
+    const __m256i one = _mm256_set1_epi16(1), mul = load256(x->pair + 8 * k);
     __m256i v[4];
     for (int i = 0; i < 4; i++) {
-        v[i] = i < n ? block_dot(type, g, q, j + i) : _mm256_setzero_si256();
+        v[i] = i < n ? block_dot(type, g, x->q, 4 * k + i) : _mm256_setzero_si256();
         v[i] = fmt_signed(type) ? _mm256_madd_epi16(v[i], one) : v[i];
     }
     if (fmt_signed(type)) {
@@ -153,20 +153,18 @@ INLINE __m256i add_halves(__m256i a, __m256i b) {
 }
 
 /* Adds quad_dots of two quads, with their scales, to the eight lanes. */
-INLINE __m256 quads_add(int type, __m256i dot[2], const struct scales *s, const struct act_group *x,
-                        __m256 acc) {
-    const __m256i prod[2] = {load256(x->prod), load256(x->prod + 8)};
+INLINE __m256 quads_add(int type, const __m256i quad[2], const struct scales *s,
+                        const struct act_group *x, __m256 acc) {
+    __m256i dot[2] = {quad[0], quad[1]};
     for (int k = 0; k < 2 && fmt_offset(type) != 0; k++) {
         const int bits = __builtin_ctz((unsigned)fmt_offset(type));
-        dot[k] = _mm256_sub_epi32(dot[k], _mm256_slli_epi32(prod[k], bits));
+        dot[k] = _mm256_sub_epi32(dot[k], _mm256_slli_epi32(load256(x->prod + 8 * k), bits));
     }
     if (fmt_signed(type)) {
-        const __m256i mul[2] = {_mm256_srli_epi32(load256(x->pair), 16),
-                                _mm256_srli_epi32(load256(x->pair + 8), 16)};
         __m256 f[2], m[2];
         for (int h = 0; h < 2; h++) {
             f[h] = _mm256_cvtepi32_ps(halves(dot[0], dot[1], h));
-            m[h] = _mm256_cvtepi32_ps(halves(mul[0], mul[1], h));
+            m[h] = _mm256_cvtepi32_ps(_mm256_srli_epi32(half_of(x->pair, h), 16));
         }
         acc = _mm256_fmadd_ps(_mm256_fmadd_ps(f[1], m[1], _mm256_mul_ps(f[0], m[0])), s->d[0], acc);
     } else if (fmt_split(type)) {
@@ -179,18 +177,16 @@ INLINE __m256 quads_add(int type, __m256i dot[2], const struct scales *s, const 
         acc = _mm256_fmadd_ps(s->min[0], _mm256_load_ps(x->s), acc);
     } else if (fmt_mins(type) == 2) {
         for (int h = 0; h < 2; h++) {
-            __m256 sum = _mm256_cvtepi32_ps(halves(prod[0], prod[1], h));
-            acc = _mm256_fmadd_ps(s->min[h], sum, acc);
+            acc = _mm256_fmadd_ps(s->min[h], _mm256_cvtepi32_ps(half_of(x->prod, h)), acc);
         }
     }
     return acc;
 }
 
-/* n of the four blocks at g, with q and pair of theirs. */
 #define QUAD(n)                                                                                    \
     case n:                                                                                        \
-        dot[k] = quad_dots(type, g, x->q + 4 * k * MICRO_BLOCK, 0, n, x->pair + 8 * k);            \
-        d[k] = quad_halves(type, g, n);                                                            \
+        dot[k] = quad_dots(type, g, x, k, n);                                                      \
+        d[k] = quad_halves(type, g + 4 * k * fmt_bytes(type), n);                                  \
         break
 
 /* The last `left` < 8 blocks of 32 of a row: nothing behind them is read. */
@@ -198,8 +194,8 @@ INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_gr
                        __m256 acc) {
     __m256i dot[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     __m128i d[2] = {_mm_setzero_si128(), _mm_setzero_si128()};
-    for (int k = 0; left > 0; k++, left -= 4, g += 4 * fmt_bytes(type)) {
-        switch (left < 4 ? left : 4) { /* numbers known to the compiler */
+    for (int k = 0; 4 * k < left; k++) {
+        switch (left - 4 * k < 4 ? left - 4 * k : 4) { /* numbers known to the compiler */
             QUAD(1);
             QUAD(2);
             QUAD(3);
@@ -213,12 +209,10 @@ INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_gr
 /* Adds the products of one group, of which `left` blocks are there, to the eight lanes. */
 INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_group *x,
                         __m256 acc) {
-    const int bytes = fmt_small(type) ? 4 * fmt_bytes(type) : 0, j = fmt_small(type) ? 0 : 4;
     if (left < MICRO_GROUP) {
         return tail_add(type, g, left, x, acc);
     }
-    __m256i dot[2] = {quad_dots(type, g, x->q, 0, 4, x->pair),
-                      quad_dots(type, g + bytes, x->q + (4 - j) * MICRO_BLOCK, j, 4, x->pair + 8)};
+    __m256i dot[2] = {quad_dots(type, g, x, 0, 4), quad_dots(type, g, x, 1, 4)};
     struct scales s = group_scales(type, g);
     return quads_add(type, dot, &s, x, acc);
 }

@@ -125,6 +125,12 @@ INLINE int32_t i32_at(const uint8_t *p) {
     return v;
 }
 
+/* Of sixteen numbers in the order of micro_half those of half h of the eight blocks. */
+INLINE __m256i half_of(const int32_t v[16], int h) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(v + 4 * h)),
+                                   load128(v + 8 + 4 * h), 1);
+}
+
 /* 16 bytes to 32: low nibbles, then high nibbles. */
 INLINE __m256i nibbles(const uint8_t *q) {
     __m128i x = load128(q);
@@ -134,12 +140,10 @@ INLINE __m256i nibbles(const uint8_t *q) {
 
 /* 16 in every byte whose bit of h is set. */
 INLINE __m256i fifth_bits(const uint8_t *h) {
-    int32_t word;
-    memcpy(&word, h, sizeof word);
     const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
                                             2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
-    __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(word), spread), bit);
+    __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(i32_at(h)), spread), bit);
     return _mm256_and_si256(_mm256_cmpeq_epi8(x, bit), _mm256_set1_epi8(16));
 }
 
@@ -298,10 +302,8 @@ INLINE void set_halves(struct scales *s, f16_t d, __m128i sc) {
 }
 
 INLINE __m256 iq4_scales(const struct block_iq4_xs *b) {
-    int32_t low;
-    memcpy(&low, b->sc_l, sizeof low);
-    __m256i l =
-        _mm256_srlv_epi32(_mm256_set1_epi32(low), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    __m256i l = _mm256_srlv_epi32(_mm256_set1_epi32(i32_at(b->sc_l)),
+                                  _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
     __m256i h = _mm256_srlv_epi32(_mm256_set1_epi32(b->sc_h << 4),
                                   _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
     l = _mm256_and_si256(l, _mm256_set1_epi32(15));
@@ -331,8 +333,10 @@ INLINE struct scales group_scales(int type, const uint8_t *g) {
         __m128i x = load128(b->sc), low = _mm_set1_epi8(15);
         __m128i min = by_half(_mm_and_si128(_mm_srli_epi16(x, 4), low));
         set_halves(&s, b->d, _mm_and_si128(x, low));
-        s.min[0] = times_u8(half1(b->dmin ^ 0x8000), min);
-        s.min[1] = times_u8(half1(b->dmin ^ 0x8000), _mm_srli_si128(min, 8));
+        __m256 by, less;
+        spread_d_dmin(&b->d, &by, &less);
+        s.min[0] = times_u8(less, min);
+        s.min[1] = times_u8(less, _mm_srli_si128(min, 8));
         break;
     }
     case DT_Q3_K: {

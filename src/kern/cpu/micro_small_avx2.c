@@ -343,12 +343,6 @@ INLINE void lanes_put(const struct lanes *a, const struct lanes *b, const float 
 
 #include "kern/cpu/micro_small_rows.h"
 
-/* Of sixteen in the order of micro_half those of half h of the eight blocks. */
-INLINE __m256i halves(const int32_t *v, int h) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(v + 4 * h)),
-                                   load128(v + 8 + 4 * h), 1);
-}
-
 static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
     struct small_group *o = to;
     for (int64_t i = 0; i < micro_groups(n_col); i++, x++, o++) {
@@ -356,9 +350,9 @@ static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
         whole_bytes((const uint8_t *)x->q, MICRO_BLOCK, v);
         memcpy(o->q, v, sizeof o->q);
         for (int h = 0; h < 2; h++) {
-            __m256i pair = halves(x->pair, h);
+            __m256i pair = half_of(x->pair, h);
             _mm256_storeu_si256((__m256i *)o->mul[h], pair);
-            _mm256_storeu_si256((__m256i *)o->prod[h], halves(x->prod, h));
+            _mm256_storeu_si256((__m256i *)o->prod[h], half_of(x->prod, h));
             _mm256_storeu_ps(o->factor[h], _mm256_cvtepi32_ps(_mm256_srli_epi32(pair, 16)));
         }
         memcpy(o->s, x->s, sizeof o->s);
