@@ -38,7 +38,8 @@ for pair in max:i8mm: cortex-a76:dotprod:i8mm cortex-a72:neon:dotprod; do
         echo "$said" | grep -q "the level \"$missing\" needs" || fail "on $cpu: $said"
     fi
     echo "$cpu: $best"
-    $run $build/tests/kern/kern_check | tail -n 5
+    said=$($run $build/tests/kern/kern_check) || fail "kern_check on $cpu: $said"
+    echo "$said" | tail -n 5
     for name in mistral mixtral yarn; do
         $run $build/tests/model/test_golden cpu 0 1e-2 0 0 $golden/tiny-$name.gguf \
             $golden/tiny-$name.golden >/dev/null 2>&1 || fail "test_golden of $name on $cpu"
