@@ -72,8 +72,8 @@ static inline void micro_ahead_line(struct micro_ahead *a) {
     }
 }
 
-/* Prefetches the next four lines, one of each of four streams: `next` is always a multiple of
- * four where this is used. */
+/* Prefetches the next four lines, one of each of four streams, of which there are four at least:
+ * whoever calls this calls nothing else, so `next` is a multiple of four. */
 static inline void micro_ahead_lines(struct micro_ahead *a) {
     if (a->next < a->end) {
         uint32_t i = a->next & ((1u << a->log_n) - 1);

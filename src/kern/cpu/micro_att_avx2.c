@@ -298,7 +298,7 @@ static void weigh_avx2(float *s, int n_q, int n_pos, const int *from, const int 
         } else if (from[i] < to[i]) {
             bits = weigh_row(false, row, n_pos, from[i], to[i], v_scale, top[i], keep[i], sum);
         }
-        step[i] = f32_from_bits(bits);
+        step[i] = f32_from_bits(bits); /* the largest weight, until the loop below */
     }
     for (int i = 0; i < n_q; i++, s += TILE, w += TILE) {
         __m256 factor = _mm256_set1_ps(micro_att_parts(MICRO_ATT_INT, step[i]));
@@ -338,7 +338,7 @@ INLINE __m256 floats(int type, const void *v, size_t at) {
 
 /* What takes eight numbers to integers: f32 their factor; f16, which are far from the largest
  * float, 1.5 * 2^23 of their scale, for the sum of a number and that has the integer in its lowest
- * bits without a product, and zero there where the scale is NaN. */
+ * bits without a product. Where the scale is NaN any integer does: its products become NaN. */
 INLINE __m256 whole_by(int type, __m256i largest, __m256 scale, int n) {
     return type == MICRO_KV_F32 ? factor_of(largest, n)
                                 : _mm256_mul_ps(scale, _mm256_set1_ps(12582912.0f));
@@ -686,8 +686,8 @@ INLINE __m256 key_scales(const struct micro_rows *k, int g, int p) {
 }
 
 /* The scale of a group at sixteen positions, and what takes floats to integers. */
-INLINE void group_scales(int type, const struct micro_rows *k, int p, int d, int end,
-                         __m256 scale[2], __m256 by[2]) {
+INLINE void group_key_scales(int type, const struct micro_rows *k, int p, int d, int end,
+                             __m256 scale[2], __m256 by[2]) {
     __m256i most[2];
     if (type != MICRO_KV_I8) {
         largest_keys(type, k, p, d, end, most);
@@ -718,7 +718,8 @@ INLINE void scores_run(int type, int n_q, const struct micro_runs *runs, int run
                        const int16_t *q, const float *q_scale, int dim, float *s) {
     const struct micro_rows *k = &runs->run[run];
     const int groups = (dim + GROUP - 1) / GROUP, size = type == MICRO_KV_I8 ? 1 : 2;
-    struct micro_ahead none = {.end = 0}, *ahead = runs->ahead ? runs->ahead : &none;
+    struct micro_ahead none = {.end = 0}; /* no question in the loops */
+    struct micro_ahead *ahead = runs->ahead ? runs->ahead : &none;
     const size_t row = (size_t)(k->step * size);
     const char *from = (const char *)k->v + p * size;
     const char *near = runs->near[run] + p / 32 * 32 * size + (p % 32 ? 2 * row / size : 0);
@@ -726,7 +727,7 @@ INLINE void scores_run(int type, int n_q, const struct micro_runs *runs, int run
         int end = (g + 1) * GROUP < dim ? (g + 1) * GROUP : dim;
         __m256i acc[4][2];
         __m256 by[2], scale[2];
-        group_scales(type, k, p, g * GROUP, end, scale, by);
+        group_key_scales(type, k, p, g * GROUP, end, scale, by);
         clear_sums(n_q, acc);
         for (int d = g * GROUP; d < end; d += 2, from += 2 * row, near += 2 * row) {
             __m256i u[2];
@@ -853,7 +854,8 @@ INLINE void mix_runs(int type, int n_q, float *y, int dim, const float *keep, co
                      const float *step, const struct micro_runs *v, const int16_t *own, int n_pos) {
     const int groups = (dim + GROUP - 1) / GROUP, size = type == MICRO_KV_I8 ? 1 : 2;
     const int per_pos = type == MICRO_KV_I8 ? groups : 2; /* of own */
-    struct micro_ahead none = {.end = 0}, *ahead = v->ahead ? v->ahead : &none;
+    struct micro_ahead none = {.end = 0};                 /* no question in the loops */
+    struct micro_ahead *ahead = v->ahead ? v->ahead : &none;
     for (int c = 0; c < dim; c += 16) {
         __m256i acc[4][2];
         clear_sums(n_q, acc);
