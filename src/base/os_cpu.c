@@ -66,8 +66,8 @@ bool os_cpu_has(const char *isa) {
         {"avx512f", 7, 0, 1, 16, 0xe6},    {"avx512dq", 7, 0, 1, 17, 0xe6},
         {"avx512bw", 7, 0, 1, 30, 0xe6},   {"avx512vl", 7, 0, 1, 31, 0xe6},
         {"avx512vbmi", 7, 0, 2, 1, 0xe6},  {"avx512vnni", 7, 0, 2, 11, 0xe6},
-        {"avx512bf16", 7, 1, 0, 5, 0xe6},  {"amxtile", 7, 0, 3, 24, 0x600e6},
-        {"amxint8", 7, 0, 3, 25, 0x600e6},
+        {"avx512bf16", 7, 1, 0, 5, 0xe6},  {"gfni", 7, 0, 2, 8, 0},
+        {"amxtile", 7, 0, 3, 24, 0x600e6}, {"amxint8", 7, 0, 3, 25, 0x600e6},
     };
     for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
         if (strcmp(bits[i].name, isa) == 0) {

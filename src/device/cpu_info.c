@@ -33,6 +33,7 @@ static const struct {
     {"avx512vbmi", "avx512vbmi"},
     {"avx512vnni", "avx512_vnni"},
     {"avx512bf16", "avx512_bf16"},
+    {"gfni", "gfni"},
     {"amxtile", "amx_tile"},
     {"amxint8", "amx_int8"},
     {"neon", "asimd"},

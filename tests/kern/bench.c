@@ -42,7 +42,7 @@ struct bench_case {
     int n_row;
     size_t small_bytes; /* of one row in `small` */
     const uint8_t *w;
-    uint8_t *x, *small, *panel, *tile;
+    uint8_t *x, *vector, *small, *panel, *tile; /* vector: x as gemv reads it */
     float *y;
     int n_tok;     /* of a small batch */
     int tiles_min; /* from which it goes in tiles; 0: never */
@@ -52,7 +52,7 @@ static double rate_gemv(void *arg) {
     const struct bench_case *c = arg;
     const uint8_t *w = c->w + next_part() / c->row_bytes * c->row_bytes;
     double start = os_now();
-    c->f->gemv(w, c->row_bytes, c->n_row, c->x, COLS, c->y);
+    c->f->gemv(w, c->row_bytes, c->n_row, c->vector, COLS, c->y);
     return (double)c->row_bytes * c->n_row / (os_now() - start) * 1e-9;
 }
 
@@ -134,6 +134,11 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
             memcpy(to, c.x, c.small_bytes);
         }
     }
+    c.vector = c.x;
+    if (c.f->vector_arrange != NULL) {
+        c.vector = mem_aligned(micro_groups(COLS) * c.f->vector_group);
+        c.f->vector_arrange((struct act_group *)c.x, COLS, c.vector);
+    }
     for (int t = 0; t < MICRO_TOKS; t++) {
         x[t] = c.x;
     }
@@ -163,6 +168,9 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
             printf("  %d: %.2f (%.1f GB/s)", c.n_tok, top->read_gb_per_s / rate, rate);
         }
         printf("\n");
+    }
+    if (c.vector != c.x) {
+        mem_free(c.vector);
     }
     mem_free(c.x);
     mem_free(c.small);

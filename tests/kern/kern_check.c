@@ -247,6 +247,16 @@ static bool gemv_is_close(const struct mat_case *m, const float *y) {
     return ok;
 }
 
+/* Row t of the activations as gemv of this level reads it. */
+static const void *vector_of(const struct mat_case *m, const struct micro_format *f, int t) {
+    if (f->vector_arrange == NULL) {
+        return m->x[t];
+    }
+    void *to = guard((size_t)micro_groups(m->n_col) * f->vector_group);
+    f->vector_arrange(m->x[t], m->n_col, to);
+    return to;
+}
+
 /* A small batch equals its rows one by one. */
 static void check_small(const struct mat_case *m, const struct micro *level, bool isa,
                         float yc[MICRO_SMALL][MICRO_ROWS]) {
@@ -298,7 +308,7 @@ static void check_matrix(enum dtype type) {
         float *y = guard_floats(m.n_row);
         for (int t = 0; t < m.n_tok; t++) {
             both[0]->gemv(m.w, m.row_bytes, m.n_row, m.x[t], m.n_col, yc[t]);
-            both[1]->gemv(m.w, m.row_bytes, m.n_row, m.x[t], m.n_col, y);
+            both[1]->gemv(m.w, m.row_bytes, m.n_row, vector_of(&m, both[1], t), m.n_col, y);
             check(same_floats(yc[t], y, m.n_row), "gemv", name, "differs from C");
         }
         if (m.xkind != ACT_BROKEN && m.wkind != BLOCKS_WILD) {

@@ -58,7 +58,9 @@ void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_m
     size_t group = (size_t)micro_groups(n_col);
     size_t act = round64(micro_act_bytes(f->act, n_col));
     size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
-    size_t small = f->act == MICRO_ACT_Q8 ? round64(group * d->micro.small_group) : 0;
+    size_t arranged =
+        d->micro.small_group > f->vector_group ? d->micro.small_group : f->vector_group;
+    size_t small = f->act == MICRO_ACT_Q8 ? round64(group * arranged) : 0;
     size_t share = round64(tile / (size_t)f->toks + 1);
     d->act_bytes = act > d->act_bytes ? act : d->act_bytes;
     d->tile_bytes = tile > d->tile_bytes ? tile : d->tile_bytes;
@@ -142,32 +144,26 @@ static uint8_t *tile_at(const struct cpu_dev *d, const struct mat *m, int i) {
     return d->tile + (size_t)(m->tile0 + i) * bytes;
 }
 
-/* Row i as the kernels of small batches read it. */
-static const uint8_t *small_at(const struct cpu_dev *d, const struct mat *m, int i) {
-    return m->f->act == MICRO_ACT_Q8 ? d->small + (size_t)(m->small0 + i) * d->small_bytes
-                                     : d->act + (size_t)(m->act0 + i) * d->act_bytes;
+/* What brings a quantized row into the order of the kernels that read it as it is; NULL: they take
+ * any. */
+static arrange_fn arrange_of(const struct cpu_dev *d, const struct mat *m) {
+    return m->f->act != MICRO_ACT_Q8 || wants_packed(d, m) ? NULL
+           : wants_small(d, m)                             ? d->micro.arrange
+                                                           : m->f->vector_arrange;
 }
 
-/* Whether a matrix that reads the rows of m does so as a small batch. */
-static bool wants_arranged(const struct mat_run *r, const struct mat *m) {
-    bool any = wants_small(r->d, m);
-    for (int i = 0; r->shared && i < r->n_mat; i++) {
-        any = any || wants_small(r->d, &r->mat[i]);
-    }
-    return any && m->f->act == MICRO_ACT_Q8;
+/* Row i as the kernels of vectors and of small batches read it. */
+static const uint8_t *row_at(const struct cpu_dev *d, const struct mat *m, int i) {
+    return arrange_of(d, m) != NULL ? d->small + (size_t)(m->small0 + i) * d->small_bytes
+                                    : d->act + (size_t)(m->act0 + i) * d->act_bytes;
 }
 
-static void prepare_row(const struct mat_run *r, const struct mat *m, int i, uint8_t *to) {
-    const struct cpu_dev *d = r->d;
+static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i, uint8_t *to) {
     int64_t n_col = m->w->n_col;
     int from = m->choice != NULL ? m->choice[i] / m->div : i;
     const float *x = m->x + (size_t)from * (size_t)n_col;
     if (m->f->act == MICRO_ACT_Q8) {
         d->micro.quantize(x, n_col, (struct act_group *)to);
-        if (wants_arranged(r, m)) {
-            d->micro.arrange((struct act_group *)to, n_col,
-                             d->small + (size_t)(m->small0 + i) * d->small_bytes);
-        }
     } else {
         memcpy(to, x, (size_t)n_col * sizeof *x);
         memset((float *)to + n_col, 0, (size_t)(micro_pad8(n_col) - n_col) * sizeof *x);
@@ -199,10 +195,15 @@ static void prepare_item(void *arg, int item, int thread) {
     int first = item * m->f->toks;
     int n = m->n - first < m->f->toks ? m->n - first : m->f->toks;
     uint8_t *rows = rows_at(r, m, first, thread);
+    const arrange_fn arrange = arrange_of(d, m);
     const void *row[MICRO_TOKS];
     for (int i = 0; i < n; i++, rows += d->act_bytes) {
         if (!r->prepared) {
-            prepare_row(r, m, first + i, rows);
+            prepare_row(d, m, first + i, rows);
+        }
+        if (arrange != NULL) {
+            arrange((struct act_group *)rows, m->w->n_col,
+                    d->small + (size_t)(m->small0 + first + i) * d->small_bytes);
         }
         row[i] = rows;
     }
@@ -315,7 +316,7 @@ static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row
     const uint8_t *w = m->rows + (size_t)row * m->w->row_bytes;
     for (int i = 0; i < m->n; i++) {
         float v[VECTOR_ROWS], u[VECTOR_ROWS];
-        const uint8_t *x = d->act + (size_t)(m->act0 + i) * d->act_bytes;
+        const uint8_t *x = row_at(d, m, i);
         m->f->gemv(w, m->w->row_bytes, n, x, m->w->n_col, v);
         if (r->glu) {
             const uint8_t *w1 = m[1].rows + (size_t)row * m[1].w->row_bytes;
@@ -345,7 +346,7 @@ static void small_run(const struct mat_run *r, const struct mat *m, int64_t row,
     const void *x[MICRO_SMALL];
     float v[MICRO_SMALL * BATCH_ROWS], u[MICRO_SMALL * BATCH_ROWS];
     for (int i = 0; i < (tiles ? tiles_of(m) : m->n); i++) {
-        x[i] = tiles ? tile_at(d, m, i) : small_at(d, m, i);
+        x[i] = tiles ? tile_at(d, m, i) : row_at(d, m, i);
     }
     small_gemm(d, m, row, n, x, v);
     if (r->glu) {
@@ -469,7 +470,8 @@ static bool same_rows(const struct cpu_dev *d, const struct mat *a, const struct
 }
 
 static bool same_tiles(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
-    return same_rows(d, a, b) && (!wants_packed(d, a) || a->f->pack == b->f->pack);
+    return same_rows(d, a, b) && arrange_of(d, a) == arrange_of(d, b) &&
+           (!wants_packed(d, a) || a->f->pack == b->f->pack);
 }
 
 void cpu_matmul(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
@@ -570,7 +572,7 @@ void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w,
             r.mat[r.n_mat++] = m;
             rows += m.n;
             tiles += tiles_of(&m);
-            small += wants_small(d, &m) ? m.n : 0;
+            small += arrange_of(d, &m) != NULL ? m.n : 0;
         }
     }
     if (r.n_mat > 0) {

@@ -156,6 +156,9 @@ static inline int micro_fetch_more(const struct micro_wanted *w, int64_t n_block
     return n;
 }
 
+/* Brings a quantized row into the order of the kernels that read it. */
+typedef void (*arrange_fn)(const struct act_group *x, int64_t n_col, void *to);
+
 /* How the back end multiplies by weights of one type. A panel holds `rows` rows of weights,
  * a tile up to `toks` rows of activations, both in a layout that belongs to
  * `tile`'s kernel; formats with the same `pack` share tiles. */
@@ -164,7 +167,8 @@ struct micro_format {
     int rows;      /* in a panel, at most MICRO_ROWS */
     int toks;      /* in a tile, at most MICRO_TOKS */
     int small_min; /* activation rows from which gemm_small pays: 1 or 2 */
-    /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` says */
+    /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` says, or as vector_arrange left
+     * it where there is one */
     void (*gemv)(const uint8_t *w, size_t row_bytes, int n_row, const void *x, int64_t n_col,
                  float *y);
     /* The same for a small batch: y[t * n_row + r] = row r . x[t], n_tok <= MICRO_SMALL; what is
@@ -181,6 +185,9 @@ struct micro_format {
      * level has none. */
     void (*gemm_tiles)(const uint8_t *w, size_t row_bytes, int n_row, const void *const *tile,
                        int n_tok, int64_t n_col, float *y);
+    /* A row as gemv reads it, vector_group bytes for each act_group; NULL: as `act` says */
+    arrange_fn vector_arrange;
+    size_t vector_group;
 };
 
 /* ---- the table ---------------------------------------------------------------------------- */
@@ -196,7 +203,7 @@ struct micro {
     /* A quantized row as gemm_small reads it: small_group bytes for each act_group, in the
      * level's own order; n_col is rounded up to whole groups. */
     size_t small_group;
-    void (*arrange)(const struct act_group *x, int64_t n_col, void *to);
+    arrange_fn arrange;
     void (*quantize)(const float *x, int64_t n, struct act_group *out);
     /* y = x / sqrt(mean(x^2) + eps) * w */
     void (*rmsnorm)(const float *x, const float *w, int n, float eps, float *y);

@@ -686,9 +686,12 @@ PACK_Q(signed, DT_Q8_0)
 
 #define ENTRY_Q(name, type, packing)                                                               \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_Q8, ROWS_AVX2, TOKS_AVX2, 2, gemv_##name, m->fmt[type].gemm_small,               \
-            unpack_##name, pack_##packing, tile_##name, (size_t)(8 * panel_block(type)),           \
-            (size_t)(TILE_HEAD + 8 * tile_block(type)), fmt_signed(type) ? NULL : tiles_##name     \
+        .act = MICRO_ACT_Q8, .rows = ROWS_AVX2, .toks = TOKS_AVX2, .small_min = 2,                 \
+        .gemv = gemv_##name, .gemm_small = m->fmt[type].gemm_small, .unpack = unpack_##name,       \
+        .pack = pack_##packing, .tile = tile_##name,                                               \
+        .panel_bytes = (size_t)(8 * panel_block(type)),                                            \
+        .tile_bytes = (size_t)(TILE_HEAD + 8 * tile_block(type)),                                  \
+        .gemm_tiles = fmt_signed(type) ? NULL : tiles_##name,                                      \
     }
 
 void micro_init_avx2(struct micro *m) {

@@ -27,10 +27,12 @@ INLINE float sum8(__m256 v) {
  * One row of activations, or a small batch, takes a matrix as four streams, a quarter of the rows
  * each, side by side. The processor's own prefetcher stops at each page and follows one stream in
  * it: of a single one it has few lines on their way while a core computes, of four enough; rows
- * that are neighbours share pages, and look like one stream that leaps. Past the end of the weights
- * a fetch is a hint without effect. */
+ * that are neighbours share pages, and look like one stream that leaps. Lines come from memory to
+ * L2 early, and to L1, which has to hold the activations, too, and takes few misses at a time,
+ * late. Past the end of the weights a fetch is a hint without effect. */
 #define STREAMS      4
-#define AHEAD_STREAM 2048 /* bytes; a row's end is followed by the next one */
+#define AHEAD_FAR    4096 /* bytes, to L2; a row's end is followed by the next one */
+#define AHEAD_NEAR   768  /* to L1 */
 #define STREAM_TURN  600  /* of one stream, some ten lines, before the next has its turn */
 #define STREAM_LEAST 2048 /* of a stream; in place of shorter ones, neighbours side by side */
 
@@ -56,7 +58,8 @@ INLINE void stream_at(const uint8_t *w, size_t row_bytes, int n_row, int apart, 
 /* `bytes` of a stream are read now. */
 INLINE void stream_fetch(const uint8_t *g, int bytes) {
     for (int i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)g + AHEAD_STREAM + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)g + AHEAD_FAR + i, _MM_HINT_T1);
+        _mm_prefetch((const char *)g + AHEAD_NEAR + i, _MM_HINT_T0);
     }
 }
 

@@ -445,14 +445,16 @@ static void f16_to_f32_c(const f16_t *x, float *y, int n) {
 #define GROUP_ACTS   (TOKS_C * sizeof(struct act_group))
 #define ENTRY_Q(name)                                                                              \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_Q8, ROWS_C, TOKS_C, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_q,    \
-            tile_##name, GROUP_BLOCKS, GROUP_ACTS, NULL                                            \
+        .act = MICRO_ACT_Q8, .rows = ROWS_C, .toks = TOKS_C, .small_min = 2, .gemv = gemv_##name,  \
+        .gemm_small = gemm_small_##name, .unpack = unpack_##name, .pack = pack_q,                  \
+        .tile = tile_##name, .panel_bytes = GROUP_BLOCKS, .tile_bytes = GROUP_ACTS,                \
     }
 #define SET_Q(name, type) m->fmt[type] = ENTRY_Q(name);
 #define ENTRY_F(name)                                                                              \
     (struct micro_format) {                                                                        \
-        MICRO_ACT_F32, ROWS_C, TOKS_C, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_f,   \
-            tile_f, 256 * ROWS_C * sizeof(float), 256 * TOKS_C * sizeof(float), NULL               \
+        .act = MICRO_ACT_F32, .rows = ROWS_C, .toks = TOKS_C, .small_min = 2, .gemv = gemv_##name, \
+        .gemm_small = gemm_small_##name, .unpack = unpack_##name, .pack = pack_f, .tile = tile_f,  \
+        .panel_bytes = 256 * ROWS_C * sizeof(float), .tile_bytes = 256 * TOKS_C * sizeof(float),   \
     }
 
 void micro_init_c(struct micro *m) {

@@ -109,11 +109,9 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
     }
 
 GEMV_Q(q8_0, DT_Q8_0)
-GEMV_Q(q6_k, DT_Q6_K)
 GEMV_Q(q8_k, DT_Q8_K)
 
 void micro_gemv_init_avx512(struct micro *m) {
     m->fmt[DT_Q8_0].gemv = gemv_q8_0;
-    m->fmt[DT_Q6_K].gemv = gemv_q6_k;
     m->fmt[DT_Q8_K].gemv = gemv_q8_k;
 }

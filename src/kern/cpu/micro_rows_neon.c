@@ -459,8 +459,9 @@ FORMAT_F(bf16, DT_BF16)
 
 #define ENTRY_F(type, name)                                                                        \
     m->fmt[type] = (struct micro_format) {                                                         \
-        MICRO_ACT_F32, ROWS_F, TOKS_F, 2, gemv_##name, gemm_small_##name, unpack_##name, pack_f,   \
-            tile_f, 256 * ROWS_F * sizeof(float), 256 * TOKS_F * sizeof(float), NULL               \
+        .act = MICRO_ACT_F32, .rows = ROWS_F, .toks = TOKS_F, .small_min = 2, .gemv = gemv_##name, \
+        .gemm_small = gemm_small_##name, .unpack = unpack_##name, .pack = pack_f, .tile = tile_f,  \
+        .panel_bytes = 256 * ROWS_F * sizeof(float), .tile_bytes = 256 * TOKS_F * sizeof(float),   \
     }
 
 void micro_rows_init_neon(struct micro *m) {
