@@ -102,15 +102,16 @@ INLINE void act_block(int type, const struct act_group *x, int k, int j, struct 
 
 INLINE void act_quad(int type, const struct act_group *x, int k, struct quad_act *o) {
     for (int p = 0; p < 2; p++) {
+        __m128i q[4];
         for (int l = 0; l < 4; l++) {
             const int half = by_block(type) ? p : l % 2;
-            const int8_t *q = x->q + MICRO_BLOCK * lane_block(type, k, p, l) + 16 * half;
-            memcpy(o->q[p][l], q, 16);
+            q[l] = load128(x->q + MICRO_BLOCK * lane_block(type, k, p, l) + 16 * half);
         }
+        const __m512i v = four128(q[0], q[1], q[2], q[3]);
+        store512(o->q[p], v);
         if (early_offset(type) != 0) { /* of columns 4 i to + 3 and + 8 to + 11 of each lane */
-            const __m512i ones = _mm512_set1_epi8(1), v = load512(o->q[p]);
             const __m512i low = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
-            __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, v);
+            __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), v);
             sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0x4e));
             sum = _mm512_mullo_epi32(sum, _mm512_set1_epi32(-early_offset(type)));
             sum = _mm512_permutexvar_epi64(low, sum);
@@ -215,85 +216,105 @@ INLINE struct ends load_some(int type, const uint8_t *g, int there) {
                          _mm512_maskz_loadu_epi8(last, g + last_at(type))};
 }
 
-/* Bytes of each block, one block a lane, into the bytes of `to` that `mine` names: those which
- * begin at byte `at` of it, or, `again`, the first four of them in each dword. Of blocks 0, 1 and
- * perhaps 2 they are whole in the first register. */
-INLINE __m512i lanes_at(int type, struct ends e, int at, bool again, __mmask64 mine, __m512i to) {
+/* Sixteen bytes of each block, which begin at byte `at` of it, one block a lane. Those of blocks 0,
+ * 1 and perhaps 2 are whole in the first register. */
+INLINE __m512i lanes_at(int type, struct ends e, int at) {
     const int bytes = fmt_bytes(type), off = last_at(type);
     const bool second = 2 * bytes + at + 16 > 64; /* block 2 is whole in the last only */
-    const uint64_t high = second ? UINT64_C(0xffffffff00000000) : UINT64_C(0xffff000000000000);
-    const __m512i row = _mm512_broadcast_i32x4(
-        again ? _mm_set1_epi32(0x03020100)
-              : _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const uint64_t last = second ? UINT64_C(0xffffffff00000000) : UINT64_C(0xffff000000000000);
+    const __m512i row =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     __m512i place =
         lane_bytes(at, bytes + at, 2 * bytes + at - (second ? off : 0), 3 * bytes + at - off);
     place = _mm512_add_epi8(place, row);
-    to = mine == ~UINT64_C(0) ? _mm512_permutexvar_epi8(place, e.first)
-                              : _mm512_mask_permutexvar_epi8(to, mine & ~high, place, e.first);
-    return _mm512_mask_permutexvar_epi8(to, mine & high, place, e.last);
+    return _mm512_mask_permutexvar_epi8(_mm512_permutexvar_epi8(place, e.first), last, place,
+                                        e.last);
 }
 
-/* Row r's f16 at bytes 0 and 2 of each block, to words [block][row] of each half of `to`. */
+/* Row r's f16 at bytes 0 and 2 of each block, to words [block][row] of each half of `to`; of blocks
+ * of four bits, whose heads are all in the first register. */
 INLINE __m512i heads(int type, struct ends e, int r, __m512i to) {
-    const int bytes = fmt_bytes(type) & 31, off = last_at(type);
-#define HEAD(b, k) ((b)*bytes - (3 * bytes + 4 > 64 && (b) > 1 ? off : 0) + (k))
-#define PAIR(b, k) ((HEAD(b, k) + 1) << 8 | HEAD(b, k))
+    const int bytes = fmt_bytes(type);
+#define PAIR(b, k) (((b)*bytes + (k) + 1) << 8 | ((b)*bytes + (k)))
 #define FOUR(b, k) _mm_set1_epi16((short)PAIR(b, k))
     const __m512i place = four128(
         _mm_unpacklo_epi64(FOUR(0, 0), FOUR(1, 0)), _mm_unpacklo_epi64(FOUR(2, 0), FOUR(3, 0)),
         _mm_unpacklo_epi64(FOUR(0, 2), FOUR(1, 2)), _mm_unpacklo_epi64(FOUR(2, 2), FOUR(3, 2)));
-#undef HEAD
 #undef PAIR
 #undef FOUR
     const __mmask64 mine = UINT64_C(0x0303030303030303) << (2 * r);
-    if (3 * bytes + 4 <= 64) {
-        return _mm512_mask_permutexvar_epi8(to, mine, place, e.first);
-    }
-    const uint64_t second = UINT64_C(0xffff0000ffff0000); /* blocks 2 and 3 */
-    to = _mm512_mask_permutexvar_epi8(to, mine & ~second, place, e.first);
-    return _mm512_mask_permutexvar_epi8(to, mine & second, place, e.last);
+    return _mm512_mask_permutexvar_epi8(to, mine, place, e.first);
 }
 
-/* Bit c of a block's four bytes is the fifth of column c; word: those bytes, [block][row]. */
-INLINE void fifth_bits512(__m512i word, struct quad *q) {
+/* The first octet of each of `there` blocks of two rows, [block][row]. */
+INLINE __m512i block_octets(int type, const uint8_t *a, const uint8_t *b, int there) {
+    __m128i v[4];
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm_setzero_si128();
+        if (i < there) {
+            __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)(a + i * fmt_bytes(type)));
+            __m128i high =
+                _mm_loadl_epi64((const __m128i *)(const void *)(b + i * fmt_bytes(type)));
+            v[i] = _mm_unpacklo_epi64(low, high);
+        }
+    }
+    return four128(v[0], v[1], v[2], v[3]);
+}
+
+/* Word i of each block's first octet, rows 0 and 1 in a, 2 and 3 in b, as f16: [block][row]. */
+INLINE __m256i octet_words(__m512i a, __m512i b, int i) {
+    const __m256i each =
+        _mm256_setr_epi16(0, 4, 32, 36, 8, 12, 40, 44, 16, 20, 48, 52, 24, 28, 56, 60);
+    __m512i place = _mm512_castsi256_si512(_mm256_add_epi16(each, _mm256_set1_epi16((short)i)));
+    return _mm512_castsi512_si256(_mm512_permutex2var_epi16(a, place, b));
+}
+
+/* Bit `from` + c of a block's first octet is the fifth of column c. */
+INLINE void fifth_bits512(const __m512i octet[2], int from, struct quad *q) {
     const __m512i place = _mm512_set1_epi64(0x0706050403020100);
-    const __m512i rows[2] = {_mm512_shuffle_epi32(word, 0x50), _mm512_shuffle_epi32(word, 0xfa)};
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
-        const int from = 16 * (i / 4) + 8 * (i % 2) - 4;
-        __m512i at = _mm512_add_epi8(place, _mm512_set1_epi8((char)from));
-        __m512i bit = _mm512_multishift_epi64_epi8(at, rows[i % 4 / 2]);
+        const int first = from + 16 * (i / 4) + 8 * (i % 2) - 4;
+        __m512i at = _mm512_add_epi8(place, _mm512_set1_epi8((char)first));
+        __m512i bit = _mm512_multishift_epi64_epi8(at, octet[i % 4 / 2]);
         q->v[i / 4][i % 4] = merge(q->v[i / 4][i % 4], bit, 16);
     }
+}
+
+/* What begins the blocks: scales and minimums, as f16, and fifth bits. */
+INLINE void five_heads(int type, const uint8_t *const g[ROWS], int there, struct quad *q,
+                       __m256i head[2]) {
+    const __m512i octet[2] = {block_octets(type, g[0], g[1], there),
+                              block_octets(type, g[2], g[3], there)};
+    head[0] = octet_words(octet[0], octet[1], 0);
+    head[1] = octet_words(octet[0], octet[1], 1);
+    fifth_bits512(octet, type == DT_Q5_1 ? 32 : 16, q);
 }
 
 /* `there` of the four blocks; nothing else is read where this is the matrix's end. */
 INLINE void small_quad(int type, const uint8_t *const g[ROWS], int there, bool end,
                        struct quad *q) {
     const int at = type == DT_Q4_1 ? 4 : type == DT_Q5_0 ? 6 : type == DT_Q5_1 ? 8 : 2;
-    const __mmask64 all = ~UINT64_C(0);
-    __m512i head = _mm512_setzero_si512(), fifth = head, row[ROWS], o[4];
+    const __mmask16 some = (__mmask16)((1u << (there * ROWS)) - 1);
+    __m512i all = _mm512_setzero_si512(), row[ROWS], o[4];
 #pragma GCC unroll 4
     for (int r = 0; r < ROWS; r++) {
         struct ends e = end ? load_some(type, g[r], there) : load_ends(type, g[r]);
-        head = heads(type, e, r, head);
-        row[r] = lanes_at(type, e, at, false, all, head);
-        if (fmt_bits(type) == 5) {
-            fifth = lanes_at(type, e, at - 4, true, UINT64_C(0x000f000f000f000f) << (4 * r), fifth);
-        }
+        row[r] = lanes_at(type, e, at);
+        all = fmt_bits(type) == 5 ? all : heads(type, e, r, all);
     }
+    __m256i head[2] = {_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1)};
     octets(row, o);
     nibbles512(o, q);
     if (fmt_bits(type) == 5) {
-        fifth_bits512(fifth, q);
+        five_heads(type, g, end ? there : 4, q, head);
     }
     if (type == DT_IQ4_NL) {
         iq4_values(q);
     }
-    const __mmask16 some = (__mmask16)((1u << (there * ROWS)) - 1);
-    q->d[0] = _mm512_maskz_cvtph_ps(some, _mm512_castsi512_si256(head));
+    q->d[0] = _mm512_maskz_cvtph_ps(some, head[0]);
     if (fmt_mins(type) != 0) {
-        q->min[0] = _mm512_maskz_cvtph_ps(some, _mm512_extracti64x4_epi64(head, 1));
+        q->min[0] = _mm512_maskz_cvtph_ps(some, head[1]);
     }
 }
 
