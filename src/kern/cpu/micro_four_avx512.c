@@ -29,16 +29,16 @@ struct quad {
 /* A quad of activations: as few bytes as there can be, since all of a row pass for each four rows
  * of weights, and from L2 where they are many. */
 struct quad_act {
-    int8_t q[2][4][16]; /* [part][lane] */
-    int32_t mul[2][4];  /* [half][block]: twice as int16, or as float (signed) */
+    _Alignas(64) int8_t q[2][4][16]; /* [part][lane] */
+    int32_t mul[2][4];               /* [half][block]: twice as int16, or as float (signed) */
     /* What is added: an offset of the products before they are summed, [part][lane][dword]; or
      * [half][block] afterwards, [0] alone where not split; or what minimums are multiplied by. */
     int32_t more[2][8];
+    float d; /* of the row */
 };
 
 struct vector_group {
-    _Alignas(64) struct quad_act quad[2];
-    float d; /* of the row */
+    struct quad_act quad[2];
 };
 
 /* ---- places ---------------------------------------------------------------------------------- */
@@ -121,6 +121,7 @@ INLINE void act_quad(int type, const struct act_group *x, int k, struct quad_act
     for (int j = 0; j < 4; j++) {
         act_block(type, x, k, j, o);
     }
+    o->d = x->d;
 }
 
 INLINE void arrange_four(int type, const struct act_group *x, int64_t n_col, void *to) {
@@ -128,7 +129,6 @@ INLINE void arrange_four(int type, const struct act_group *x, int64_t n_col, voi
     for (int64_t i = 0; i < micro_groups(n_col); i++, x++, o++) {
         act_quad(type, x, 0, &o->quad[0]);
         act_quad(type, x, 1, &o->quad[1]);
-        o->d = x->d;
     }
 }
 
@@ -700,7 +700,7 @@ INLINE void gemv_four(int type, const uint8_t *w, size_t row_bytes, int n_row,
         const bool end = row + (ROWS - 1) * apart >= n_row - 1;
         __m128 sum = fmt_small(type) ? four_small(type, g, end, x, n_col / MICRO_BLOCK)
                                      : four_super(type, g, x, n_col / 256);
-        _mm_storeu_ps(v, _mm_mul_ps(_mm_set1_ps(x->d), sum));
+        _mm_storeu_ps(v, _mm_mul_ps(_mm_set1_ps(x->quad[0].d), sum));
         stream_put(v, n_row, apart, row, y);
     }
 }
