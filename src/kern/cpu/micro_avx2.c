@@ -100,45 +100,26 @@ static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
     }
 }
 
-/* ---- matrix times vector, quantized ------------------------------------------------------------
- */
+/* ---- matrix times vector, signed bytes --------------------------------------------------------
+ *
+ * Each row by itself. The unsigned formats are in micro_four_avx2.c. */
 
+/* Sums of the products of two columns. */
 INLINE __m256i block_dot(int type, const uint8_t *g, const int8_t *q, int j) {
     __m256i w = block_bytes(type, g, j), x = load256(q + j * MICRO_BLOCK);
-    if (fmt_signed(type)) {
-        return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    }
-    return _mm256_maddubs_epi16(w, x);
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
 }
 
-/* In each 128 bits two sums of a quarter of the int16 of a and two of b: as VPHADDW, whose many
- * steps some processors take from a slow store, but in another order. */
-INLINE __m256i add16(__m256i a, __m256i b) {
-    return _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-}
-
-/* Sums of the halves of the first n of quad k's four blocks, int32 in the order of micro_half;
- * unsigned ones times their multipliers. Zeros where there is no block. The first additions are
- * done in int16 where the products leave room: 4 of 63 * 127 * 2 do not, 2 do; 4 of 31 * 127 * 2
- * do. */
+/* Sums of the halves of the first n of quad k's four blocks, int32 in the order of micro_half.
+ * Zeros where there is no block. */
 INLINE __m256i quad_dots(int type, const uint8_t *g, const struct act_group *x, int k, int n) {
-    const __m256i one = _mm256_set1_epi16(1), mul = load256(x->pair + 8 * k);
+    const __m256i one = _mm256_set1_epi16(1);
     __m256i v[4];
     for (int i = 0; i < 4; i++) {
         v[i] = i < n ? block_dot(type, g, x->q, 4 * k + i) : _mm256_setzero_si256();
-        v[i] = fmt_signed(type) ? _mm256_madd_epi16(v[i], one) : v[i];
+        v[i] = _mm256_madd_epi16(v[i], one);
     }
-    if (fmt_signed(type)) {
-        return _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-    }
-    __m256i a = add16(v[0], v[1]), b = add16(v[2], v[3]);
-    if (fmt_bits(type) == 6) {
-        a = _mm256_madd_epi16(a, _mm256_unpacklo_epi64(mul, mul));
-        b = _mm256_madd_epi16(b, _mm256_unpackhi_epi64(mul, mul));
-        return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-    }
-    a = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-    return _mm256_madd_epi16(a, mul);
+    return _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
 }
 
 /* [half 0 of 4 | half 1 of 4] twice, to [half h of 8]. */
@@ -147,40 +128,14 @@ INLINE __m256i halves(__m256i a, __m256i b, int h) {
              : _mm256_inserti128_si256(a, _mm256_castsi256_si128(b), 1);
 }
 
-/* Of both halves. */
-INLINE __m256i add_halves(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_blend_epi32(a, b, 0xf0), _mm256_permute2x128_si256(a, b, 0x21));
-}
-
 /* Adds quad_dots of two quads, with their scales, to the eight lanes. */
-INLINE __m256 quads_add(int type, const __m256i quad[2], const struct scales *s,
-                        const struct act_group *x, __m256 acc) {
-    __m256i dot[2] = {quad[0], quad[1]};
-    for (int k = 0; k < 2 && fmt_offset(type) != 0; k++) {
-        const int bits = __builtin_ctz((unsigned)fmt_offset(type));
-        dot[k] = _mm256_sub_epi32(dot[k], _mm256_slli_epi32(load256(x->prod + 8 * k), bits));
+INLINE __m256 quads_add(const __m256i dot[2], __m256 d, const struct act_group *x, __m256 acc) {
+    __m256 f[2], m[2];
+    for (int h = 0; h < 2; h++) {
+        f[h] = _mm256_cvtepi32_ps(halves(dot[0], dot[1], h));
+        m[h] = _mm256_cvtepi32_ps(_mm256_srli_epi32(half_of(x->pair, h), 16));
     }
-    if (fmt_signed(type)) {
-        __m256 f[2], m[2];
-        for (int h = 0; h < 2; h++) {
-            f[h] = _mm256_cvtepi32_ps(halves(dot[0], dot[1], h));
-            m[h] = _mm256_cvtepi32_ps(_mm256_srli_epi32(half_of(x->pair, h), 16));
-        }
-        acc = _mm256_fmadd_ps(_mm256_fmadd_ps(f[1], m[1], _mm256_mul_ps(f[0], m[0])), s->d[0], acc);
-    } else if (fmt_split(type)) {
-        acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(halves(dot[0], dot[1], 0)), s->d[0], acc);
-        acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(halves(dot[0], dot[1], 1)), s->d[1], acc);
-    } else {
-        acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(add_halves(dot[0], dot[1])), s->d[0], acc);
-    }
-    if (fmt_mins(type) == 1) {
-        acc = _mm256_fmadd_ps(s->min[0], _mm256_load_ps(x->s), acc);
-    } else if (fmt_mins(type) == 2) {
-        for (int h = 0; h < 2; h++) {
-            acc = _mm256_fmadd_ps(s->min[h], _mm256_cvtepi32_ps(half_of(x->prod, h)), acc);
-        }
-    }
-    return acc;
+    return _mm256_fmadd_ps(_mm256_fmadd_ps(f[1], m[1], _mm256_mul_ps(f[0], m[0])), d, acc);
 }
 
 #define QUAD(n)                                                                                    \
@@ -202,8 +157,7 @@ INLINE __m256 tail_add(int type, const uint8_t *g, int left, const struct act_gr
             QUAD(4);
         }
     }
-    struct scales s = small_scales(type, d[0], d[1]);
-    return quads_add(type, dot, &s, x, acc);
+    return quads_add(dot, small_scales(type, d[0], d[1]).d[0], x, acc);
 }
 
 /* Adds the products of one group, of which `left` blocks are there, to the eight lanes. */
@@ -213,8 +167,7 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
         return tail_add(type, g, left, x, acc);
     }
     __m256i dot[2] = {quad_dots(type, g, x, 0, 4), quad_dots(type, g, x, 1, 4)};
-    struct scales s = group_scales(type, g);
-    return quads_add(type, dot, &s, x, acc);
+    return quads_add(dot, group_scales(type, g).d[0], x, acc);
 }
 
 #include "kern/cpu/micro_gemv_rows.h"
@@ -638,11 +591,21 @@ INLINE void tiles_q(int type, unpack_fn unpack, tile_add_fn add, const uint8_t *
     }
 }
 
-#define FORMAT_Q(name, type)                                                                       \
+#define GEMV_Q(name, type)                                                                         \
     static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
                             int64_t n_col, float *y) {                                             \
         gemv_q(type, w, row_bytes, n_row, x, n_col, y);                                            \
-    }                                                                                              \
+    }
+
+#define SIGNED_FORMATS(DO)                                                                         \
+    DO(q8_0, DT_Q8_0)                                                                              \
+    DO(q8_k, DT_Q8_K)                                                                              \
+    DO(iq4_nl, DT_IQ4_NL)                                                                          \
+    DO(iq4_xs, DT_IQ4_XS)
+
+SIGNED_FORMATS(GEMV_Q)
+
+#define FORMAT_Q(name, type)                                                                       \
     SHARED void unpack_blocks_##name(const uint8_t *const *row, int64_t first, int64_t n_block,    \
                                      uint8_t *to) {                                                \
         unpack_blocks(type, row, first, n_block, to);                                              \
@@ -687,12 +650,14 @@ PACK_Q(signed, DT_Q8_0)
 #define ENTRY_Q(name, type, packing)                                                               \
     (struct micro_format) {                                                                        \
         .act = MICRO_ACT_Q8, .rows = ROWS_AVX2, .toks = TOKS_AVX2, .small_min = 2,                 \
-        .gemv = gemv_##name, .gemm_small = m->fmt[type].gemm_small, .unpack = unpack_##name,       \
+        .gemv = m->fmt[type].gemv, .gemm_small = m->fmt[type].gemm_small, .unpack = unpack_##name, \
         .pack = pack_##packing, .tile = tile_##name,                                               \
         .panel_bytes = (size_t)(8 * panel_block(type)),                                            \
         .tile_bytes = (size_t)(TILE_HEAD + 8 * tile_block(type)),                                  \
         .gemm_tiles = fmt_signed(type) ? NULL : tiles_##name,                                      \
     }
+
+#define GEMV_ENTRY(name, type) m->fmt[type].gemv = gemv_##name;
 
 void micro_init_avx2(struct micro *m) {
     m->name = "avx2";
@@ -711,5 +676,6 @@ void micro_init_avx2(struct micro *m) {
     m->fmt[DT_Q8_K] = ENTRY_Q(q8_k, DT_Q8_K, signed);
     m->fmt[DT_IQ4_NL] = ENTRY_Q(iq4_nl, DT_IQ4_NL, signed);
     m->fmt[DT_IQ4_XS] = ENTRY_Q(iq4_xs, DT_IQ4_XS, signed);
+    SIGNED_FORMATS(GEMV_ENTRY)
     m->quantize = quantize_avx2;
 }

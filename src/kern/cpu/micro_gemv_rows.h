@@ -6,7 +6,7 @@
  *
  * Owns the order in which weights pass: some groups of each of four streams in turn
  * (micro_bits_avx2.h). Refuses instructions of one level, and rows whose sums end together
- * (micro_four_avx512.c). Invariant: the columns of a row pass in their order; nothing behind a row
+ * (micro_four_*.c). Invariant: the columns of a row pass in their order; nothing behind a row
  * is read if group_add reads nothing behind `left` blocks.
  */
 
