@@ -22,6 +22,7 @@
 #define BATCH_ROWS  256   /* of gemm_small, at most */
 #define SERIAL_ACT  16384 /* so many activations are prepared before a second thread is awake */
 #define PAGE_BYTES  4096
+#define ROW_ORDERS  3 /* of one row that q, k and v read, each as its kernel wants it */
 
 struct mat {
     const struct host_weight *w;
@@ -83,6 +84,7 @@ static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
     /* more rows than this go by panels: of one input, or of each expert in a run */
     int small = (d->micro.gemm_min - 1) * (h->most_mat > 1 ? MAT_MAX : 1);
     small = small < d->max_row ? small : d->max_row;
+    small = small > ROW_ORDERS ? small : ROW_ORDERS;
     const struct cpu_part list[N_PART] = {
         {(void **)&d->act, round64((size_t)d->max_row * d->act_bytes)},
         {(void **)&d->tile, tiles},
@@ -212,6 +214,25 @@ static void prepare_item(void *arg, int item, int thread) {
     }
 }
 
+/* One row that matrices read in different orders: the first one's was made with the row, and each
+ * other one has a place of its own. */
+static void arrange_apart(struct mat_run *r) {
+    const struct cpu_dev *d = r->d;
+    struct mat *m = r->mat;
+    for (int i = 1; r->shared && m->n == 1 && i < r->n_mat; i++) {
+        const arrange_fn arrange = arrange_of(d, &m[i]);
+        int first = 0;
+        while (first < i && arrange_of(d, &m[first]) != arrange) {
+            first++;
+        }
+        m[i].small0 = first;
+        if (first == i && arrange != NULL) {
+            arrange((const struct act_group *)d->act, m[i].w->n_col,
+                    d->small + (size_t)i * d->small_bytes);
+        }
+    }
+}
+
 static void prepare(struct mat_run *r) {
     int n_item = 0, n_row = 0, n_mat = r->shared ? 1 : r->n_mat;
     for (int i = 0; i < n_mat; i++) {
@@ -225,6 +246,7 @@ static void prepare(struct mat_run *r) {
     for (int i = 0; i < n_item; i++) {
         prepare_item(r, i, 0);
     }
+    arrange_apart(r);
 }
 
 /* ---- products -------------------------------------------------------------------------- */
@@ -320,7 +342,7 @@ static void vector_run(const struct mat_run *r, const struct mat *m, int64_t row
         m->f->gemv(w, m->w->row_bytes, n, x, m->w->n_col, v);
         if (r->glu) {
             const uint8_t *w1 = m[1].rows + (size_t)row * m[1].w->row_bytes;
-            m[1].f->gemv(w1, m[1].w->row_bytes, n, x, m->w->n_col, u);
+            m[1].f->gemv(w1, m[1].w->row_bytes, n, row_at(d, m + 1, i), m->w->n_col, u);
             d->micro.act_mul(v, u, n, r->act);
         }
         put(d, m, i, row, n, v);
@@ -470,7 +492,7 @@ static bool same_rows(const struct cpu_dev *d, const struct mat *a, const struct
 }
 
 static bool same_tiles(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
-    return same_rows(d, a, b) && arrange_of(d, a) == arrange_of(d, b) &&
+    return same_rows(d, a, b) && (a->n == 1 || arrange_of(d, a) == arrange_of(d, b)) &&
            (!wants_packed(d, a) || a->f->pack == b->f->pack);
 }
 

@@ -249,7 +249,7 @@ void micro_rows_init_avx2(struct micro *m);
 void micro_att_init_avx2(struct micro *m);
 void micro_small_init_avx2(struct micro *m);
 void micro_four_init_avx2(struct micro *m);
-/* Overwrites what AVX-512 (F, BW, VL, DQ, VBMI) and VNNI do better, after micro_init_avx2. */
+/* Overwrites what AVX-512 (F, BW, VL, DQ, VBMI), VNNI and GFNI do better, after micro_init_avx2. */
 void micro_init_avx512(struct micro *m);
 void micro_gemv_init_avx512(struct micro *m);
 void micro_four_init_avx512(struct micro *m);

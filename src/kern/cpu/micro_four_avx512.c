@@ -4,8 +4,8 @@
  * Owns the formats whose decoding costs more than reading them: what ends a block's sum is done for
  * four rows at once. Refuses formats that rows by themselves take as fast as memory gives them
  * (micro_gemv_avx512.c), and several rows of activations (micro_small_avx512.c). Only static
- * functions and micro_four_init_avx512. Invariant: the bits of micro_c.c; nothing behind a row is
- * read.
+ * functions and micro_four_init_avx512. Invariant: the bits of micro_c.c; nothing behind the matrix
+ * is read, and what is read behind a row has scales of zero.
  *
  * The unit is a quad: four blocks of 32 columns of four rows. A register of a row has 16 columns of
  * a block in each 128-bit lane, one set in the low bits of its bytes and another in those above,
@@ -291,7 +291,8 @@ INLINE void five_heads(int type, const uint8_t *const g[ROWS], int there, struct
     fifth_bits512(octet, type == DT_Q5_1 ? 32 : 16, q);
 }
 
-/* `there` of the four blocks; nothing else is read where this is the matrix's end. */
+/* `there` of the four blocks, the others with scales of zero. They are read, too, since another row
+ * of four blocks at least follows, but not where this is the matrix's end. */
 INLINE void small_quad(int type, const uint8_t *const g[ROWS], int there, bool end,
                        struct quad *q) {
     const int at = type == DT_Q4_1 ? 4 : type == DT_Q5_0 ? 6 : type == DT_Q5_1 ? 8 : 2;
@@ -541,13 +542,14 @@ INLINE __m512i pick(__m512i a, __m512i b, bool odd) { /* even or odd dwords of e
     return _mm512_castps_si512(odd ? _mm512_shuffle_ps(u, v, 0xdd) : _mm512_shuffle_ps(u, v, 0x88));
 }
 
-/* Octet i of each lane, for both rows. */
+/* Octet i of each lane, for both rows: as doubles, since no operation on integers does both at
+ * once. */
 INLINE __m512i octet_twice(const int8_t q[4][16], int i) {
     __m512d v = _mm512_loadu_pd(q);
     return _mm512_castpd_si512(i ? _mm512_permute_pd(v, 0xff) : _mm512_movedup_pd(v));
 }
 
-/* A dword for all of each lane. */
+/* A dword for all of each lane, in one operation on floats. */
 INLINE __m512 lanes_of(const int32_t v[4]) {
     __m512 all = _mm512_castsi512_ps(_mm512_broadcast_i32x4(load128(v)));
     return _mm512_permutevar_ps(all, lanes512(0, 1, 2, 3));
@@ -651,7 +653,7 @@ INLINE __m128 four_small(int type, const uint8_t *g[ROWS], bool end, const struc
         stream_move(g, 4 * bytes);
     }
     if (n_block % 4 != 0) {
-        const bool second = n_block % 8 > 4;
+        const bool second = n_block % 8 > 4; /* an index would send the sums through memory */
         if (end || n_block < 4) {
             small_quad(type, g, (int)(n_block % 4), true, &q);
         } else {

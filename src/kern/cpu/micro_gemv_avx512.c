@@ -2,38 +2,24 @@
  * (F, BW, VL, DQ, VBMI) and VNNI.
  *
  * Owns instructions, not arithmetic: micro.h and micro_c.c define every result to the bit. Each row
- * of weights is computed by itself: formats that cost little to decode. Refuses the others, which
- * micro_four_avx512.c has, and several rows of activations: micro_small_avx512.c has those.
- * Only static functions and micro_gemv_init_avx512. Invariant: nothing behind a row is read.
+ * of weights is computed by itself: formats of signed bytes, which need no decoding. Refuses the
+ * others, which micro_four_avx512.c has, and several rows of activations: micro_small_avx512.c has
+ * those. Only static functions and micro_gemv_init_avx512. Invariant: nothing behind a row is read.
  */
 #include "kern/cpu/micro_bits_avx512.h"
 
 /* ---- matrix times vector, quantized ---------------------------------------------------------
  *
- * 256 columns of a row are four registers of bytes, two blocks in each. Signed bytes get 128 added.
+ * 256 columns of a row are four registers of bytes, two blocks in each, with 128 added.
  * One VPDPBUSD with the activations leaves four dwords for each half of a block: sums of 16
  * products of at most 255 * 127, exact.
  */
 
-INLINE __m512i twice256(const void *p) {
-    return _mm512_broadcast_i64x4(load256(p));
-}
-
 /* A super-block's bytes. */
-INLINE void super_bytes(int type, const uint8_t *g, __m512i v[4]) {
-    if (type == DT_Q8_K) {
-        for (int i = 0; i < 4; i++) {
-            v[i] = _mm512_xor_si512(load512(((const struct block_q8_k *)g)->q + 64 * i),
-                                    _mm512_set1_epi8((char)128));
-        }
-        return;
-    }
-    const struct block_q6_k *s = (const struct block_q6_k *)g;
-    for (int i = 0; i < 2; i++) {
-        __m512i x = load512(s->ql + 64 * i), h = twice256(s->qh + 32 * i);
-        v[2 * i] = merge(and8(x, 15), rotate(h, lane_bytes(-4, -4, -2, -2)), 48);
-        x = and8(_mm512_srli_epi16(x, 4), 15);
-        v[2 * i + 1] = merge(x, rotate(h, lane_bytes(0, 0, 2, 2)), 48);
+INLINE void super_bytes(const uint8_t *g, __m512i v[4]) {
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm512_xor_si512(load512(((const struct block_q8_k *)g)->q + 64 * i),
+                                _mm512_set1_epi8((char)128));
     }
 }
 
@@ -79,25 +65,18 @@ INLINE __m256 group_add(int type, const uint8_t *g, int left, const struct act_g
     if (type == DT_Q8_0) {
         q8_bytes(g, left, v, &s);
     } else {
-        super_bytes(type, g, v);
+        super_bytes(g, v);
         s = group_scales(type, g);
     }
     for (int i = 0; i < 4; i++) {
         v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), v[i], load512(x->q + 64 * i));
     }
-    const unsigned bits =
-        fmt_signed(type) ? 7 : (unsigned)__builtin_ctz((unsigned)fmt_offset(type));
-    __m512i dot = _mm512_sub_epi32(sum_halves(v), _mm512_slli_epi32(load512(x->sum), bits));
-    __m512i mul = _mm512_srli_epi32(load512(x->pair), 16);
-    if (fmt_signed(type)) {
-        __m512 f = _mm512_cvtepi32_ps(dot), m = _mm512_cvtepi32_ps(mul);
-        __m256 t = _mm256_mul_ps(half_ps(f, 0), half_ps(m, 0));
-        t = _mm256_fmadd_ps(half_ps(f, 1), half_ps(m, 1), t);
-        return _mm256_fmadd_ps(t, s.d[0], acc);
-    }
-    __m512 f = _mm512_cvtepi32_ps(_mm512_mullo_epi32(dot, mul));
-    acc = _mm256_fmadd_ps(half_ps(f, 0), s.d[0], acc);
-    return _mm256_fmadd_ps(half_ps(f, 1), s.d[1], acc);
+    __m512i dot = _mm512_sub_epi32(sum_halves(v), _mm512_slli_epi32(load512(x->sum), 7));
+    __m512 f = _mm512_cvtepi32_ps(dot);
+    __m512 m = _mm512_cvtepi32_ps(_mm512_srli_epi32(load512(x->pair), 16));
+    __m256 t = _mm256_mul_ps(half_ps(f, 0), half_ps(m, 0));
+    t = _mm256_fmadd_ps(half_ps(f, 1), half_ps(m, 1), t);
+    return _mm256_fmadd_ps(t, s.d[0], acc);
 }
 
 #include "kern/cpu/micro_gemv_rows.h"

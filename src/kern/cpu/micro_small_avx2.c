@@ -15,7 +15,8 @@
 /* Keeps a sum where it is written: compilers turn chains of additions into trees. */
 #define KEEP(v) __asm__("" : "+x"(v))
 
-#define SMALL_ROWS 2
+#define SMALL_ROWS  2
+#define SMALL_FETCH streams_fetch_once
 
 /* 256 weights of a row, [piece][half], a dword for each block. */
 struct row {
