@@ -24,6 +24,7 @@ static struct {
     struct act_group *act;
     const void *x[MICRO_SMALL];
     uint8_t *arranged, *panel, *tile;
+    uint8_t *vector; /* a row as gemv reads it, if it wants an order of its own */
     float *in, *out; /* [ROWS * COLS] each, which is more than any kernel takes here */
     f16_t *half;
     /* attention: a cache's type and numbers, a tile of them, and what a walk keeps of each query */
@@ -57,7 +58,7 @@ static void *room(size_t n) {
 }
 
 static void do_gemv(void) {
-    s.f->gemv(s.w, s.row_bytes, ROWS, s.x[0], COLS, s.out);
+    s.f->gemv(s.w, s.row_bytes, ROWS, s.vector != NULL ? s.vector : s.x[0], COLS, s.out);
 }
 static void do_small(void) {
     s.f->gemm_small(s.w, s.row_bytes, s.f->rows, s.x, 4, COLS, s.out);
@@ -80,6 +81,9 @@ static void do_quantize(void) {
 }
 static void do_arrange(void) {
     s.m.arrange(s.act, COLS, s.arranged);
+}
+static void do_vector(void) {
+    s.f->vector_arrange(s.act, COLS, s.vector);
 }
 static void do_rmsnorm(void) {
     s.m.rmsnorm(s.in, s.in + COLS, COLS, 1e-5f, s.out);
@@ -141,6 +145,10 @@ static void count_format(enum dtype type) {
     for (int i = 0; i < MICRO_SMALL; i++) {
         s.x[i] = q8 ? (const void *)s.act : s.in;
     }
+    if (s.f->vector_arrange != NULL) {
+        s.vector = room((size_t)micro_groups(COLS) * s.f->vector_group);
+        count("vector", name, do_vector);
+    }
     count("gemv", name, do_gemv);
     count("unpack", name, do_unpack);
     count("pack", name, do_pack);
@@ -155,6 +163,8 @@ static void count_format(enum dtype type) {
     mem_free(s.w);
     mem_free(s.panel);
     mem_free(s.tile);
+    mem_free(s.vector);
+    s.vector = NULL;
 }
 
 static void count_attention(void) {

@@ -27,12 +27,14 @@
 struct pair_act {
     int8_t q[2][2][16]; /* [part][lane] */
     int64_t mul[2][2];  /* [lane][part]: four times as int16 */
-    /* Twice as int32 or float what is added: an offset of the words' sums, [lane][part], four times
-     * as int16; or [block][half] behind them, [0] alone where not split; or what minimums are
-     * multiplied by. */
+    /* What is added: an offset of the words' sums, [lane][part], of even and odd words, twice; or,
+     * twice as int32 or float, [block][half] behind them, [0] alone where not split; or what
+     * minimums are multiplied by. */
     int64_t more[2][2];
 };
 
+/* What is doubled is loaded 16 bytes at a time: of a pair's last number eight bytes behind it, too,
+ * which here are never behind the group. */
 struct vector_group {
     _Alignas(32) struct pair_act pair[4];
     float d; /* of the row */
@@ -74,13 +76,14 @@ INLINE int64_t twice_float(float v) {
     return twice32(bits);
 }
 
-/* -offset times the sums of columns 0, 1, 4, 5, 8, 9, 12, 13 and of the others, as two words. */
+/* -offset times the sums of columns 0, 1, 4, 5, 8, 9, 12, 13 and of the others, as two words,
+ * twice: what each other word of the products' sums lacks. */
 INLINE int64_t center(int type, const int8_t q[16]) {
-    int sum[2] = {0, 0};
-    for (int i = 0; i < 16; i++) {
-        sum[i / 2 % 2] -= fmt_offset(type) * q[i];
-    }
-    return twice32((int32_t)((uint32_t)(sum[0] & 0xffff) | (uint32_t)sum[1] << 16));
+    __m128i sum = _mm_maddubs_epi16(_mm_set1_epi8(1), load128(q));
+    sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0x4e));
+    sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0xb1));
+    sum = _mm_mullo_epi16(sum, _mm_set1_epi16((short)-fmt_offset(type)));
+    return _mm_cvtsi128_si64(sum);
 }
 
 /* What belongs to block j of the sums. */
@@ -99,7 +102,7 @@ INLINE void act_block(int type, const struct act_group *x, int k, int j, struct 
 }
 
 INLINE void act_pair(int type, const struct act_group *x, int k, struct pair_act *o) {
-    for (int j = 0; j < 2; j++) {
+    for (int j = 0; j < 2 && type != DT_Q6_K; j++) {
         act_block(type, x, k, j, o);
     }
     for (int p = 0; p < 2; p++) {
