@@ -27,10 +27,10 @@ struct cpu_dev {
     struct micro micro;
 
     /* matmul.c: activations of a step, as int8 or padded floats, then packed in tiles */
-    uint8_t *act;   /* [max_row] of micro_act_bytes(widest) */
-    uint8_t *tile;  /* tiles of max_row rows of activations */
-    uint8_t *small; /* rows as vectors' and small batches' kernels read them */
-    uint8_t *panel; /* [n_thread, 2] of the largest panel */
+    uint8_t *act;                              /* [max_row] of micro_act_bytes(widest) */
+    uint8_t *tile;                             /* tiles of max_row rows of activations */
+    uint8_t *small;                            /* rows in the orders of their kernels */
+    uint8_t *panel;                            /* [n_thread, 2] of the largest panel */
     size_t act_bytes, tile_bytes, panel_bytes; /* capacity of one row, tile, panel */
     size_t tile_share;                         /* of one row in a tile */
     size_t small_bytes;                        /* of one row of `small` */

@@ -127,6 +127,10 @@ INLINE __m128i load128(const void *p) {
     return _mm_loadu_si128((const __m128i *)p);
 }
 
+INLINE __m256i two128(const void *low, const void *high) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(low)), load128(high), 1);
+}
+
 INLINE uint16_t u16_at(const uint8_t *p) {
     uint16_t v;
     memcpy(&v, p, sizeof v);
@@ -141,8 +145,7 @@ INLINE int32_t i32_at(const uint8_t *p) {
 
 /* Of sixteen numbers in the order of micro_half those of half h of the eight blocks. */
 INLINE __m256i half_of(const int32_t v[16], int h) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(v + 4 * h)),
-                                   load128(v + 8 + 4 * h), 1);
+    return two128(v + 4 * h, v + 8 + 4 * h);
 }
 
 /* 16 bytes to 32: low nibbles, then high nibbles. */

@@ -44,6 +44,12 @@ INLINE __m512i merge(__m512i low, __m512i high, int mask) {
     return _mm512_ternarylogic_epi64(low, high, _mm512_set1_epi8((char)mask), 0xf8);
 }
 
+/* The values of IQ4 nibbles plus 128. */
+INLINE __m512i iq4_bytes(__m512i nibble) {
+    __m128i table = _mm_xor_si128(load128(quant_iq4_values), _mm_set1_epi8((char)128));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), nibble);
+}
+
 INLINE __m512 load512_ps(const void *p) {
     return _mm512_loadu_ps(p);
 }

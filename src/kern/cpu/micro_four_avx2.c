@@ -71,9 +71,7 @@ INLINE int64_t twice32(int32_t v) {
 }
 
 INLINE int64_t twice_float(float v) {
-    int32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return twice32(bits);
+    return twice32((int32_t)f32_bits(v));
 }
 
 /* -offset times the sums of columns 0, 1, 4, 5, 8, 9, 12, 13 and of the others, as two words,
@@ -118,21 +116,14 @@ INLINE void act_pair(int type, const struct act_group *x, int k, struct pair_act
     }
 }
 
-INLINE void arrange_four(int type, const struct act_group *x, int64_t n_col, void *to) {
-    struct vector_group *o = to;
-    for (int64_t i = 0; i < micro_groups(n_col); i++, x++, o++) {
-        for (int k = 0; k < 4; k++) {
-            act_pair(type, x, k, &o->pair[k]);
-        }
-        o->d = x->d;
+INLINE void act_group_four(int type, const struct act_group *x, struct vector_group *o) {
+    for (int k = 0; k < 4; k++) {
+        act_pair(type, x, k, &o->pair[k]);
     }
+    o->d = x->d;
 }
 
 /* ---- bits ------------------------------------------------------------------------------------ */
-
-INLINE __m256i and8(__m256i v, int mask) {
-    return _mm256_and_si256(v, _mm256_set1_epi8((char)mask));
-}
 
 INLINE __m256i or8(__m256i a, __m256i b) {
     return _mm256_or_si256(a, b);
@@ -148,10 +139,6 @@ INLINE void octets(__m256i a, __m256i b, __m256i o[2]) {
 
 INLINE void octets_at(const uint8_t *const g[2], size_t at, __m256i o[2]) {
     octets(load256(g[0] + at), load256(g[1] + at), o);
-}
-
-INLINE __m256i lanes256(const void *a, const void *b) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(a)), load128(b), 1);
 }
 
 /* Qword 0 of each lane, twice. */
@@ -202,17 +189,17 @@ INLINE void super_bits(int type, const uint8_t *const g[2], int k, struct bits *
 INLINE void part_bytes(int type, int k, __m256i v, __m256i h, __m256i w[2]) {
     if (type == DT_Q2_K) {
         v = k % 2 == 1 ? _mm256_srli_epi16(v, 4) : v;
-        w[0] = and8(v, 3), w[1] = and8(v, 12);
+        w[0] = shift_mask(v, 0, 3), w[1] = shift_mask(v, 0, 12);
         return;
     }
     if (type == DT_Q3_K) {
         const int low = k % 2 == 0 ? 0 : 2, high = k == 0 ? 2 : k == 1 ? 1 : k == 2 ? -2 : -3;
         h = high > 0 ? _mm256_slli_epi16(h, high) : _mm256_srli_epi16(h, -high);
-        w[0] = or8(shift_mask(v, -low, 3), and8(h, 4));
-        w[1] = or8(shift_mask(v, -2 - low, 12), and8(h, 16));
+        w[0] = or8(shift_mask(v, -low, 3), shift_mask(h, 0, 4));
+        w[1] = or8(shift_mask(v, -2 - low, 12), shift_mask(h, 0, 16));
         return;
     }
-    w[0] = and8(v, 15), w[1] = shift_mask(v, -4, 15);
+    w[0] = shift_mask(v, 0, 15), w[1] = shift_mask(v, -4, 15);
     if (type == DT_Q5_K) {
         w[0] = or8(w[0], shift_mask(h, 4 - 2 * k, 16));
         w[1] = or8(w[1], shift_mask(h, 3 - 2 * k, 16));
@@ -257,9 +244,9 @@ struct pair_scales {
 };
 
 /* Sixteen bytes of each row, of which dwords 0 and 1, then 2 and 3, are [lane][dword][row % 2],
- * rows 0 and 1 in lane 0. */
+ * rows 0 and 1 in lane 0; the first `from` bytes are left out. */
 INLINE void row_dwords(const uint8_t *const g[ROWS], size_t at, int from, __m256i d[2]) {
-    __m256i a = lanes256(g[0] + at, g[2] + at), b = lanes256(g[1] + at, g[3] + at);
+    __m256i a = two128(g[0] + at, g[2] + at), b = two128(g[1] + at, g[3] + at);
     a = from == 2 ? _mm256_srli_si256(a, 2) : a;
     b = from == 2 ? _mm256_srli_si256(b, 2) : b;
     d[0] = _mm256_unpacklo_epi32(a, b);
@@ -325,7 +312,7 @@ INLINE void load_q6(const uint8_t *const g[ROWS], struct super *s) {
     row_dwords(g, offsetof(struct block_q6_k, sc), 0, d);
     s->byte[0] = BOTH_DWORDS(d[0]);
     s->byte[1] = BOTH_DWORDS(d[1]);
-    __m256i a = lanes256(g[0] + at, g[2] + at), b = lanes256(g[1] + at, g[3] + at);
+    __m256i a = two128(g[0] + at, g[2] + at), b = two128(g[1] + at, g[3] + at);
     a = _mm256_permutevar8x32_epi32(_mm256_unpackhi_epi16(a, b),
                                     _mm256_setr_epi32(3, 7, 3, 7, 3, 7, 3, 7));
     s->d = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(a)), _mm256_set1_ps(0x1p-24f));
@@ -337,7 +324,8 @@ INLINE void load_q2(const uint8_t *const g[ROWS], struct super *s) {
     super_halves(LAST_DWORDS(d[1]), s);
     row_dwords(g, offsetof(struct block_q2_k, sc), 0, d);
     for (int i = 0; i < 2; i++) {
-        const __m256i low = and8(d[i], 15), high = and8(d[i], 0xf0); /* 16 times the minimum */
+        const __m256i low = shift_mask(d[i], 0, 15),
+                      high = shift_mask(d[i], 0, 0xf0); /* 16 times the minimum */
         s->byte[2 * i] = FIRST_DWORDS(low);
         s->byte[2 * i + 1] = LAST_DWORDS(low);
         s->less[2 * i] = FIRST_DWORDS(high);
@@ -387,7 +375,7 @@ INLINE void super_scales(int type, const struct super *s, int k, struct pair_sca
 /* 16 bytes of two blocks, the second of which may not be there. */
 INLINE __m256i two_blocks(int type, const uint8_t *g, int at, int there) {
     return there == 1 ? _mm256_zextsi128_si256(load128(g + at))
-                      : lanes256(g + at, g + at + fmt_bytes(type));
+                      : two128(g + at, g + at + fmt_bytes(type));
 }
 
 /* The scales of a pair; fifth: its rows' fifth bits, 16 to a word, [half] the words [row]. */
@@ -424,7 +412,7 @@ INLINE __m256i fifth_of(__m256i words, int r, int i) {
     const __m256i at = _mm256_broadcastsi128_si256(
         _mm_unpacklo_epi64(_mm_set1_epi8((char)(2 * r + i)), _mm_set1_epi8((char)(2 * r + 2 + i))));
     __m256i v = _mm256_and_si256(_mm256_shuffle_epi8(words, at), bit);
-    return and8(_mm256_cmpeq_epi8(v, bit), 16);
+    return shift_mask(_mm256_cmpeq_epi8(v, bit), 0, 16);
 }
 
 /* The words of rows r and r + 1. */
@@ -607,48 +595,19 @@ INLINE __m128 four_super(int type, const uint8_t *g[ROWS], const struct vector_g
     return rows_sum(type, acc);
 }
 
-INLINE void gemv_four(int type, const uint8_t *w, size_t row_bytes, int n_row,
-                      const struct vector_group *x, int64_t n_col, float *y) {
-    const int apart = stream_apart(row_bytes, n_row);
-    for (int i = 0; i * STREAMS < n_row; i++) {
-        const int row = stream_first(apart, i);
-        const uint8_t *g[ROWS];
-        float v[ROWS];
-        stream_at(w, row_bytes, n_row, apart, row, g);
-        __m128 sum = fmt_small(type) ? four_small(type, g, x, n_col / MICRO_BLOCK)
-                                     : four_super(type, g, x, n_col / 256);
-        _mm_storeu_ps(v, _mm_mul_ps(_mm_set1_ps(x->d), sum));
-        stream_put(v, n_row, apart, row, y);
-    }
+/* Nothing behind a row is read, so that the matrix's end is as good as any. */
+INLINE __m128 four_rows(int type, const uint8_t *g[ROWS], bool end, const struct vector_group *x,
+                        int64_t n_col) {
+    (void)end;
+    __m128 sum = fmt_small(type) ? four_small(type, g, x, n_col / MICRO_BLOCK)
+                                 : four_super(type, g, x, n_col / 256);
+    return _mm_mul_ps(_mm_set1_ps(x->d), sum);
 }
 
-#define GEMV_FOUR(name, type)                                                                      \
-    static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
-                            int64_t n_col, float *y) {                                             \
-        gemv_four(type, w, row_bytes, n_row, x, n_col, y);                                         \
-    }                                                                                              \
-    static void arrange_##name(const struct act_group *x, int64_t n_col, void *to) {               \
-        arrange_four(type, x, n_col, to);                                                          \
-    }
+#include "kern/cpu/micro_four_rows.h"
 
-#define FOUR_FORMATS(DO)                                                                           \
-    DO(q4_0, DT_Q4_0)                                                                              \
-    DO(q4_1, DT_Q4_1)                                                                              \
-    DO(q5_0, DT_Q5_0)                                                                              \
-    DO(q5_1, DT_Q5_1)                                                                              \
-    DO(q2_k, DT_Q2_K)                                                                              \
-    DO(q3_k, DT_Q3_K)                                                                              \
-    DO(q4_k, DT_Q4_K)                                                                              \
-    DO(q5_k, DT_Q5_K)                                                                              \
-    DO(q6_k, DT_Q6_K)
-
-FOUR_FORMATS(GEMV_FOUR)
-
-#define FOUR_ENTRY(name, type)                                                                     \
-    m->fmt[type].gemv = gemv_##name;                                                               \
-    m->fmt[type].vector_group = sizeof(struct vector_group);                                       \
-    m->fmt[type].vector_arrange = arrange_##name;
+UNSIGNED_FORMATS(GEMV_FOUR)
 
 void micro_four_init_avx2(struct micro *m) {
-    FOUR_FORMATS(FOUR_ENTRY)
+    UNSIGNED_FORMATS(FOUR_ENTRY)
 }

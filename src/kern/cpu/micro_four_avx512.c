@@ -74,29 +74,23 @@ INLINE int late_offset(int type) {
 
 /* ---- activations ----------------------------------------------------------------------------- */
 
-INLINE int32_t float_bits(float v) {
-    int32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return bits;
-}
-
 /* What belongs to block j of the sums. */
 INLINE void act_block(int type, const struct act_group *x, int k, int j, struct quad_act *o) {
     const int b = sum_block(type, k, j);
     const int32_t prod[2] = {x->prod[micro_half(b, 0)], x->prod[micro_half(b, 1)]};
     for (int h = 0; h < 2; h++) {
         const int mul = micro_mul(x, b, h);
-        o->mul[h][j] = fmt_signed(type) ? float_bits((float)mul) : mul * 0x10001;
+        o->mul[h][j] = fmt_signed(type) ? (int32_t)f32_bits((float)mul) : mul * 0x10001;
         if (fmt_split(type) && late_offset(type) != 0) {
             o->more[h][j] = -late_offset(type) * prod[h];
         } else if (fmt_mins(type) == 2) {
-            o->more[h][j] = float_bits((float)prod[h]);
+            o->more[h][j] = (int32_t)f32_bits((float)prod[h]);
         }
     }
     if (!fmt_split(type) && late_offset(type) != 0) {
         o->more[0][j] = -late_offset(type) * (prod[0] + prod[1]);
     } else if (fmt_mins(type) == 1) {
-        o->more[0][j] = float_bits(x->s[b]);
+        o->more[0][j] = (int32_t)f32_bits(x->s[b]);
     }
 }
 
@@ -124,12 +118,9 @@ INLINE void act_quad(int type, const struct act_group *x, int k, struct quad_act
     o->d = x->d;
 }
 
-INLINE void arrange_four(int type, const struct act_group *x, int64_t n_col, void *to) {
-    struct vector_group *o = to;
-    for (int64_t i = 0; i < micro_groups(n_col); i++, x++, o++) {
-        act_quad(type, x, 0, &o->quad[0]);
-        act_quad(type, x, 1, &o->quad[1]);
-    }
+INLINE void act_group_four(int type, const struct act_group *x, struct vector_group *o) {
+    act_quad(type, x, 0, &o->quad[0]);
+    act_quad(type, x, 1, &o->quad[1]);
 }
 
 /* ---- bits ------------------------------------------------------------------------------------ */
@@ -155,11 +146,6 @@ INLINE __m512i move_two(__m512i v, int n, int a, int b, int to) {
         v, _mm512_setr_epi64(low, low, low, low, high, high, high, high), 0);
 }
 
-/* (v & mask) | more */
-INLINE __m512i with(__m512i v, int mask, __m512i more) {
-    return _mm512_ternarylogic_epi64(v, _mm512_set1_epi8((char)mask), more, 0xea);
-}
-
 /* Of each row's lanes of two octets: octets of rows 0 and 1, then of 2 and 3. */
 INLINE void octets(const __m512i row[ROWS], __m512i o[4]) {
     for (int r = 0; r < ROWS; r += 2) {
@@ -176,10 +162,8 @@ INLINE void nibbles512(const __m512i o[4], struct quad *q) {
 }
 
 INLINE void iq4_values(struct quad *q) {
-    __m128i table = _mm_xor_si128(load128(quant_iq4_values), _mm_set1_epi8((char)128));
     for (int i = 0; i < 8; i++) {
-        __m512i *v = &q->v[i / 4][i % 4];
-        *v = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), *v);
+        q->v[i / 4][i % 4] = iq4_bytes(q->v[i / 4][i % 4]);
     }
 }
 
@@ -506,7 +490,7 @@ INLINE void super_quad(int type, const uint8_t *const g[ROWS], const struct supe
             high[p] = type == DT_Q6_K ? move_two(h[i], 2, 4 * p, 4 * p + 2, 4)
                                       : move_two(s->high[i], 1, 4 * k + p, 4 * k + 2 + p, 4);
         }
-        q->v[0][i] = with(o[i], 15, high[0]);
+        q->v[0][i] = merge(high[0], o[i], 15);
         q->v[1][i] = _mm512_or_si512(move_bits(o[i], 4, 4, 0), high[1]);
     }
 }
@@ -691,50 +675,21 @@ INLINE __m128 four_super(int type, const uint8_t *g[ROWS], const struct vector_g
     return rows_sum(type, acc[0], acc[1]);
 }
 
-INLINE void gemv_four(int type, const uint8_t *w, size_t row_bytes, int n_row,
-                      const struct vector_group *x, int64_t n_col, float *y) {
-    const int apart = stream_apart(row_bytes, n_row);
-    for (int i = 0; i * STREAMS < n_row; i++) {
-        const int row = stream_first(apart, i);
-        const uint8_t *g[ROWS];
-        float v[ROWS];
-        stream_at(w, row_bytes, n_row, apart, row, g);
-        const bool end = row + (ROWS - 1) * apart >= n_row - 1;
-        __m128 sum = fmt_small(type) ? four_small(type, g, end, x, n_col / MICRO_BLOCK)
-                                     : four_super(type, g, x, n_col / 256);
-        _mm_storeu_ps(v, _mm_mul_ps(_mm_set1_ps(x->quad[0].d), sum));
-        stream_put(v, n_row, apart, row, y);
-    }
+INLINE __m128 four_rows(int type, const uint8_t *g[ROWS], bool end, const struct vector_group *x,
+                        int64_t n_col) {
+    __m128 sum = fmt_small(type) ? four_small(type, g, end, x, n_col / MICRO_BLOCK)
+                                 : four_super(type, g, x, n_col / 256);
+    return _mm_mul_ps(_mm_set1_ps(x->quad[0].d), sum);
 }
 
-#define GEMV_FOUR(name, type)                                                                      \
-    static void gemv_##name(const uint8_t *w, size_t row_bytes, int n_row, const void *x,          \
-                            int64_t n_col, float *y) {                                             \
-        gemv_four(type, w, row_bytes, n_row, x, n_col, y);                                         \
-    }                                                                                              \
-    static void arrange_##name(const struct act_group *x, int64_t n_col, void *to) {               \
-        arrange_four(type, x, n_col, to);                                                          \
-    }
+#include "kern/cpu/micro_four_rows.h"
 
 #define FOUR_FORMATS(DO)                                                                           \
-    DO(q4_0, DT_Q4_0)                                                                              \
-    DO(q4_1, DT_Q4_1)                                                                              \
-    DO(q5_0, DT_Q5_0)                                                                              \
-    DO(q5_1, DT_Q5_1)                                                                              \
-    DO(q2_k, DT_Q2_K)                                                                              \
-    DO(q3_k, DT_Q3_K)                                                                              \
-    DO(q4_k, DT_Q4_K)                                                                              \
-    DO(q5_k, DT_Q5_K)                                                                              \
-    DO(q6_k, DT_Q6_K)                                                                              \
+    UNSIGNED_FORMATS(DO)                                                                           \
     DO(iq4_nl, DT_IQ4_NL)                                                                          \
     DO(iq4_xs, DT_IQ4_XS)
 
 FOUR_FORMATS(GEMV_FOUR)
-
-#define FOUR_ENTRY(name, type)                                                                     \
-    m->fmt[type].gemv = gemv_##name;                                                               \
-    m->fmt[type].vector_group = sizeof(struct vector_group);                                       \
-    m->fmt[type].vector_arrange = arrange_##name;
 
 void micro_four_init_avx512(struct micro *m) {
     FOUR_FORMATS(FOUR_ENTRY)

@@ -35,8 +35,7 @@ INLINE __m256i and32(__m256i v, int mask) {
 /* 16 bytes of eight rows: v[r] = [row r | row r + 4]. */
 INLINE void rows16(const uint8_t *const g[8], int at, __m256i v[4]) {
     for (int r = 0; r < 4; r++) {
-        v[r] = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(g[r] + at)),
-                                       load128(g[r + 4] + at), 1);
+        v[r] = two128(g[r] + at, g[r + 4] + at);
     }
 }
 

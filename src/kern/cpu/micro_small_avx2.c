@@ -36,10 +36,6 @@ INLINE __m256i and8(__m256i v, int mask) {
     return _mm256_and_si256(v, _mm256_set1_epi8((char)mask));
 }
 
-INLINE __m256i two128(const uint8_t *low, const uint8_t *high) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(low)), load128(high), 1);
-}
-
 /* Right by a, b, c, d bits in each 128. */
 INLINE __m256i right(__m256i v, int a, int b, int c, int d) {
     return _mm256_srlv_epi32(v, _mm256_setr_epi32(a, b, c, d, a, b, c, d));

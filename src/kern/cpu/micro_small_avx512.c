@@ -151,11 +151,9 @@ INLINE void whole_bytes(const uint8_t *a, const uint8_t *b, int step, struct pai
 }
 
 INLINE void iq4_values(struct pair *o) {
-    __m128i table = _mm_xor_si128(load128(quant_iq4_values), _mm_set1_epi8((char)128));
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
-        __m512i *v = &o->v[i / 2][i % 2];
-        *v = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), *v);
+        o->v[i / 2][i % 2] = iq4_bytes(o->v[i / 2][i % 2]);
     }
 }
 
@@ -177,10 +175,6 @@ INLINE void fifth_bits512(const uint8_t *a, const uint8_t *b, int step, struct p
 }
 
 /* ---- scales ------------------------------------------------------------------------------ */
-
-INLINE __m256i two128(const void *a, const void *b) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(a)), load128(b), 1);
-}
 
 INLINE __m512 two256(__m256 a, __m256 b) {
     return _mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1);
