@@ -26,15 +26,16 @@ struct cpu_dev {
     struct kern_dev host; /* first: the table's functions cast */
     struct micro micro;
 
-    /* matmul.c: activations of a step, as int8 or padded floats, then packed in tiles */
-    uint8_t *act;                              /* [max_row] of micro_act_bytes(widest) */
-    uint8_t *tile;                             /* tiles of max_row rows of activations */
-    uint8_t *small;                            /* rows in the orders of their kernels */
-    uint8_t *panel;                            /* [n_thread, 2] of the largest panel */
+    /* matmul.c: activations of a run, as int8 or padded floats, and packed in tiles */
+    uint8_t *act;   /* [few_row], then [n_thread, MICRO_TOKS], of micro_act_bytes(widest) */
+    uint8_t *tile;  /* tiles of max_row rows of activations */
+    uint8_t *small; /* [few_row] in the orders of their kernels */
+    uint8_t *panel; /* [n_thread, 2] of the largest panel */
     size_t act_bytes, tile_bytes, panel_bytes; /* capacity of one row, tile, panel */
     size_t tile_share;                         /* of one row in a tile */
     size_t small_bytes;                        /* of one row of `small` */
-    int max_row;
+    int max_row;                               /* in a run */
+    int few_row;                               /* of those, what no tile is made of */
     int32_t *exp_start; /* [most_mat + 1]: an expert's first place in exp_row */
     int32_t *exp_row;   /* [max_tok * most_mat]: choices, grouped by expert */
 

@@ -34,7 +34,7 @@ struct mat {
     int n;                 /* rows of activations */
     const int32_t *choice; /* experts: row i comes from choice[i] / div and goes to choice[i] */
     int div;
-    int act0, tile0, small0; /* its first row, tile and arranged row in the device's scratch */
+    int row0, order0, tile0; /* its first row, arranged row and tile in the device's scratch */
     int item0, n_item;       /* its first item; how many it has: none, if it goes with another */
     int item_rows;           /* rows in an item */
 };
@@ -43,10 +43,8 @@ struct mat_run {
     struct cpu_dev *d;
     struct mat mat[MAT_MAX];
     int n_mat;
-    bool shared;   /* all matrices have the activations of the first */
-    bool prepared; /* the run before left the rows in d->act: only tiles are made */
-    bool later;    /* the next run reads these rows in d->act */
-    bool glu;      /* mat[0] = act(mat[0]) * mat[1] */
+    bool shared; /* all matrices have the activations of the first */
+    bool glu;    /* mat[0] = act(mat[0]) * mat[1] */
     enum kern_act act;
 };
 
@@ -82,13 +80,14 @@ static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
     size_t parts = h->most_mat > 1 ? MAT_MAX : 1;
     size_t tiles = (size_t)d->max_row * d->tile_share + parts * d->tile_bytes;
     /* more rows than this go by panels: of one input, or of each expert in a run */
-    int small = (d->micro.gemm_min - 1) * (h->most_mat > 1 ? MAT_MAX : 1);
-    small = small < d->max_row ? small : d->max_row;
-    small = small > ROW_ORDERS ? small : ROW_ORDERS;
+    int few = (d->micro.gemm_min - 1) * (int)parts;
+    few = few < d->max_row ? few : d->max_row;
+    d->few_row = few > ROW_ORDERS ? few : ROW_ORDERS;
+    size_t n_act = (size_t)d->few_row + (size_t)h->n_thread * MICRO_TOKS;
     const struct cpu_part list[N_PART] = {
-        {(void **)&d->act, round64((size_t)d->max_row * d->act_bytes)},
+        {(void **)&d->act, round64(n_act * d->act_bytes)},
         {(void **)&d->tile, tiles},
-        {(void **)&d->small, (size_t)small * d->small_bytes},
+        {(void **)&d->small, (size_t)d->few_row * d->small_bytes},
         {(void **)&d->panel, (size_t)h->n_thread * 2 * d->panel_bytes},
         {(void **)&d->exp_start, (n_exp + 1) * sizeof *d->exp_start},
         {(void **)&d->exp_row, (size_t)d->max_row * n_exp * sizeof *d->exp_row},
@@ -156,8 +155,8 @@ static arrange_fn arrange_of(const struct cpu_dev *d, const struct mat *m) {
 
 /* Row i as the kernels of vectors and of small batches read it. */
 static const uint8_t *row_at(const struct cpu_dev *d, const struct mat *m, int i) {
-    return arrange_of(d, m) != NULL ? d->small + (size_t)(m->small0 + i) * d->small_bytes
-                                    : d->act + (size_t)(m->act0 + i) * d->act_bytes;
+    return arrange_of(d, m) != NULL ? d->small + (size_t)(m->order0 + i) * d->small_bytes
+                                    : d->act + (size_t)(m->row0 + i) * d->act_bytes;
 }
 
 static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i, uint8_t *to) {
@@ -172,14 +171,11 @@ static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i, uin
     }
 }
 
-/* Where the rows of activations from `first` on are prepared. Rows that only their tile is made of
- * go to one place per thread, tile after tile, which stays in its cache. Experts are excepted: some
- * of a run may have too few rows for tiles. */
-static uint8_t *rows_at(const struct mat_run *r, const struct mat *m, int first, int thread) {
-    const struct cpu_dev *d = r->d;
-    bool spent = wants_packed(d, m) && !r->prepared && !r->later && m->choice == NULL &&
-                 d->host.n_thread * m->f->toks <= d->max_row;
-    return d->act + (size_t)(spent ? thread * m->f->toks : m->act0 + first) * d->act_bytes;
+/* Where a tile's rows of activations, from `first` on, are prepared. Rows that are read as a tile
+ * alone go to one place per thread, tile after tile, which stays in its cache. */
+static uint8_t *rows_at(const struct cpu_dev *d, const struct mat *m, int first, int thread) {
+    int row = wants_packed(d, m) ? d->few_row + thread * MICRO_TOKS : m->row0 + first;
+    return d->act + (size_t)row * d->act_bytes;
 }
 
 /* One tile's rows of one matrix: as the kernels take them, then packed if panels are used. */
@@ -196,16 +192,14 @@ static void prepare_item(void *arg, int item, int thread) {
     }
     int first = item * m->f->toks;
     int n = m->n - first < m->f->toks ? m->n - first : m->f->toks;
-    uint8_t *rows = rows_at(r, m, first, thread);
+    uint8_t *rows = rows_at(d, m, first, thread);
     const arrange_fn arrange = arrange_of(d, m);
     const void *row[MICRO_TOKS];
     for (int i = 0; i < n; i++, rows += d->act_bytes) {
-        if (!r->prepared) {
-            prepare_row(d, m, first + i, rows);
-        }
+        prepare_row(d, m, first + i, rows);
         if (arrange != NULL) {
             arrange((struct act_group *)rows, m->w->n_col,
-                    d->small + (size_t)(m->small0 + first + i) * d->small_bytes);
+                    d->small + (size_t)(m->order0 + first + i) * d->small_bytes);
         }
         row[i] = rows;
     }
@@ -225,7 +219,7 @@ static void arrange_apart(struct mat_run *r) {
         while (first < i && arrange_of(d, &m[first]) != arrange) {
             first++;
         }
-        m[i].small0 = first;
+        m[i].order0 = first;
         if (first == i && arrange != NULL) {
             arrange((const struct act_group *)d->act, m[i].w->n_col,
                     d->small + (size_t)i * d->small_bytes);
@@ -485,15 +479,14 @@ static struct mat mat_of(const struct cpu_dev *d, kern_ref y, kern_ref x, kern_w
                         .n = n};
 }
 
-/* Whether b can use what was prepared for a: the same rows, in the same form. */
+/* Whether one run can take both: what is prepared for a serves b. */
 static bool same_rows(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
-    return a->x == b->x && a->w->n_col == b->w->n_col && a->f->act == b->f->act &&
-           wants_packed(d, a) == wants_packed(d, b);
-}
-
-static bool same_tiles(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
-    return same_rows(d, a, b) && (a->n == 1 || arrange_of(d, a) == arrange_of(d, b)) &&
-           (!wants_packed(d, a) || a->f->pack == b->f->pack);
+    if (a->x != b->x || a->w->n_col != b->w->n_col || a->f->act != b->f->act ||
+        wants_packed(d, a) != wants_packed(d, b)) {
+        return false;
+    }
+    return wants_packed(d, a) ? a->f->pack == b->f->pack
+                              : a->n == 1 || arrange_of(d, a) == arrange_of(d, b);
 }
 
 void cpu_matmul(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
@@ -506,16 +499,13 @@ void cpu_matmul(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, ker
 
 /* Runs matrices of one input, in as few runs as their formats allow. */
 static void run_shared(struct cpu_dev *d, const struct mat *m, int n) {
-    bool prepared = false;
     for (int i = 0; i < n;) {
-        struct mat_run r = {.d = d, .shared = true, .prepared = prepared};
+        struct mat_run r = {.d = d, .shared = true};
         int first = i;
         do {
             r.mat[r.n_mat++] = m[i++];
-        } while (i < n && same_tiles(d, &m[first], &m[i]));
-        r.later = i < n && same_rows(d, &m[first], &m[i]);
+        } while (i < n && same_rows(d, &m[first], &m[i]));
         run_mats(&r);
-        prepared = r.later;
     }
 }
 
@@ -533,7 +523,7 @@ void cpu_ffn(struct kern_dev *dev, const struct kern_ffn *a) {
     int n = dev->step->n_tok;
     struct mat m[2] = {mat_of(d, a->gate, a->x, a->w_gate, 0, n, false),
                        mat_of(d, a->up, a->x, a->w_up, 0, n, false)};
-    if (same_tiles(d, &m[0], &m[1])) {
+    if (same_rows(d, &m[0], &m[1])) {
         struct mat_run r = {.d = d, .n_mat = 2, .shared = true, .glu = true, .act = a->act};
         r.mat[0] = m[0];
         r.mat[1] = m[1];
@@ -577,24 +567,23 @@ void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w,
         .div = per_choice ? 1 : n_used};
     group_experts(d, c, n, n_exp);
     struct mat_run r = {.d = d};
-    int rows = 0, tiles = 0, small = 0;
+    int rows = 0, tiles = 0, few = 0;
     for (int e = 0; e < n_exp; e++) {
         m.n = d->exp_start[e + 1] - d->exp_start[e];
         if (r.n_mat > 0 && (r.n_mat == MAT_MAX || rows + m.n > d->max_row)) {
             run_mats(&r);
             r = (struct mat_run){.d = d};
-            rows = tiles = small = 0;
+            rows = tiles = few = 0;
         }
         if (m.n > 0) {
             m.rows = weight->mat[e];
             m.choice = d->exp_row + d->exp_start[e];
-            m.act0 = rows;
+            m.row0 = m.order0 = few;
             m.tile0 = tiles;
-            m.small0 = small;
             r.mat[r.n_mat++] = m;
             rows += m.n;
             tiles += tiles_of(&m);
-            small += arrange_of(d, &m) != NULL ? m.n : 0;
+            few += wants_packed(d, &m) ? 0 : m.n;
         }
     }
     if (r.n_mat > 0) {
