@@ -114,7 +114,9 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     c.x = mem_aligned(micro_act_bytes(c.f->act, COLS));
     c.panel = mem_aligned(micro_groups(COLS) * c.f->panel_bytes);
     c.tile = mem_aligned(micro_groups(COLS) * c.f->tile_bytes);
-    c.small_bytes = q8 ? micro_groups(COLS) * m->small_group : micro_act_bytes(c.f->act, COLS);
+    const struct micro_order vector = c.f->vector, small = c.f->small;
+    c.small_bytes =
+        small.arrange != NULL ? micro_groups(COLS) * small.group : micro_act_bytes(c.f->act, COLS);
     c.small = mem_aligned(MICRO_SMALL * c.small_bytes);
     c.y = mem_aligned(((size_t)c.n_row + MICRO_SMALL * BATCH_ROWS) * sizeof *c.y);
     rng_seed(&g, 1);
@@ -128,16 +130,16 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     }
     for (int t = 0; t < MICRO_SMALL; t++) {
         uint8_t *to = c.small + (size_t)t * c.small_bytes;
-        if (q8) {
-            m->arrange((struct act_group *)c.x, COLS, to);
+        if (small.arrange != NULL) {
+            small.arrange((struct act_group *)c.x, COLS, to);
         } else {
             memcpy(to, c.x, c.small_bytes);
         }
     }
     c.vector = c.x;
-    if (c.f->vector_arrange != NULL) {
-        c.vector = mem_aligned(micro_groups(COLS) * c.f->vector_group);
-        c.f->vector_arrange((struct act_group *)c.x, COLS, c.vector);
+    if (vector.arrange != NULL) {
+        c.vector = mem_aligned(micro_groups(COLS) * vector.group);
+        vector.arrange((struct act_group *)c.x, COLS, c.vector);
     }
     for (int t = 0; t < MICRO_TOKS; t++) {
         x[t] = c.x;

@@ -247,13 +247,13 @@ static bool gemv_is_close(const struct mat_case *m, const float *y) {
     return ok;
 }
 
-/* Row t of the activations as gemv of this level reads it. */
-static const void *vector_of(const struct mat_case *m, const struct micro_format *f, int t) {
-    if (f->vector_arrange == NULL) {
+/* Row t of the activations in a kernel's order. */
+static const void *ordered(const struct mat_case *m, struct micro_order order, int t) {
+    if (order.arrange == NULL) {
         return m->x[t];
     }
-    void *to = guard((size_t)micro_groups(m->n_col) * f->vector_group);
-    f->vector_arrange(m->x[t], m->n_col, to);
+    void *to = guard((size_t)micro_groups(m->n_col) * order.group);
+    order.arrange(m->x[t], m->n_col, to);
     return to;
 }
 
@@ -263,12 +263,7 @@ static void check_small(const struct mat_case *m, const struct micro *level, boo
     const struct micro_format *f = &level->fmt[m->type]; /* of rows of any length */
     const void *x[MICRO_SMALL];
     for (int t = 0; t < m->n_tok; t++) {
-        x[t] = m->x[t];
-        if (f->act == MICRO_ACT_Q8) {
-            void *to = guard((size_t)micro_groups(m->n_col) * level->small_group);
-            level->arrange(m->x[t], m->n_col, to);
-            x[t] = to;
-        }
+        x[t] = ordered(m, f->small, t);
     }
     float *out = guard_floats(m->n_tok * m->n_row);
     f->gemm_small(m->w, m->row_bytes, m->n_row, x, m->n_tok, m->n_col, out);
@@ -308,7 +303,7 @@ static void check_matrix(enum dtype type) {
         float *y = guard_floats(m.n_row);
         for (int t = 0; t < m.n_tok; t++) {
             both[0]->gemv(m.w, m.row_bytes, m.n_row, m.x[t], m.n_col, yc[t]);
-            both[1]->gemv(m.w, m.row_bytes, m.n_row, vector_of(&m, both[1], t), m.n_col, y);
+            both[1]->gemv(m.w, m.row_bytes, m.n_row, ordered(&m, both[1]->vector, t), m.n_col, y);
             check(same_floats(yc[t], y, m.n_row), "gemv", name, "differs from C");
         }
         if (m.xkind != ACT_BROKEN && m.wkind != BLOCKS_WILD) {

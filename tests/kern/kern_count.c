@@ -23,8 +23,9 @@ static struct {
     const uint8_t *row[MICRO_ROWS];
     struct act_group *act;
     const void *x[MICRO_SMALL];
-    uint8_t *arranged, *panel, *tile;
-    uint8_t *vector; /* a row as gemv reads it, if it wants an order of its own */
+    uint8_t *panel, *tile;
+    const struct micro_order *order; /* in which a row is arranged next */
+    uint8_t *ordered;
     float *in, *out; /* [ROWS * COLS] each, which is more than any kernel takes here */
     f16_t *half;
     /* attention: a cache's type and numbers, a tile of them, and what a walk keeps of each query */
@@ -58,7 +59,7 @@ static void *room(size_t n) {
 }
 
 static void do_gemv(void) {
-    s.f->gemv(s.w, s.row_bytes, ROWS, s.vector != NULL ? s.vector : s.x[0], COLS, s.out);
+    s.f->gemv(s.w, s.row_bytes, ROWS, s.x[0], COLS, s.out);
 }
 static void do_small(void) {
     s.f->gemm_small(s.w, s.row_bytes, s.f->rows, s.x, 4, COLS, s.out);
@@ -80,10 +81,7 @@ static void do_quantize(void) {
     s.m.quantize(s.in, COLS, s.act);
 }
 static void do_arrange(void) {
-    s.m.arrange(s.act, COLS, s.arranged);
-}
-static void do_vector(void) {
-    s.f->vector_arrange(s.act, COLS, s.vector);
+    s.order->arrange(s.act, COLS, s.ordered);
 }
 static void do_rmsnorm(void) {
     s.m.rmsnorm(s.in, s.in + COLS, COLS, 1e-5f, s.out);
@@ -128,6 +126,25 @@ static void do_narrow(void) {
     s.m.f32_to_f16(s.in, s.half, COLS);
 }
 
+/* Brings a row into an order, which is counted as `what`, or not (NULL), and leaves it in s.x. */
+static void count_order(const char *what, const char *format, const struct micro_order *order) {
+    s.order = order;
+    if (order->arrange != NULL) {
+        mem_free(s.ordered);
+        s.ordered = room((size_t)micro_groups(COLS) * order->group);
+        if (what != NULL) {
+            count(what, format, do_arrange);
+        } else {
+            do_arrange();
+        }
+    }
+    for (int i = 0; i < MICRO_SMALL; i++) {
+        s.x[i] = order->arrange != NULL     ? s.ordered
+                 : s.f->act == MICRO_ACT_Q8 ? (void *)s.act
+                                            : s.in;
+    }
+}
+
 static void count_format(enum dtype type) {
     const char *name = dtype_info(type)->name;
     struct rng g;
@@ -141,30 +158,21 @@ static void count_format(enum dtype type) {
     }
     s.panel = room((size_t)micro_groups(COLS) * s.f->panel_bytes);
     s.tile = room((size_t)micro_groups(COLS) * s.f->tile_bytes);
-    bool q8 = s.f->act == MICRO_ACT_Q8;
-    for (int i = 0; i < MICRO_SMALL; i++) {
-        s.x[i] = q8 ? (const void *)s.act : s.in;
-    }
-    if (s.f->vector_arrange != NULL) {
-        s.vector = room((size_t)micro_groups(COLS) * s.f->vector_group);
-        count("vector", name, do_vector);
-    }
+    const struct micro_order none = {0};
+    count_order("vector", name, &s.f->vector);
     count("gemv", name, do_gemv);
+    count_order(NULL, NULL, &none);
     count("unpack", name, do_unpack);
     count("pack", name, do_pack);
     count("tile", name, do_tile);
     if (s.f->gemm_tiles != NULL) {
         count("tiles", name, do_tiles);
     }
-    for (int i = 0; i < MICRO_SMALL && q8; i++) {
-        s.x[i] = s.arranged;
-    }
+    count_order(NULL, NULL, &s.f->small);
     count("small", name, do_small);
     mem_free(s.w);
     mem_free(s.panel);
     mem_free(s.tile);
-    mem_free(s.vector);
-    s.vector = NULL;
 }
 
 static void count_attention(void) {
@@ -207,7 +215,6 @@ int main(void) {
     printf("compiler %s\n", __VERSION__);
     size_t floats = (size_t)ROWS * COLS;
     s.act = room(micro_act_bytes(MICRO_ACT_Q8, COLS));
-    s.arranged = room((size_t)micro_groups(COLS) * s.m.small_group);
     s.in = room(floats * sizeof *s.in);
     s.out = room(floats * sizeof *s.out);
     s.half = room(COLS * sizeof *s.half);
@@ -216,7 +223,8 @@ int main(void) {
         s.in[i] = blocks_uniform(&g, -1, 1);
     }
     count("quantize", NULL, do_quantize);
-    count("arrange", NULL, do_arrange);
+    s.f = &s.m.fmt[DT_Q8_0];
+    count_order("arrange", NULL, &s.f->small); /* all formats have one */
     for (int i = 0; i < BLOCKS_TYPES; i++) {
         count_format(blocks_types[i]);
     }

@@ -57,9 +57,8 @@ void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_m
     size_t group = (size_t)micro_groups(n_col);
     size_t act = round64(micro_act_bytes(f->act, n_col));
     size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
-    size_t arranged =
-        d->micro.small_group > f->vector_group ? d->micro.small_group : f->vector_group;
-    size_t small = f->act == MICRO_ACT_Q8 ? round64(group * arranged) : 0;
+    size_t small =
+        round64(group * (f->small.group > f->vector.group ? f->small.group : f->vector.group));
     size_t share = round64(tile / (size_t)f->toks + 1);
     d->act_bytes = act > d->act_bytes ? act : d->act_bytes;
     d->tile_bytes = tile > d->tile_bytes ? tile : d->tile_bytes;
@@ -145,18 +144,19 @@ static uint8_t *tile_at(const struct cpu_dev *d, const struct mat *m, int i) {
     return d->tile + (size_t)(m->tile0 + i) * bytes;
 }
 
-/* What brings a quantized row into the order of the kernels that read it as it is; NULL: they take
- * any. */
-static arrange_fn arrange_of(const struct cpu_dev *d, const struct mat *m) {
-    return m->f->act != MICRO_ACT_Q8 || wants_packed(d, m) ? NULL
-           : wants_small(d, m)                             ? d->micro.arrange
-                                                           : m->f->vector_arrange;
+/* How the kernels of vectors and of small batches read a row. */
+static const struct micro_order *order_of(const struct cpu_dev *d, const struct mat *m) {
+    return wants_small(d, m) ? &m->f->small : &m->f->vector;
 }
 
-/* Row i as the kernels of vectors and of small batches read it. */
-static const uint8_t *row_at(const struct cpu_dev *d, const struct mat *m, int i) {
-    return arrange_of(d, m) != NULL ? d->small + (size_t)(m->order0 + i) * d->small_bytes
-                                    : d->act + (size_t)(m->row0 + i) * d->act_bytes;
+static bool same_order(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
+    return order_of(d, a)->arrange == order_of(d, b)->arrange;
+}
+
+/* Row i as they read it. */
+static uint8_t *row_at(const struct cpu_dev *d, const struct mat *m, int i) {
+    return order_of(d, m)->arrange != NULL ? d->small + (size_t)(m->order0 + i) * d->small_bytes
+                                           : d->act + (size_t)(m->row0 + i) * d->act_bytes;
 }
 
 static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i, uint8_t *to) {
@@ -193,18 +193,17 @@ static void prepare_item(void *arg, int item, int thread) {
     int first = item * m->f->toks;
     int n = m->n - first < m->f->toks ? m->n - first : m->f->toks;
     uint8_t *rows = rows_at(d, m, first, thread);
-    const arrange_fn arrange = arrange_of(d, m);
     const void *row[MICRO_TOKS];
     for (int i = 0; i < n; i++, rows += d->act_bytes) {
         prepare_row(d, m, first + i, rows);
-        if (arrange != NULL) {
-            arrange((struct act_group *)rows, m->w->n_col,
-                    d->small + (size_t)(m->order0 + first + i) * d->small_bytes);
-        }
         row[i] = rows;
     }
     if (wants_packed(d, m)) {
         m->f->pack(row, n, m->w->n_col, tile_at(d, m, item));
+        return;
+    }
+    for (int i = 0; i < n && order_of(d, m)->arrange != NULL; i++) {
+        order_of(d, m)->arrange(row[i], m->w->n_col, row_at(d, m, first + i));
     }
 }
 
@@ -214,15 +213,14 @@ static void arrange_apart(struct mat_run *r) {
     const struct cpu_dev *d = r->d;
     struct mat *m = r->mat;
     for (int i = 1; r->shared && m->n == 1 && i < r->n_mat; i++) {
-        const arrange_fn arrange = arrange_of(d, &m[i]);
+        const struct micro_order *order = order_of(d, &m[i]);
         int first = 0;
-        while (first < i && arrange_of(d, &m[first]) != arrange) {
+        while (first < i && !same_order(d, &m[first], &m[i])) {
             first++;
         }
         m[i].order0 = first;
-        if (first == i && arrange != NULL) {
-            arrange((const struct act_group *)d->act, m[i].w->n_col,
-                    d->small + (size_t)i * d->small_bytes);
+        if (first == i && order->arrange != NULL) {
+            order->arrange((const struct act_group *)d->act, m[i].w->n_col, row_at(d, &m[i], 0));
         }
     }
 }
@@ -485,8 +483,7 @@ static bool same_rows(const struct cpu_dev *d, const struct mat *a, const struct
         wants_packed(d, a) != wants_packed(d, b)) {
         return false;
     }
-    return wants_packed(d, a) ? a->f->pack == b->f->pack
-                              : a->n == 1 || arrange_of(d, a) == arrange_of(d, b);
+    return wants_packed(d, a) ? a->f->pack == b->f->pack : a->n == 1 || same_order(d, a, b);
 }
 
 void cpu_matmul(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_weight b,

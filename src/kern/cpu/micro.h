@@ -156,23 +156,26 @@ static inline int micro_fetch_more(const struct micro_wanted *w, int64_t n_block
     return n;
 }
 
-/* Brings a quantized row into the order of the kernels that read it. */
-typedef void (*arrange_fn)(const struct act_group *x, int64_t n_col, void *to);
+/* A quantized row in an order that belongs to the kernels that read it. */
+struct micro_order {
+    void (*arrange)(const struct act_group *x, int64_t n_col, void *to); /* NULL: as it is */
+    size_t group;                                                        /* of act_group's bytes */
+};
 
 /* How the back end multiplies by weights of one type. A panel holds `rows` rows of weights,
  * a tile up to `toks` rows of activations, both in a layout that belongs to
  * `tile`'s kernel; formats with the same `pack` share tiles. */
 struct micro_format {
     enum micro_act act;
-    int rows;      /* in a panel, at most MICRO_ROWS */
-    int toks;      /* in a tile, at most MICRO_TOKS */
-    int small_min; /* activation rows from which gemm_small pays: 1 or 2 */
-    /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` says, or as vector_arrange left
-     * it where there is one */
+    int rows;                         /* in a panel, at most MICRO_ROWS */
+    int toks;                         /* in a tile, at most MICRO_TOKS */
+    int small_min;                    /* activation rows from which gemm_small pays: 1 or 2 */
+    struct micro_order vector, small; /* of gemv's row, of gemm_small's rows */
+    /* y[r] = row r . x for n_row rows, row_bytes apart; x as `act` and `vector` say */
     void (*gemv)(const uint8_t *w, size_t row_bytes, int n_row, const void *x, int64_t n_col,
                  float *y);
     /* The same for a small batch: y[t * n_row + r] = row r . x[t], n_tok <= MICRO_SMALL; what is
-     * decoded of a row serves all of x. x[t] as micro.arrange left it, or floats as `act` says. */
+     * decoded of a row serves all of x. x[t] as `act` and `small` say. */
     void (*gemm_small)(const uint8_t *w, size_t row_bytes, int n_row, const void *const *x,
                        int n_tok, int64_t n_col, float *y);
     void (*unpack)(const uint8_t *const *row, int64_t n_col, void *panel);
@@ -185,9 +188,6 @@ struct micro_format {
      * level has none. */
     void (*gemm_tiles)(const uint8_t *w, size_t row_bytes, int n_row, const void *const *tile,
                        int n_tok, int64_t n_col, float *y);
-    /* A row as gemv reads it, vector_group bytes for each act_group; NULL: as `act` says */
-    arrange_fn vector_arrange;
-    size_t vector_group;
 };
 
 /* ---- the table ---------------------------------------------------------------------------- */
@@ -200,10 +200,6 @@ struct micro {
     int64_t short_cols;                    /* rows of fewer columns than this take short_fmt: */
     struct micro_format short_fmt[DT_MAX]; /* a lower level's, as fast for them; 0: no rows do */
 
-    /* A quantized row as gemm_small reads it: small_group bytes for each act_group, in the
-     * level's own order; n_col is rounded up to whole groups. */
-    size_t small_group;
-    arrange_fn arrange;
     void (*quantize)(const float *x, int64_t n, struct act_group *out);
     /* y = x / sqrt(mean(x^2) + eps) * w */
     void (*rmsnorm)(const float *x, const float *w, int n, float eps, float *y);

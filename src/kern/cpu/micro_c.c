@@ -109,11 +109,6 @@ static void gemv_q(enum dtype type, const uint8_t *w, size_t row_bytes, int n_ro
     }
 }
 
-/* Small batches read rows as they are. */
-static void arrange_c(const struct act_group *x, int64_t n_col, void *to) {
-    memcpy(to, x, micro_act_bytes(MICRO_ACT_Q8, n_col));
-}
-
 static void gemm_small_q(enum dtype type, const uint8_t *w, size_t row_bytes, int n_row,
                          const void *const *x, int n_tok, int64_t n_col, float *y) {
     enum micro_kind kind;
@@ -461,8 +456,6 @@ void micro_init_c(struct micro *m) {
     *m = (struct micro){
         .name = "c",
         .gemm_min = 4,
-        .small_group = sizeof(struct act_group),
-        .arrange = arrange_c,
         .quantize = quantize_c,
         .rmsnorm = rmsnorm_c,
         .layernorm = layernorm_c,

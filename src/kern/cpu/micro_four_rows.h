@@ -43,8 +43,7 @@ INLINE void gemv_four(int type, const uint8_t *w, size_t row_bytes, int n_row,
 
 #define FOUR_ENTRY(name, type)                                                                     \
     m->fmt[type].gemv = gemv_##name;                                                               \
-    m->fmt[type].vector_group = sizeof(struct vector_group);                                       \
-    m->fmt[type].vector_arrange = arrange_##name;
+    m->fmt[type].vector = (struct micro_order){arrange_##name, sizeof(struct vector_group)};
 
 /* DO(name, type) for each format of unsigned bytes. */
 #define UNSIGNED_FORMATS(DO)                                                                       \

@@ -502,6 +502,5 @@ static void arrange_avx512(const struct act_group *x, int64_t n_col, void *to) {
 
 void micro_small_init_avx512(struct micro *m) {
     m->gemm_min = MICRO_SMALL + 1;
-    m->arrange = arrange_avx512;
-    small_init(m, 2);
+    small_init(m, arrange_avx512);
 }

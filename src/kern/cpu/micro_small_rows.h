@@ -109,10 +109,11 @@ MICRO_FORMATS(SMALL_Q)
 
 #define SMALL_ENTRY(name, type)                                                                    \
     m->fmt[type].gemm_small = gemm_small_##name;                                                   \
-    m->fmt[type].small_min = from;
+    m->fmt[type].small = order;                                                                    \
+    m->fmt[type].small_min = 2;
 
-/* `from`: rows of activations from which these kernels pay. */
-INLINE void small_init(struct micro *m, int from) {
-    m->small_group = sizeof(struct small_group);
+INLINE void small_init(struct micro *m,
+                       void (*arrange)(const struct act_group *x, int64_t n_col, void *to)) {
+    const struct micro_order order = {arrange, sizeof(struct small_group)};
     MICRO_FORMATS(SMALL_ENTRY)
 }

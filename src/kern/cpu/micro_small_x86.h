@@ -13,12 +13,13 @@
 /* 256 columns. [half][block] in all arrays. */
 struct small_group {
     _Alignas(64) int8_t q[4][2][8][4]; /* [piece] */
-    int32_t mul[2][8];   /* as sums are multiplied by it: AVX2 as int16, twice; else with zeros */
-    float factor[2][8];  /* mul, where sums are multiplied as floats */
-    int32_t minus[2][8]; /* -32 * sum of q, of AVX-512 alone: an offset is a part of it */
-    int32_t prod[2][8];  /* mul * sum */
-    float s[8];          /* mul * sum of both halves */
-    float d;             /* of the row */
+    int32_t mul[2][8];  /* as sums are multiplied by it: AVX2 as int16, twice; else with zeros */
+    float factor[2][8]; /* mul, where sums are multiplied as floats */
+    int32_t minus[2]
+                 [8];   /* -32 * sum of q; AVX2: of columns 0, 1 and 2, 3 of each piece, as int16 */
+    int32_t prod[2][8]; /* mul * sum */
+    float s[8];         /* mul * sum of both halves */
+    float d;            /* of the row */
 };
 
 #endif
