@@ -662,7 +662,7 @@ PACK_Q(signed, DT_Q8_0)
 void micro_init_avx2(struct micro *m) {
     m->name = "avx2";
     m->gemm_min = 4;
-    m->tiles_min = 10;
+    m->tiles_min = 12;
     m->fmt[DT_Q4_0] = ENTRY_Q(q4_0, DT_Q4_0, q4_0);
     m->fmt[DT_Q4_1] = ENTRY_Q(q4_1, DT_Q4_1, min4);
     m->fmt[DT_Q5_0] = ENTRY_Q(q5_0, DT_Q5_0, q5_0);
