@@ -224,7 +224,7 @@ int main(void) {
     }
     count("quantize", NULL, do_quantize);
     s.f = &s.m.fmt[DT_Q8_0];
-    count_order("arrange", NULL, &s.f->small); /* all formats have one */
+    count_order("arrange", NULL, &s.f->small); /* all formats have the same one */
     for (int i = 0; i < BLOCKS_TYPES; i++) {
         count_format(blocks_types[i]);
     }

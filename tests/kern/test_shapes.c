@@ -83,12 +83,11 @@ static void mixed_run(const struct mixed *m, const char *level, int n_thread, in
 /* Rows of several sizes, activations of both kinds, tiles that are shared and that are not. */
 static void formats_share_an_input(void **state) {
     (void)state;
-    static const enum dtype types[][3] = {{DT_Q4_K, DT_Q6_K, DT_F16},
-                                          {DT_Q4_1, DT_Q4_K, DT_Q5_K},
-                                          {DT_F32, DT_Q8_0, DT_Q8_0},
-                                          {DT_Q6_K, DT_Q4_K, DT_Q4_K},
-                                          {DT_F16, DT_BF16, DT_F32}};
-    static const int tokens[] = {1, 3, 12, MICRO_SMALL, MICRO_SMALL + 1, M_TOK};
+    static const enum dtype types[][3] = {
+        {DT_Q4_K, DT_Q6_K, DT_F16},  {DT_Q4_1, DT_Q4_K, DT_Q5_K},     {DT_F32, DT_Q8_0, DT_Q8_0},
+        {DT_Q6_K, DT_Q4_K, DT_Q4_K}, {DT_Q4_K, DT_IQ4_NL, DT_IQ4_XS}, {DT_IQ4_XS, DT_Q4_0, DT_Q2_K},
+        {DT_F16, DT_BF16, DT_F32}};
+    static const int tokens[] = {1, 3, 8, 11, 12, MICRO_SMALL, MICRO_SMALL + 1, M_TOK};
     static float want[M_TOK * M_ALL], got[M_TOK * M_ALL];
     struct rng g;
     rng_seed(&g, 31);
@@ -141,14 +140,14 @@ static void product_run(const struct product *p, const char *level, int n_thread
     rig_close(&r);
 }
 
-enum { T_ROW = 2500, T_TOK = 20 };
+enum { T_ROW = 2500, T_TOK = 20, T_MANY = 127 };
 
 static void product_is_same(int n_row, int n_col, const int *tokens, size_t n_tokens) {
     static float want[T_TOK * T_ROW], got[T_TOK * T_ROW];
     struct rng g;
     rng_seed(&g, 32);
     struct product p = {random_rows(&g, DT_Q4_0, n_row, n_col), n_row, n_col,
-                        floats(&g, (size_t)(T_TOK * n_col), 2)};
+                        floats(&g, (size_t)(T_MANY * n_col), 2)};
     for (size_t t = 0; t < n_tokens; t++) {
         int n = tokens[t], l = 0;
         product_run(&p, "c", 1, n, want);
@@ -169,17 +168,17 @@ static void rows_fill_many_items(void **state) {
     product_is_same(T_ROW, 64, tokens, sizeof tokens / sizeof tokens[0]);
 }
 
-/* So long that several threads prepare them, and too few for each to have a tile's rows. */
-static void threads_prepare_few_rows(void **state) {
+/* So long that several threads prepare them: too few for each to have a tile's rows, and many. */
+static void threads_prepare_long_rows(void **state) {
     (void)state;
-    static const int tokens[] = {12, MICRO_SMALL, T_TOK};
+    static const int tokens[] = {12, MICRO_SMALL, T_TOK, T_MANY};
     product_is_same(24, 2080, tokens, sizeof tokens / sizeof tokens[0]);
 }
 
 /* ---- experts --------------------------------------------------------------------------------- */
 
-/* More than matrices in a run (matmul.c), some of which get no token. */
-enum { E_EXP = 40, E_USED = 3, E_TOK = 50, E_COL = 64, E_ROW = 24, E_CHOICE = E_TOK * E_USED };
+/* More than matrices in a run (matmul.c), some of which get many tokens, or none. */
+enum { E_EXP = 40, E_USED = 3, E_TOK = 120, E_COL = 64, E_ROW = 24, E_CHOICE = E_TOK * E_USED };
 
 struct experts {
     uint8_t *w[E_EXP];
@@ -233,7 +232,8 @@ static void more_experts_than_a_run_takes(void **state) {
     rng_seed(&g, 33);
     m.x = floats(&g, E_TOK * E_COL, 2);
     for (int i = 0; i < E_TOK * E_EXP; i++) { /* many are equal; the last experts get no token */
-        m.logit[i] = i % E_EXP >= E_EXP - 4 ? -9 : (float)(rng_next(&g) % 12);
+        const int e = i % E_EXP;
+        m.logit[i] = e >= E_EXP - 4 ? -9 : (float)(rng_next(&g) % 12 + (e < 3 ? 6 : 0));
     }
     for (int e = 0; e < E_EXP; e++) {
         m.w[e] = random_rows(&g, DT_Q4_0, E_ROW, E_COL);
@@ -435,10 +435,14 @@ static void nothing_is_left(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formats_share_an_input),   cmocka_unit_test(rows_fill_many_items),
-        cmocka_unit_test(threads_prepare_few_rows), cmocka_unit_test(more_experts_than_a_run_takes),
-        cmocka_unit_test(prompts_of_several_spans), cmocka_unit_test(texts_of_several_tiles),
-        cmocka_unit_test(wide_rows_are_summed),     cmocka_unit_test(nothing_is_left),
+        cmocka_unit_test(formats_share_an_input),
+        cmocka_unit_test(rows_fill_many_items),
+        cmocka_unit_test(threads_prepare_long_rows),
+        cmocka_unit_test(more_experts_than_a_run_takes),
+        cmocka_unit_test(prompts_of_several_spans),
+        cmocka_unit_test(texts_of_several_tiles),
+        cmocka_unit_test(wide_rows_are_summed),
+        cmocka_unit_test(nothing_is_left),
     };
     return cmocka_run_group_tests_name("shapes", tests, NULL, NULL);
 }

@@ -64,6 +64,7 @@ void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_m
     d->tile_bytes = tile > d->tile_bytes ? tile : d->tile_bytes;
     d->tile_share = share > d->tile_share ? share : d->tile_share;
     d->panel_bytes = panel > d->panel_bytes ? panel : d->panel_bytes;
+    d->tile_row = f->toks > d->tile_row ? f->toks : d->tile_row;
     d->small_bytes = small > d->small_bytes ? small : d->small_bytes;
     d->host.most_mat = n_mat > d->host.most_mat ? n_mat : d->host.most_mat;
 }
@@ -82,7 +83,7 @@ static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
     int few = (d->micro.gemm_min - 1) * (int)parts;
     few = few < d->max_row ? few : d->max_row;
     d->few_row = few > ROW_ORDERS ? few : ROW_ORDERS;
-    size_t n_act = (size_t)d->few_row + (size_t)h->n_thread * MICRO_TOKS;
+    size_t n_act = (size_t)d->few_row + (size_t)(h->n_thread * d->tile_row);
     const struct cpu_part list[N_PART] = {
         {(void **)&d->act, round64(n_act * d->act_bytes)},
         {(void **)&d->tile, tiles},
@@ -174,11 +175,11 @@ static void prepare_row(const struct cpu_dev *d, const struct mat *m, int i, uin
 /* Where a tile's rows of activations, from `first` on, are prepared. Rows that are read as a tile
  * alone go to one place per thread, tile after tile, which stays in its cache. */
 static uint8_t *rows_at(const struct cpu_dev *d, const struct mat *m, int first, int thread) {
-    int row = wants_packed(d, m) ? d->few_row + thread * MICRO_TOKS : m->row0 + first;
+    int row = wants_packed(d, m) ? d->few_row + thread * d->tile_row : m->row0 + first;
     return d->act + (size_t)row * d->act_bytes;
 }
 
-/* One tile's rows of one matrix: as the kernels take them, then packed if panels are used. */
+/* One tile's rows of one matrix: prepared, then packed, or brought into their kernel's order. */
 static void prepare_item(void *arg, int item, int thread) {
     const struct mat_run *r = arg;
     const struct mat *m = r->mat;
@@ -208,16 +209,17 @@ static void prepare_item(void *arg, int item, int thread) {
 }
 
 /* One row that matrices read in different orders: the first one's was made with the row, and each
- * other one has a place of its own. */
+ * other one has a place of its own. Several rows all formats of a level read in one order. */
 static void arrange_apart(struct mat_run *r) {
     const struct cpu_dev *d = r->d;
     struct mat *m = r->mat;
-    for (int i = 1; r->shared && m->n == 1 && i < r->n_mat; i++) {
+    for (int i = 1; r->shared && !wants_packed(d, m) && i < r->n_mat; i++) {
         const struct micro_order *order = order_of(d, &m[i]);
         int first = 0;
         while (first < i && !same_order(d, &m[first], &m[i])) {
             first++;
         }
+        assert(first < i || m->n == 1);
         m[i].order0 = first;
         if (first == i && order->arrange != NULL) {
             order->arrange((const struct act_group *)d->act, m[i].w->n_col, row_at(d, &m[i], 0));
@@ -483,7 +485,7 @@ static bool same_rows(const struct cpu_dev *d, const struct mat *a, const struct
         wants_packed(d, a) != wants_packed(d, b)) {
         return false;
     }
-    return wants_packed(d, a) ? a->f->pack == b->f->pack : a->n == 1 || same_order(d, a, b);
+    return !wants_packed(d, a) || a->f->pack == b->f->pack;
 }
 
 void cpu_matmul(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
@@ -520,7 +522,8 @@ void cpu_ffn(struct kern_dev *dev, const struct kern_ffn *a) {
     int n = dev->step->n_tok;
     struct mat m[2] = {mat_of(d, a->gate, a->x, a->w_gate, 0, n, false),
                        mat_of(d, a->up, a->x, a->w_up, 0, n, false)};
-    if (same_rows(d, &m[0], &m[1])) {
+    /* the gate's kind of kernel multiplies by both */
+    if (same_rows(d, &m[0], &m[1]) && wants_small(d, &m[0]) == wants_small(d, &m[1])) {
         struct mat_run r = {.d = d, .n_mat = 2, .shared = true, .glu = true, .act = a->act};
         r.mat[0] = m[0];
         r.mat[1] = m[1];

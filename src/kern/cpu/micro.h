@@ -159,7 +159,7 @@ static inline int micro_fetch_more(const struct micro_wanted *w, int64_t n_block
 /* A quantized row in an order that belongs to the kernels that read it. */
 struct micro_order {
     void (*arrange)(const struct act_group *x, int64_t n_col, void *to); /* NULL: as it is */
-    size_t group;                                                        /* of act_group's bytes */
+    size_t group; /* bytes for each act_group */
 };
 
 /* How the back end multiplies by weights of one type. A panel holds `rows` rows of weights,

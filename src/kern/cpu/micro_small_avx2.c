@@ -8,8 +8,8 @@
  *
  * Sums of 8 products are taken in 16 bits, where they fit: of at most 31 * 127, or, once their
  * offset is off, of -32 * 127, however additions wrap before. One multiply-add with the multiplier
- * ends such a chain. Signed bytes are multiplied as their
- * magnitudes, the sign being moved to the activation.
+ * ends such a chain. Signed bytes are multiplied as their magnitudes, the sign being moved to the
+ * activation.
  */
 #include "kern/cpu/micro_small_x86.h"
 

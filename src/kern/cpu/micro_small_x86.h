@@ -15,8 +15,8 @@ struct small_group {
     _Alignas(64) int8_t q[4][2][8][4]; /* [piece] */
     int32_t mul[2][8];  /* as sums are multiplied by it: AVX2 as int16, twice; else with zeros */
     float factor[2][8]; /* mul, where sums are multiplied as floats */
-    int32_t minus[2]
-                 [8];   /* -32 * sum of q; AVX2: of columns 0, 1 and 2, 3 of each piece, as int16 */
+    /* -32 * sum of q; AVX2: of columns 0, 1 and of 2, 3 of all pieces, as int16 */
+    int32_t minus[2][8];
     int32_t prod[2][8]; /* mul * sum */
     float s[8];         /* mul * sum of both halves */
     float d;            /* of the row */
