@@ -119,7 +119,8 @@ static uint64_t ask(const struct asker *a, int max_tok, int n_thread, int n_ctx)
 }
 
 /* Four questions give the four coefficients: the back end's sizes are linear, in multiples of its
- * tiles, from MAX_OUT tokens on, with experts from 256; with fewer they are below the line. */
+ * tiles, from MAX_OUT tokens on. With experts they are below the line for as few tokens as no tile
+ * is made of (few_row in kern/cpu). */
 static struct plan_scratch line_of(const struct asker *a) {
     enum { TOK = 768, CTX = 1024 };
     uint64_t base = ask(a, TOK, 1, CTX);

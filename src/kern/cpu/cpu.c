@@ -18,7 +18,7 @@ static void cpu_close(struct kern_dev *dev) {
     }
     mem_free(d->act);
     mem_free(d->tile);
-    mem_free(d->small);
+    mem_free(d->ordered);
     mem_free(d->panel);
     mem_free(d->exp_start);
     mem_free(d->exp_row);

@@ -27,13 +27,13 @@ struct cpu_dev {
     struct micro micro;
 
     /* matmul.c: activations of a run, as int8 or padded floats, and packed in tiles */
-    uint8_t *act;   /* [few_row], then [n_thread, tile_row], of micro_act_bytes(widest) */
-    uint8_t *tile;  /* tiles of max_row rows of activations */
-    uint8_t *small; /* [few_row] in the orders of their kernels; or one row in each of them */
-    uint8_t *panel; /* [n_thread, 2] of the largest panel */
+    uint8_t *act;     /* [few_row], then [n_thread, tile_row], of micro_act_bytes(widest) */
+    uint8_t *tile;    /* tiles of max_row rows of activations */
+    uint8_t *ordered; /* [few_row] in the orders of their kernels; or one row in each of them */
+    uint8_t *panel;   /* [n_thread, 2] of the largest panel */
     size_t act_bytes, tile_bytes, panel_bytes; /* capacity of one row, tile, panel */
     size_t tile_share;                         /* of one row in a tile */
-    size_t small_bytes;                        /* of one row of `small` */
+    size_t ordered_bytes;                      /* of one row of `ordered` */
     int max_row;                               /* in a run */
     int few_row;                               /* room for rows that no tile is made of */
     int tile_row;                              /* in a tile, at most */

@@ -57,7 +57,7 @@ void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_m
     size_t group = (size_t)micro_groups(n_col);
     size_t act = round64(micro_act_bytes(f->act, n_col));
     size_t tile = round64(group * f->tile_bytes), panel = round64(group * f->panel_bytes);
-    size_t small =
+    size_t ordered =
         round64(group * (f->small.group > f->vector.group ? f->small.group : f->vector.group));
     size_t share = round64(tile / (size_t)f->toks + 1);
     d->act_bytes = act > d->act_bytes ? act : d->act_bytes;
@@ -65,7 +65,7 @@ void cpu_matmul_widen(struct cpu_dev *d, enum dtype type, int64_t n_col, int n_m
     d->tile_share = share > d->tile_share ? share : d->tile_share;
     d->panel_bytes = panel > d->panel_bytes ? panel : d->panel_bytes;
     d->tile_row = f->toks > d->tile_row ? f->toks : d->tile_row;
-    d->small_bytes = small > d->small_bytes ? small : d->small_bytes;
+    d->ordered_bytes = ordered > d->ordered_bytes ? ordered : d->ordered_bytes;
     d->host.most_mat = n_mat > d->host.most_mat ? n_mat : d->host.most_mat;
 }
 
@@ -85,9 +85,9 @@ static uint64_t list_parts(struct cpu_dev *d, struct cpu_part part[N_PART]) {
     d->few_row = few > ROW_ORDERS ? few : ROW_ORDERS;
     size_t n_act = (size_t)d->few_row + (size_t)(h->n_thread * d->tile_row);
     const struct cpu_part list[N_PART] = {
-        {(void **)&d->act, round64(n_act * d->act_bytes)},
+        {(void **)&d->act, n_act * d->act_bytes},
         {(void **)&d->tile, tiles},
-        {(void **)&d->small, (size_t)d->few_row * d->small_bytes},
+        {(void **)&d->ordered, (size_t)d->few_row * d->ordered_bytes},
         {(void **)&d->panel, (size_t)h->n_thread * 2 * d->panel_bytes},
         {(void **)&d->exp_start, (n_exp + 1) * sizeof *d->exp_start},
         {(void **)&d->exp_row, (size_t)d->max_row * n_exp * sizeof *d->exp_row},
@@ -156,7 +156,7 @@ static bool same_order(const struct cpu_dev *d, const struct mat *a, const struc
 
 /* Row i as they read it. */
 static uint8_t *row_at(const struct cpu_dev *d, const struct mat *m, int i) {
-    return order_of(d, m)->arrange != NULL ? d->small + (size_t)(m->order0 + i) * d->small_bytes
+    return order_of(d, m)->arrange != NULL ? d->ordered + (size_t)(m->order0 + i) * d->ordered_bytes
                                            : d->act + (size_t)(m->row0 + i) * d->act_bytes;
 }
 
@@ -203,8 +203,9 @@ static void prepare_item(void *arg, int item, int thread) {
         m->f->pack(row, n, m->w->n_col, tile_at(d, m, item));
         return;
     }
-    for (int i = 0; i < n && order_of(d, m)->arrange != NULL; i++) {
-        order_of(d, m)->arrange(row[i], m->w->n_col, row_at(d, m, first + i));
+    const struct micro_order *order = order_of(d, m);
+    for (int i = 0; order->arrange != NULL && i < n; i++) {
+        order->arrange(row[i], m->w->n_col, row_at(d, m, first + i));
     }
 }
 
@@ -213,7 +214,10 @@ static void prepare_item(void *arg, int item, int thread) {
 static void arrange_apart(struct mat_run *r) {
     const struct cpu_dev *d = r->d;
     struct mat *m = r->mat;
-    for (int i = 1; r->shared && !wants_packed(d, m) && i < r->n_mat; i++) {
+    if (!r->shared || wants_packed(d, m)) {
+        return;
+    }
+    for (int i = 1; i < r->n_mat; i++) {
         const struct micro_order *order = order_of(d, &m[i]);
         int first = 0;
         while (first < i && !same_order(d, &m[first], &m[i])) {
@@ -235,10 +239,10 @@ static void prepare(struct mat_run *r) {
     }
     if (n_item > 1 && (int64_t)n_row * r->mat[0].w->n_col > SERIAL_ACT) {
         pool_run(r->d->host.pool, prepare_item, r, n_item);
-        return;
-    }
-    for (int i = 0; i < n_item; i++) {
-        prepare_item(r, i, 0);
+    } else {
+        for (int i = 0; i < n_item; i++) {
+            prepare_item(r, i, 0);
+        }
     }
     arrange_apart(r);
 }
@@ -488,6 +492,12 @@ static bool same_rows(const struct cpu_dev *d, const struct mat *a, const struct
     return !wants_packed(d, a) || a->f->pack == b->f->pack;
 }
 
+/* Whether they can be a GLU: one run, of which one kind of kernel multiplies by both. */
+static bool same_kernels(const struct cpu_dev *d, const struct mat *a, const struct mat *b) {
+    return same_rows(d, a, b) && wants_small(d, a) == wants_small(d, b) &&
+           wants_tiles(d, a) == wants_tiles(d, b);
+}
+
 void cpu_matmul(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_weight b,
                 enum kern_rows rows, bool add) {
     struct cpu_dev *d = (struct cpu_dev *)dev;
@@ -522,8 +532,7 @@ void cpu_ffn(struct kern_dev *dev, const struct kern_ffn *a) {
     int n = dev->step->n_tok;
     struct mat m[2] = {mat_of(d, a->gate, a->x, a->w_gate, 0, n, false),
                        mat_of(d, a->up, a->x, a->w_up, 0, n, false)};
-    /* the gate's kind of kernel multiplies by both */
-    if (same_rows(d, &m[0], &m[1]) && wants_small(d, &m[0]) == wants_small(d, &m[1])) {
+    if (same_kernels(d, &m[0], &m[1])) {
         struct mat_run r = {.d = d, .n_mat = 2, .shared = true, .glu = true, .act = a->act};
         r.mat[0] = m[0];
         r.mat[1] = m[1];

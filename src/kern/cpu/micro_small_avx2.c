@@ -2,9 +2,9 @@
  * FMA and F16C.
  *
  * Owns the decoding of 256 columns of a row of any format into bytes, once for all rows of
- * activations, in the order of micro_small_x86.h, and the products with them. A format is one case
- * in `decode_row` or `half_bytes`. Refuses large batches: panels serve those. Only static functions
- * and micro_small_init_avx2. Invariant: the bits of micro_c.c.
+ * activations, in the order of micro_small_x86.h, and the products with them. A format is a case
+ * in `decode_row`, in `half_bytes`, or in both. Refuses large batches: panels serve those. Only
+ * static functions and micro_small_init_avx2. Invariant: the bits of micro_c.c.
  *
  * Sums of 8 products are taken in 16 bits, where they fit: of at most 31 * 127, or, once their
  * offset is off, of -32 * 127, however additions wrap before. One multiply-add with the multiplier
@@ -387,7 +387,7 @@ static void arrange_avx2(const struct act_group *x, int64_t n_col, void *to) {
 
 void micro_small_init_avx2(struct micro *m) {
     m->gemm_min = 16;
-    small_init(m, arrange_avx2);
+    small_init(m, (struct micro_order){arrange_avx2, sizeof(struct small_group)});
     m->fmt[DT_IQ4_NL].small_min = 1;
     m->fmt[DT_IQ4_XS].small_min = 1;
 }

@@ -502,5 +502,5 @@ static void arrange_avx512(const struct act_group *x, int64_t n_col, void *to) {
 
 void micro_small_init_avx512(struct micro *m) {
     m->gemm_min = MICRO_SMALL + 1;
-    small_init(m, arrange_avx512);
+    small_init(m, (struct micro_order){arrange_avx512, sizeof(struct small_group)});
 }

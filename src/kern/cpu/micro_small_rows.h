@@ -112,8 +112,6 @@ MICRO_FORMATS(SMALL_Q)
     m->fmt[type].small = order;                                                                    \
     m->fmt[type].small_min = 2;
 
-INLINE void small_init(struct micro *m,
-                       void (*arrange)(const struct act_group *x, int64_t n_col, void *to)) {
-    const struct micro_order order = {arrange, sizeof(struct small_group)};
+INLINE void small_init(struct micro *m, struct micro_order order) {
     MICRO_FORMATS(SMALL_ENTRY)
 }

@@ -15,7 +15,8 @@ struct small_group {
     _Alignas(64) int8_t q[4][2][8][4]; /* [piece] */
     int32_t mul[2][8];  /* as sums are multiplied by it: AVX2 as int16, twice; else with zeros */
     float factor[2][8]; /* mul, where sums are multiplied as floats */
-    /* -32 * sum of q; AVX2: of columns 0, 1 and of 2, 3 of all pieces, as int16 */
+    /* What sums begin with, -32 * sum of q. AVX-512: of formats whose bytes are centered, times a
+     * power of two; AVX2: of six bits alone, as int16, of columns 0, 1 and of 2, 3 of all pieces */
     int32_t minus[2][8];
     int32_t prod[2][8]; /* mul * sum */
     float s[8];         /* mul * sum of both halves */
