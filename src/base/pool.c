@@ -202,7 +202,7 @@ static void pool_wait_done(struct pool *p, int n_item) {
         }
     } while (p->spin && os_now() < end);
     os_mutex_lock(p->lock);
-    atomic_store(&p->waiting, true);
+    atomic_exchange(&p->waiting, true);
     while (atomic_load(&p->done) != n_item) {
         os_cond_wait(p->finish, p->lock);
     }
@@ -227,7 +227,9 @@ static void run(struct pool *p, pool_part_fn fn, void *arg, int n_item, int shar
     atomic_store_explicit(&p->cpu, os_cpu_current(), memory_order_relaxed);
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
     uint64_t loop = (atomic_load_explicit(&p->state, memory_order_relaxed) >> 32) + 1;
-    atomic_store(&p->state, loop << 32 | (uint32_t)n_item);
+    /* A store would do here and for `waiting`, but QEMU 7.2, by which the tests of 64-bit ARM run,
+     * lets the load that follows pass it. */
+    atomic_exchange(&p->state, loop << 32 | (uint32_t)n_item);
     if (atomic_load(&p->asleep)) {
         os_mutex_lock(p->lock);
         os_cond_broadcast(p->wake);
