@@ -33,7 +33,6 @@ INLINE float sum8(__m256 v) {
 #define STREAMS      4
 #define AHEAD_FAR    4096 /* bytes, to L2; a row's end is followed by the next one */
 #define AHEAD_NEAR   768  /* to L1 */
-#define AHEAD_ONCE   2048 /* to L1, where that is the only step */
 #define STREAM_TURN  600  /* of one stream, some ten lines, before the next has its turn */
 #define STREAM_LEAST 2048 /* of a stream; in place of shorter ones, neighbours side by side */
 
@@ -67,16 +66,6 @@ INLINE void stream_fetch(const uint8_t *g, int bytes) {
 INLINE void streams_fetch(const uint8_t *const g[STREAMS], int bytes) {
     for (int k = 0; k < STREAMS; k++) {
         stream_fetch(g[k], bytes);
-    }
-}
-
-/* The same in one step: kernels of several rows of activations at avx2 compute longer than they
- * read, and lose by a second one (docs/speed/BATCHES.md). */
-INLINE void streams_fetch_once(const uint8_t *const g[STREAMS], int bytes) {
-    for (int k = 0; k < STREAMS; k++) {
-        for (int i = 0; i < bytes; i += 64) {
-            _mm_prefetch((const char *)g[k] + AHEAD_ONCE + i, _MM_HINT_T0);
-        }
     }
 }
 

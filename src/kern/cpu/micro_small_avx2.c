@@ -16,8 +16,7 @@
 /* Keeps a sum where it is written: compilers turn chains of additions into trees. */
 #define KEEP(v) __asm__("" : "+x"(v))
 
-#define SMALL_ROWS  2
-#define SMALL_FETCH streams_fetch_once
+#define SMALL_ROWS 2
 
 /* 256 weights of a row. Bits of super-blocks are taken apart half by half; of others what is not
  * done for one half alone is here. */

@@ -12,8 +12,7 @@
 #include "kern/cpu/micro_bits_avx512.h"
 #include "kern/cpu/micro_small_x86.h"
 
-#define SMALL_ROWS  STREAMS
-#define SMALL_FETCH streams_fetch
+#define SMALL_ROWS STREAMS
 
 /* 256 weights of two rows as unsigned bytes, [piece][half], [row][block] in each; signed ones plus
  * 128. */

@@ -4,7 +4,6 @@
  *   struct group     256 columns of these rows, decoded
  *   struct lanes     their eight sums each, for one row of activations
  *   decode, group_add, lanes_zero, lanes_take, lanes_put
- *   SMALL_FETCH      which fetches bytes of the streams
  *
  * Owns the order in which weights and activations pass: a row of each of four streams at a time
  * (micro_bits_avx2.h), all columns, each 256 of them times all rows of activations, which are in
@@ -74,7 +73,7 @@ INLINE void small_rows(int type, const uint8_t *w, size_t row_bytes, int n_row,
             }
         }
         for (int64_t c = 0; c < n_col / 256; c++, stream_move(g, step)) {
-            SMALL_FETCH(g, step);
+            streams_fetch(g, step);
 #pragma GCC unroll 1
             for (int k = 0; k < STREAMS; k += SMALL_ROWS) {
                 struct group o;
