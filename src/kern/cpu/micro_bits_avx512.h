@@ -58,6 +58,19 @@ INLINE void store512(void *p, __m512i v) {
     _mm512_storeu_si512(p, v);
 }
 
+/* Four dwords of four registers in each 128-bit lane: dword i of register k to dword k of i. */
+INLINE void turn512(const __m512i u[4], __m512i v[4]) {
+    __m512i w[4];
+    for (int i = 0; i < 2; i++) {
+        w[i] = _mm512_unpacklo_epi32(u[2 * i], u[2 * i + 1]);
+        w[2 + i] = _mm512_unpackhi_epi32(u[2 * i], u[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        v[2 * i] = _mm512_unpacklo_epi64(w[2 * i], w[2 * i + 1]);
+        v[2 * i + 1] = _mm512_unpackhi_epi64(w[2 * i], w[2 * i + 1]);
+    }
+}
+
 /* Sixteen rows of eight dwords, v[r] with row r in its low half and r + 8 in its high half, to
  * eight columns of sixteen. */
 INLINE void transpose16x8(__m512i v[8]) {
@@ -185,7 +198,7 @@ INLINE __m512 row_halves(const uint8_t *const g[16], size_t at) {
 
 /* The four dwords at `at` of each row. */
 INLINE void row_dwords(const uint8_t *const g[16], size_t at, __m512i v[4]) {
-    __m512i u[4], w[4];
+    __m512i u[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) { /* lane l: row 4 l + i */
         u[i] = _mm512_castsi128_si512(load128(g[i] + at));
@@ -193,14 +206,7 @@ INLINE void row_dwords(const uint8_t *const g[16], size_t at, __m512i v[4]) {
         u[i] = _mm512_mask_broadcast_i32x4(u[i], 0x0f00, load128(g[8 + i] + at));
         u[i] = _mm512_mask_broadcast_i32x4(u[i], 0xf000, load128(g[12 + i] + at));
     }
-    for (int i = 0; i < 2; i++) {
-        w[i] = _mm512_unpacklo_epi32(u[2 * i], u[2 * i + 1]);
-        w[2 + i] = _mm512_unpackhi_epi32(u[2 * i], u[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        v[2 * i] = _mm512_unpacklo_epi64(w[2 * i], w[2 * i + 1]);
-        v[2 * i + 1] = _mm512_unpackhi_epi64(w[2 * i], w[2 * i + 1]);
-    }
+    turn512(u, v);
 }
 
 INLINE __m512 negative(__m512 v) {

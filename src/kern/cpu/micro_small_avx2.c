@@ -35,10 +35,6 @@ struct lanes {
     __m256 v[SMALL_ROWS];
 };
 
-INLINE __m256i and8(__m256i v, int mask) {
-    return _mm256_and_si256(v, _mm256_set1_epi8((char)mask));
-}
-
 /* Right by a, b, c, d bits in each 128. */
 INLINE __m256i right(__m256i v, int a, int b, int c, int d) {
     return _mm256_srlv_epi32(v, _mm256_setr_epi32(a, b, c, d, a, b, c, d));
@@ -60,7 +56,7 @@ INLINE void two_bits(const uint8_t *q, int h, __m256i v[4]) {
     __m256i x = two128(q + 16 * h, q + 32 + 16 * h);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
-        v[k] = and8(right(twice(x, x, k), 0, 2, 4, 6), 3);
+        v[k] = shift_mask(right(twice(x, x, k), 0, 2, 4, 6), 0, 3);
     }
 }
 
@@ -73,7 +69,7 @@ INLINE void one_bit(const uint8_t *bits, int h, int to, __m256i v[4]) {
     __m256i y = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_slli_epi32(x, to)), x, 1);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
-        __m256i z = and8(_mm256_srlv_epi32(twice(y, y, k), by), 1 << to);
+        __m256i z = shift_mask(_mm256_srlv_epi32(twice(y, y, k), by), 0, 1 << to);
         v[k] = _mm256_or_si256(v[k], z);
     }
 }
@@ -84,7 +80,7 @@ INLINE void k4_nibbles(const uint8_t *q, int h, __m256i v[4]) {
     __m256i a = two128(q, q + 64), b = two128(q + 32, q + 96);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
-        v[k] = and8(right(twice(a, b, k), 0, 4, 0, 4), 15);
+        v[k] = shift_mask(right(twice(a, b, k), 0, 4, 0, 4), 0, 15);
     }
 }
 
@@ -143,7 +139,7 @@ INLINE void fifth(__m256i words, int h, __m256i v[4]) {
             _mm_setr_epi32(byte, byte + 0x04040404, byte + 0x08080808, byte + 0x0c0c0c0c));
         const __m256i bit = _mm256_set1_epi32(k % 2 ? (int)0x80402010 : 0x08040201);
         __m256i y = _mm256_and_si256(_mm256_shuffle_epi8(words, spread), bit);
-        v[k] = _mm256_or_si256(v[k], and8(_mm256_cmpeq_epi8(y, bit), 16));
+        v[k] = _mm256_or_si256(v[k], shift_mask(_mm256_cmpeq_epi8(y, bit), 0, 16));
     }
 }
 

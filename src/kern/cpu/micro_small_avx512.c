@@ -107,7 +107,7 @@ INLINE void six_bits(const struct block_q6_k *a, const struct block_q6_k *b, str
 
 /* Sixteen bytes of each block, `step` apart, of two rows: piece k of all in z[k]. */
 INLINE void pieces(const uint8_t *a, const uint8_t *b, int step, __m512i z[4]) {
-    __m512i u[4], v[4];
+    __m512i u[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         u[i] = _mm512_castsi128_si512(load128(a + i * step));
@@ -115,14 +115,7 @@ INLINE void pieces(const uint8_t *a, const uint8_t *b, int step, __m512i z[4]) {
         u[i] = _mm512_mask_broadcast_i32x4(u[i], 0x0f00, load128(b + i * step));
         u[i] = _mm512_mask_broadcast_i32x4(u[i], 0xf000, load128(b + (4 + i) * step));
     }
-    for (int i = 0; i < 2; i++) {
-        v[i] = _mm512_unpacklo_epi32(u[2 * i], u[2 * i + 1]);
-        v[2 + i] = _mm512_unpackhi_epi32(u[2 * i], u[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        z[2 * i] = _mm512_unpacklo_epi64(v[2 * i], v[2 * i + 1]);
-        z[2 * i + 1] = _mm512_unpackhi_epi64(v[2 * i], v[2 * i + 1]);
-    }
+    turn512(u, z);
 }
 
 /* Blocks of 16 bytes, `step` apart: low nibbles are half 0, high ones half 1. */
