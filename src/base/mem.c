@@ -116,11 +116,12 @@ char *mem_strdup(const char *s, size_t n) {
 }
 
 void *mem_aligned(size_t bytes) {
+    const size_t to = bytes < OS_LARGE ? 64 : OS_LARGE;
     size_t rounded;
-    if (!size_add(bytes ? bytes : 1, 63, &rounded) || !mem_take()) {
+    if (!size_add(bytes ? bytes : 1, to - 1, &rounded) || !mem_take()) {
         return NULL;
     }
-    void *p = mem_counted(aligned_alloc(64, rounded & ~(size_t)63));
+    void *p = mem_counted(aligned_alloc(to, rounded & ~(to - 1)));
     if (p) {
         os_pages_large(p, bytes);
     }

@@ -22,7 +22,8 @@ void *mem_realloc(void *p, size_t n, size_t size);
 void mem_free(void *p);
 /* A copy of s[0..n) with a zero byte after it. */
 char *mem_strdup(const char *s, size_t n);
-/* 64-byte aligned; free with mem_free. */
+/* 64-byte aligned, or in large pages of the system (os_pages_large) where it is as large as one;
+ * free with mem_free. */
 void *mem_aligned(size_t bytes);
 
 /* Blocks and allocations so far: for leak tests and for "no allocation in the token loop". */

@@ -532,14 +532,23 @@ static bool pages_round(size_t n, size_t *rounded) {
 }
 
 void *os_pages(size_t n) {
-    size_t bytes;
-    if (!pages_round(n, &bytes) || !mem_take()) {
+    size_t bytes, all;
+    const size_t more = n < OS_LARGE ? 0 : OS_LARGE; /* to begin at a large page */
+    if (!pages_round(n, &bytes) || !size_add(bytes, more, &all) || !mem_take()) {
         return NULL;
     }
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         mem_drop();
         return NULL;
+    }
+    if (more) {
+        size_t before = (OS_LARGE - (uintptr_t)p % OS_LARGE) % OS_LARGE;
+        if (before) {
+            munmap(p, before);
+        }
+        munmap(p + before + bytes, more - before); /* not empty, as before < OS_LARGE */
+        p += before;
     }
     return p;
 }

@@ -1,21 +1,23 @@
 /* bpe.c: words to ids by merges.
  *
  * Owns three tables: byte to id, pair of ids to (rank, id), and, for models that take whole
- * words first, bytes to id. A byte that the vocabulary lacks is left out, as the reference does
- * for a model without an unknown piece, or becomes that piece. Where symbols are characters, one
- * that is no piece becomes byte pieces, or the unknown piece. Invariant: no control piece comes
- * out.
+ * words first, the index of pieces by the bytes that they stand for. A byte that the vocabulary
+ * lacks is left out, as the reference does for a model without an unknown piece, or becomes that
+ * piece. Where symbols are characters, one that is no piece becomes byte pieces, or the unknown
+ * piece. Invariant: no control piece comes out.
  */
 #include "text/bpe.h"
 
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/os.h"
 #include "text/text_hash.h"
 #include "text/unicode.h"
 
-struct pair { /* free if rank is MERGER_NONE */
-    uint32_t left, right, rank;
+struct pair {
+    uint32_t left, right;
+    uint32_t place; /* one more than its rank; 0: free */
     int32_t id;
 };
 
@@ -26,8 +28,7 @@ struct bpe {
     int32_t byte[256]; /* -1: the vocabulary lacks it */
     struct pair *pair; /* [pair_mask + 1], open addressing */
     size_t pair_mask;
-    uint32_t *whole; /* [whole_mask + 1] id + 1 by bytes; NULL unless whole_words */
-    size_t whole_mask;
+    struct piece_index whole; /* of normal pieces by their bytes; empty unless whole_words */
 };
 
 /* ---- the alphabet ----------------------------------------------------------------------- */
@@ -83,7 +84,7 @@ size_t bpe_unspell(struct str piece, char *out) {
 static struct pair *pair_slot(const struct bpe *b, uint32_t left, uint32_t right) {
     size_t i = hash_pair(left, right, b->v->key) & b->pair_mask;
     struct pair *p = &b->pair[i];
-    while (p->rank != MERGER_NONE && (p->left != left || p->right != right)) {
+    while (p->place && (p->left != left || p->right != right)) {
         i = (i + 1) & b->pair_mask;
         p = &b->pair[i];
     }
@@ -93,19 +94,22 @@ static struct pair *pair_slot(const struct bpe *b, uint32_t left, uint32_t right
 static bool index_pairs(struct bpe *b) {
     const struct vocab *v = b->v;
     size_t n = hash_slots(v->n_merge);
-    b->pair = mem_alloc(n, sizeof *b->pair);
+    b->pair = os_pages(n * sizeof *b->pair);
     if (!b->pair) {
         return false;
     }
+    os_pages_large(b->pair, n * sizeof *b->pair);
     b->pair_mask = n - 1;
-    for (size_t i = 0; i < n; i++) {
-        b->pair[i].rank = MERGER_NONE;
-    }
     for (uint32_t rank = 0; rank < v->n_merge; rank++) {
         const struct vocab_merge *m = &v->merge[rank];
+        if (rank + PIECES_AHEAD < v->n_merge) {
+            const struct vocab_merge *next = m + PIECES_AHEAD;
+            __builtin_prefetch(&b->pair[hash_pair(next->left, next->right, v->key) & b->pair_mask],
+                               1);
+        }
         struct pair *p = pair_slot(b, m->left, m->right);
-        if (p->rank == MERGER_NONE) { /* of two equal merges the better one */
-            *p = (struct pair){m->left, m->right, rank, (int32_t)m->id};
+        if (!p->place) { /* of two equal merges the better one */
+            *p = (struct pair){m->left, m->right, rank + 1, (int32_t)m->id};
         }
     }
     return true;
@@ -113,30 +117,6 @@ static bool index_pairs(struct bpe *b) {
 
 static struct str raw_of(const struct bpe *b, uint32_t id) {
     return str_of(b->raw + b->raw_at[id], b->raw_at[id + 1] - b->raw_at[id]);
-}
-
-static uint32_t *whole_slot(const struct bpe *b, struct str word) {
-    size_t i = hash_bytes(word.p, word.n, b->v->key) & b->whole_mask;
-    while (b->whole[i] && !str_eq(raw_of(b, b->whole[i] - 1), word)) {
-        i = (i + 1) & b->whole_mask;
-    }
-    return &b->whole[i];
-}
-
-static bool index_words(struct bpe *b) {
-    size_t n = hash_slots(b->v->n_vocab);
-    b->whole = mem_zalloc(n, sizeof *b->whole);
-    if (!b->whole) {
-        return false;
-    }
-    b->whole_mask = n - 1;
-    for (uint32_t id = 0; id < b->v->n_vocab; id++) {
-        if (b->v->kind[id] == PIECE_NORMAL && raw_of(b, id).n) {
-            uint32_t *slot = whole_slot(b, raw_of(b, id));
-            *slot = *slot ? *slot : id + 1;
-        }
-    }
-    return true;
 }
 
 static void index_bytes(struct bpe *b) {
@@ -161,7 +141,7 @@ static void index_bytes(struct bpe *b) {
 uint64_t bpe_need(const struct vocab_spec *s) {
     const struct pretok *pre = pretok_find(s->pre);
     bool whole = s->whole_words ? s->whole_words > 0 : pre && pre->ignore_merges;
-    uint64_t words = whole ? hash_slots(s->n_vocab) * sizeof(uint32_t) : 0;
+    uint64_t words = whole ? piece_index_need(s->n_vocab) : 0;
     return sizeof(struct bpe) + hash_slots(s->n_merge) * sizeof(struct pair) + words;
 }
 
@@ -176,7 +156,9 @@ enum err_code bpe_create(struct bpe **out, const struct vocab *v, const char *ra
     b->raw = raw;
     b->raw_at = raw_at;
     index_bytes(b);
-    if (!index_pairs(b) || (v->whole_words && !v->characters && !index_words(b))) {
+    bool words = v->whole_words && !v->characters;
+    if (!index_pairs(b) || (words && !piece_index_init(&b->whole, raw, raw_at, v->n_vocab, v->kind,
+                                                       PIECE_NORMAL, v->key))) {
         goto fail;
     }
     *out = b;
@@ -190,8 +172,8 @@ void bpe_free(struct bpe *b) {
     if (!b) {
         return;
     }
-    mem_free(b->pair);
-    mem_free(b->whole);
+    os_pages_free(b->pair, (b->pair_mask + 1) * sizeof *b->pair);
+    piece_index_fini(&b->whole);
     mem_free(b);
 }
 
@@ -202,7 +184,7 @@ static uint32_t bpe_pair(const void *ctx, const char *word, const struct symbol 
     (void)word;
     const struct pair *p = pair_slot(ctx, (uint32_t)l->id, (uint32_t)r->id);
     *to = p->id;
-    return p->rank;
+    return p->place - 1; /* none: MERGER_NONE */
 }
 
 /* A character: its piece, or else its byte pieces, or else the unknown piece, of which a run of
@@ -271,13 +253,13 @@ static void encode_merges(const struct bpe *b, struct encoder *x, const char *p,
     }
 }
 
-/* One more than the id of the piece that a word is; 0: none, or it is not looked for. */
-static uint32_t whole_word(const struct bpe *b, struct str word) {
+/* The id of the piece that a word is; -1: none, or it is not looked for. */
+static int32_t whole_word(const struct bpe *b, struct str word) {
     if (b->v->characters && b->v->whole_words) {
         int32_t id = vocab_find(b->v, word);
-        return id >= 0 && b->v->kind[id] == PIECE_NORMAL ? (uint32_t)id + 1 : 0;
+        return id >= 0 && b->v->kind[id] == PIECE_NORMAL ? id : -1;
     }
-    return b->whole ? *whole_slot(b, word) : 0;
+    return b->whole.slot ? piece_find(&b->whole, word) : -1;
 }
 
 void bpe_encode_word(const struct bpe *b, struct encoder *x, const char *p, size_t n) {
@@ -287,9 +269,9 @@ void bpe_encode_word(const struct bpe *b, struct encoder *x, const char *p, size
     if (found) {
         return;
     }
-    uint32_t whole = n <= b->v->piece_max ? whole_word(b, str_of(p, n)) : 0;
-    if (whole) {
-        encoder_put(x, (int32_t)(whole - 1));
+    int32_t whole = n <= b->v->piece_max ? whole_word(b, str_of(p, n)) : -1;
+    if (whole >= 0) {
+        encoder_put(x, whole);
     } else {
         encode_merges(b, x, p, n);
     }

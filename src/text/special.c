@@ -56,7 +56,7 @@ static struct trie_word *spell(const struct vocab *v, const struct normalizer *z
             text->failed = true;
         }
         if (text->len > begin) {
-            w[k++] = (struct trie_word){NULL, (uint32_t)(text->len - begin), (int32_t)id};
+            w[k++] = (struct trie_word){.n = (uint32_t)(text->len - begin), .id = (int32_t)id};
         }
     }
     *n = k;
@@ -103,9 +103,10 @@ enum err_code special_create(struct special **out, const struct vocab *v,
     struct trie_word *w = spell(v, z, pass, &n, &text);
     struct special *s = mem_zalloc(1, sizeof *s);
     bool made = w && s && !text.failed && trie_build(&s->tree, w, n, true) &&
-                (s->link = mem_zalloc(s->tree.n, sizeof *s->link));
+                (s->link = mem_aligned(s->tree.n * sizeof *s->link));
     if (made) {
         s->v = v;
+        s->link[ROOT] = (struct link){0};
         link_states(s);
         *out = s;
     } else {

@@ -6,6 +6,7 @@
 #ifndef IGN_TEXT_HASH_H
 #define IGN_TEXT_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -31,6 +32,16 @@ static inline uint64_t hash_load(const char *p, size_t n) {
     return w;
 }
 
+/* Whether a[0..n) and b[0..n) are the same: for pieces, which are short. */
+static inline bool same_bytes(const char *a, const char *b, size_t n) {
+    for (; n > 8; a += 8, b += 8, n -= 8) {
+        if (hash_load(a, 8) != hash_load(b, 8)) {
+            return false;
+        }
+    }
+    return hash_load(a, n) == hash_load(b, n);
+}
+
 static inline uint64_t hash_bytes(const char *p, size_t n, uint64_t key) {
     uint64_t h = hash_fold(key ^ 0x9E3779B97F4A7C15u, n ^ 0xD1B54A32D192ED03u);
     while (n > 8) {
@@ -45,10 +56,10 @@ static inline uint64_t hash_pair(uint32_t left, uint32_t right, uint64_t key) {
     return hash_fold(((uint64_t)left << 32 | right) ^ key, key | 1);
 }
 
-/* Of a table of n entries: a power of two, at most half full. */
+/* Of a table of n entries: a power of two, at most five eighths full. */
 static inline size_t hash_slots(size_t n) {
     size_t slots = 8;
-    while (slots < n * 2) {
+    while (slots / 8 * 5 < n) {
         slots *= 2;
     }
     return slots;

@@ -15,7 +15,19 @@ static uint8_t byte_at(const struct trie_word *w, uint32_t i, bool backwards) {
     return (uint8_t)w->p[backwards ? w->n - 1 - i : i];
 }
 
+/* The first eight bytes as a number that sorts as they do, zeros behind the end. */
+static uint64_t head_of(const struct trie_word *w, bool backwards) {
+    uint64_t head = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        head = head << 8 | (i < w->n ? byte_at(w, i, backwards) : 0);
+    }
+    return head;
+}
+
 static int compare(const struct trie_word *a, const struct trie_word *b, bool backwards) {
+    if (a->head != b->head) {
+        return a->head < b->head ? -1 : 1;
+    }
     uint32_t n = a->n < b->n ? a->n : b->n;
     for (uint32_t i = 0; i < n; i++) {
         int d = byte_at(a, i, backwards) - byte_at(b, i, backwards);
@@ -44,6 +56,7 @@ static void grow(struct trie *t, struct span *span, const struct trie_word *w, u
     struct span r = span[i];
     struct trie_node *node = &t->node[i];
     node->child = t->n;
+    node->n_child = 0;
     node->id = -1;
     for (; r.lo < r.hi && w[r.lo].n == r.depth; r.lo++) {
         node->id = node->id < 0 ? w[r.lo].id : node->id;
@@ -65,20 +78,36 @@ static void grow(struct trie *t, struct span *span, const struct trie_word *w, u
     }
 }
 
+/* Of the tree of sorted words: the root, and for each word what it does not share with the one
+ * before. */
+static size_t count_nodes(const struct trie_word *w, size_t n, bool backwards) {
+    size_t nodes = 1;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t same = 0, most = i == 0 ? 0 : w[i].n < w[i - 1].n ? w[i].n : w[i - 1].n;
+        while (same < most &&
+               byte_at(&w[i], same, backwards) == byte_at(&w[i - 1], same, backwards)) {
+            same++;
+        }
+        nodes += w[i].n - same;
+    }
+    return nodes;
+}
+
 bool trie_build(struct trie *t, struct trie_word *w, size_t n, bool backwards) {
     *t = (struct trie){0};
-    size_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
-        bytes += w[i].n;
+        w[i].head = head_of(&w[i], backwards);
     }
-    struct span *span = mem_alloc(bytes + 1, sizeof *span);
-    t->node = mem_zalloc(bytes + 1, sizeof *t->node);
+    qsort(w, n, sizeof *w, backwards ? order_backwards : order_forwards);
+    const size_t nodes = count_nodes(w, n, backwards);
+    struct span *span = mem_aligned(nodes * sizeof *span);
+    t->node = mem_aligned(nodes * sizeof *t->node);
     if (!span || !t->node) {
         mem_free(span);
         trie_fini(t);
         return false;
     }
-    qsort(w, n, sizeof *w, backwards ? order_backwards : order_forwards);
+    t->node[TRIE_ROOT].byte = 0;
     span[TRIE_ROOT] = (struct span){0, (uint32_t)n, 0};
     t->n = 1;
     for (uint32_t i = 0; i < t->n; i++) {

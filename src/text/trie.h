@@ -17,6 +17,7 @@ struct trie_word {
     const char *p;
     uint32_t n; /* 1 and more */
     int32_t id;
+    uint64_t head; /* trie_build's: what it begins with, to be sorted by */
 };
 
 struct trie_node {

@@ -63,7 +63,7 @@ enum err_code unigram_create(struct unigram **out, const struct vocab *v, struct
     for (uint32_t id = 0; w && id < v->n_vocab && !rc; id++) {
         struct str p = vocab_at(v, id);
         if (is_spelled(v, id)) {
-            w[n++] = (struct trie_word){p.p, (uint32_t)p.n, (int32_t)id};
+            w[n++] = (struct trie_word){.p = p.p, .n = (uint32_t)p.n, .id = (int32_t)id};
             rc = p.n > UNIGRAM_PIECE_MAX
                      ? err_set(e, ERR_LIMIT, "piece %u has %zu bytes; with Unigram the bound is %d",
                                id, p.n, UNIGRAM_PIECE_MAX)

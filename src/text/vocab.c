@@ -1,6 +1,6 @@
 /* vocab.c: the vocabulary, checked and indexed.
  *
- * Owns the copy of all pieces and steps, the table from spelling to id, the resolved merges and the
+ * Owns the copy of all pieces and steps, their index, the resolved merges and the
  * list of pieces that end a generation. Refuses to read files (model/vocab_load.c) and to encode.
  * Of two pieces with one spelling the first is found. A merge whose halves or whole are not in
  * the vocabulary can never apply, and is dropped.
@@ -12,7 +12,6 @@
 #include "base/half.h"
 #include "base/mem.h"
 #include "base/os.h"
-#include "text/text_hash.h"
 #include "text/vocab_table.h"
 
 #define VOCAB_MAX ((uint32_t)1 << 24)
@@ -162,37 +161,10 @@ static enum err_code copy_pieces(struct vocab *v, const struct vocab_spec *s, st
     return ERR_OK;
 }
 
-/* The place of a spelling, taken or free: open addressing. Half of the hash is kept beside the id,
- * so that a spelling that is not there is seldom compared with one that is. */
-static uint64_t *slot_of(const struct vocab *v, struct str piece) {
-    uint64_t hash = hash_bytes(piece.p, piece.n, v->key), half = hash >> 32 << 32;
-    for (size_t i = hash & v->slot_mask;; i = (i + 1) & v->slot_mask) {
-        uint64_t slot = v->slot[i];
-        if (!slot ||
-            ((slot >> 32 << 32) == half && str_eq(vocab_at(v, (uint32_t)slot - 1), piece))) {
-            return &v->slot[i];
-        }
-    }
-}
-
 static enum err_code index_pieces(struct vocab *v, struct err *e) {
-    size_t n = hash_slots(v->n_vocab);
-    v->slot = mem_zalloc(n, sizeof *v->slot);
-    if (!v->slot) {
-        return err_set(e, ERR_NOMEM, "no memory for the index of %u pieces", v->n_vocab);
-    }
-    v->slot_mask = n - 1;
-    for (uint32_t id = 0; id < v->n_vocab; id++) {
-        if (v->at[id] == v->at[id + 1]) {
-            continue; /* an empty piece matches nothing */
-        }
-        struct str piece = vocab_at(v, id);
-        uint64_t *slot = slot_of(v, piece);
-        if (!*slot) {
-            *slot = (hash_bytes(piece.p, piece.n, v->key) >> 32 << 32) | (id + 1);
-        }
-    }
-    return ERR_OK;
+    return piece_index_init(&v->index, v->text, v->at, v->n_vocab, NULL, 0, v->key)
+               ? ERR_OK
+               : err_set(e, ERR_NOMEM, "no memory for the index of %u pieces", v->n_vocab);
 }
 
 /* SentencePiece merges what scores best first; as a number that sorts the other way round. */
@@ -263,37 +235,79 @@ static enum err_code copy_steps(struct vocab *v, const struct vocab_spec *s, str
     return ERR_OK;
 }
 
-static enum err_code resolve_merges(struct vocab *v, const struct vocab_spec *s, struct err *e) {
-    enum err_code c = ERR_OK;
-    char *whole = mem_alloc(2 * VOCAB_PIECE_MAX, 1);
-    v->merge = mem_alloc(s->n_merge, sizeof *v->merge);
-    if (!v->merge || !whole) {
-        c = err_set(e, ERR_NOMEM, "no memory for %u merges", s->n_merge);
-        goto done;
-    }
-    for (uint32_t i = 0; i < s->n_merge; i++) {
-        struct str m = s->merge[i];
+/* The halves of merges from..from+n, "left right", sought. */
+static enum err_code split_merges(const struct vocab *v, const struct vocab_spec *s, uint32_t from,
+                                  uint32_t n, struct sought half[][2], struct err *e) {
+    for (uint32_t i = 0; i < n; i++) {
+        struct str m = s->merge[from + i];
         const char *space = m.n > 2 ? memchr(m.p + 1, ' ', m.n - 2) : NULL;
         if (!space) {
-            c = err_set(e, ERR_FORMAT, "merge %u is not two pieces with a space between", i);
-            goto done;
+            return err_set(e, ERR_FORMAT, "merge %u is not two pieces with a space between",
+                           from + i);
         }
         struct str l = str_of(m.p, (size_t)(space - m.p));
-        struct str r = str_of(space + 1, m.n - l.n - 1);
-        if (l.n + r.n > VOCAB_PIECE_MAX) {
-            continue;
-        }
-        memcpy(whole, l.p, l.n);
-        memcpy(whole + l.n, r.p, r.n);
-        int32_t left = vocab_find(v, l), right = vocab_find(v, r);
-        int32_t id = vocab_find(v, str_of(whole, l.n + r.n));
-        if (left >= 0 && right >= 0 && id >= 0 && !vocab_hidden(v, (uint32_t)id)) {
-            v->merge[v->n_merge++] =
-                (struct vocab_merge){(uint32_t)left, (uint32_t)right, (uint32_t)id};
+        half[i][0] = piece_seek(&v->index, l);
+        half[i][1] = piece_seek(&v->index, str_of(space + 1, m.n - l.n - 1));
+    }
+    return ERR_OK;
+}
+
+static bool is_both(const struct vocab *v, uint32_t id, struct str l, struct str r) {
+    struct str p = vocab_at(v, id);
+    return p.n == l.n + r.n && same_bytes(p.p, l.p, l.n) && same_bytes(p.p + l.n, r.p, r.n);
+}
+
+/* The piece that is l and r together, or -1. Merges mostly come in the order of what they give, so
+ * that it is the last one's piece or the next. `room` has space for it. */
+static int32_t find_both(const struct vocab *v, struct str l, struct str r, uint32_t last,
+                         char *room) {
+    for (uint32_t id = last; !v->index.twins && id < v->n_vocab && id <= last + 1; id++) {
+        if (is_both(v, id, l, r)) {
+            return (int32_t)id;
         }
     }
-done:
-    mem_free(whole);
+    memcpy(room, l.p, l.n);
+    memcpy(room + l.n, r.p, r.n);
+    return vocab_find(v, str_of(room, l.n + r.n));
+}
+
+/* A merge of pieces that are not there, or that gives none or a hidden one, is left out; *last: the
+ * piece that the one before gave. */
+static void add_merge(struct vocab *v, const struct sought half[2], uint32_t *last, char *room) {
+    struct str l = half[0].piece, r = half[1].piece;
+    int32_t left = piece_found(&v->index, &half[0]), right = piece_found(&v->index, &half[1]);
+    if (left < 0 || right < 0 || l.n + r.n > VOCAB_PIECE_MAX) {
+        return;
+    }
+    int32_t id = find_both(v, l, r, *last, room);
+    if (id >= 0 && !vocab_hidden(v, (uint32_t)id)) {
+        v->merge[v->n_merge++] =
+            (struct vocab_merge){(uint32_t)left, (uint32_t)right, (uint32_t)id};
+        *last = (uint32_t)id;
+    }
+}
+
+static enum err_code resolve_merges(struct vocab *v, const struct vocab_spec *s, struct err *e) {
+    enum err_code c = ERR_OK;
+    char *room = mem_alloc(VOCAB_PIECE_MAX, 1);
+    v->merge = mem_alloc(s->n_merge, sizeof *v->merge);
+    if (!v->merge || !room) {
+        c = err_set(e, ERR_NOMEM, "no memory for %u merges", s->n_merge);
+    }
+    uint32_t last = 0;
+    for (uint32_t i = 0; !c && i < s->n_merge; i += PIECES_AHEAD) {
+        struct sought half[PIECES_AHEAD][2];
+        uint32_t n = s->n_merge - i < PIECES_AHEAD ? s->n_merge - i : PIECES_AHEAD;
+        c = split_merges(v, s, i, n, half, e);
+        for (uint32_t k = 0; !c && k < n; k++) {
+            piece_seek_bytes(&v->index, &half[k][0]);
+            piece_seek_bytes(&v->index, &half[k][1]);
+        }
+        for (uint32_t k = 0; !c && k < n; k++) {
+            add_merge(v, half[k], &last, room);
+        }
+    }
+    mem_free(room);
     return c;
 }
 
@@ -322,7 +336,7 @@ uint64_t vocab_need(const struct vocab_spec *s, uint64_t text) {
     const struct vocab *v = NULL;
     uint64_t n = s->n_vocab;
     uint64_t sum = sizeof *v + text + (n + 1) * sizeof *v->at + n * sizeof *v->kind;
-    sum += hash_slots(s->n_vocab) * sizeof *v->slot;
+    sum += piece_index_need(s->n_vocab);
     return sum + (s->model == VOCAB_BPE       ? s->n_merge * sizeof *v->merge
                   : s->model == VOCAB_SPM     ? n * sizeof *v->rank
                   : s->model == VOCAB_UNIGRAM ? n * sizeof *v->score
@@ -395,7 +409,7 @@ void vocab_free(struct vocab *v) {
     mem_free(v->norm);
     mem_free(v->split);
     mem_free(v->strings);
-    mem_free(v->slot);
+    piece_index_fini(&v->index);
     mem_free(v->merge);
     mem_free(v);
 }
@@ -419,7 +433,7 @@ enum piece_kind vocab_kind(const struct vocab *v, int32_t id) {
 }
 
 int32_t vocab_find(const struct vocab *v, struct str piece) {
-    return piece.n ? (int32_t)(uint32_t)*slot_of(v, piece) - 1 : -1;
+    return piece_find(&v->index, piece);
 }
 
 int32_t vocab_bos(const struct vocab *v) {

@@ -7,6 +7,7 @@
 #define IGN_TEXT_VOCAB_TABLE_H
 
 #include "text/normalizer.h"
+#include "text/piece_index.h"
 #include "text/pretok.h"
 #include "text/splitter.h"
 #include "text/vocab.h"
@@ -22,13 +23,12 @@ struct vocab {
     const struct pretok *pre; /* BPE; NULL otherwise */
     uint64_t key;             /* of the hash tables */
     uint32_t n_vocab;
-    char *text;     /* all pieces as spelled, one after the other */
-    uint32_t *at;   /* [n_vocab + 1] where each begins in `text` */
-    uint8_t *kind;  /* [n_vocab] enum piece_kind */
-    uint8_t *flags; /* [n_vocab] enum piece_flag; NULL: none has any */
-    uint32_t *rank; /* [n_vocab] SentencePiece: order of merging, smaller first */
-    uint64_t *slot; /* [slot_mask + 1] half a hash above, id + 1 below; 0: free */
-    size_t slot_mask;
+    char *text;                /* all pieces as spelled, one after the other */
+    uint32_t *at;              /* [n_vocab + 1] where each begins in `text` */
+    uint8_t *kind;             /* [n_vocab] enum piece_kind */
+    uint8_t *flags;            /* [n_vocab] enum piece_flag; NULL: none has any */
+    uint32_t *rank;            /* [n_vocab] SentencePiece: order of merging, smaller first */
+    struct piece_index index;  /* of all pieces */
     struct vocab_merge *merge; /* [n_merge] best first */
     uint32_t n_merge;
     size_t piece_max; /* bytes of the longest piece */
