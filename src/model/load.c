@@ -51,7 +51,11 @@ static enum err_code check_options(const struct model_opts *o, struct err *e) {
  * prompt of an 8B model is more than one. */
 #define SETTLE_MOST 0.025
 
-#define SETTLE_LOOK 16 /* large pages between two looks at the memory that is left */
+/* Times what all pages take: reading is a tenth to a third faster from then on, so that moving has
+ * paid for itself when about as much has been computed again. */
+#define SETTLE_AFTER 8
+#define SETTLE_BELOW 0.5 /* a file of which as much lies in large pages stays as it is */
+#define SETTLE_LOOK  16  /* large pages between two looks at the memory that is left */
 
 /* Memory of the process's own cannot be taken back when others need it, as a file's pages can: so
  * much has to stay free beside all that was planned. */
@@ -287,26 +291,28 @@ static bool memory_is_left(struct settling *s) {
 }
 
 /* A page takes from 0.3 ms to 5, where a virtual machine has to be given the memory first. Who has
- * computed for twice the time that all of them take is likely to stay for longer. */
+ * computed for SETTLE_AFTER times what all of them take is likely to stay for longer. */
 void model_settle(struct model *m, double computed) {
     struct settling *s = &m->settling;
+    double cost = s->moved ? s->spent / s->moved : 0;
     s->computed += computed;
-    if (s->wanted && s->cost == 0) {
-        s->wanted = os_map_large(&m->file->part[s->part]) < 0.9;
+    if (s->wanted && !s->moved) {
+        s->wanted = os_map_large(&m->file->part[s->part]) < SETTLE_BELOW;
     }
-    if (s->computed > 2 * s->pages * s->cost) {
+    if (s->computed > SETTLE_AFTER * s->pages * cost) {
         double share = computed / SETTLE_SHARE;
         s->credit += share < SETTLE_MOST ? share : SETTLE_MOST;
     }
-    while (s->wanted && (s->cost == 0 || s->credit > s->cost)) {
+    while (s->wanted && (!s->moved || s->credit > cost)) {
         double start = os_now();
         if (!memory_is_left(s)) {
             break;
         }
         if (os_map_settle(&m->file->part[s->part], &s->at)) {
             double took = os_now() - start;
-            s->cost = s->cost == 0 || took < s->cost ? took : s->cost;
+            s->spent += took;
             s->credit -= took;
+            cost = s->spent / ++s->moved;
             s->pages--;
         } else {
             s->at = 0;

@@ -145,7 +145,8 @@ struct settling {
     int looked;       /* pages that may still be moved before it is looked at again */
     size_t part, at;  /* how far: bytes of a part of the file */
     double pages;     /* left, about */
-    double cost;      /* seconds that a page takes at least; 0: none was moved yet */
+    int moved;        /* pages */
+    double spent;     /* seconds for them */
     double computed;  /* seconds of all steps */
     double credit;    /* seconds that may be spent */
 };
@@ -193,9 +194,9 @@ enum err_code model_hidden(struct model *m, const struct step *s, struct err *e)
 enum err_code model_end(struct model *m, struct err *e);
 
 /* After a step of so many seconds: moves weights into large pages for an eighth of that time, 25 ms
- * at most, if there was memory for it at loading and all of them will cost less than was computed
- * already. Ends for good once other programs have taken so much that less than a reserve would be
- * left. */
+ * at most, if there was memory for it at loading, they do not lie in such pages for the most part,
+ * and much more was computed already than all of them will cost. Ends for good once other programs
+ * have taken so much that less than a reserve would be left. */
 void model_settle(struct model *m, double computed);
 /* The part of the file, 0 to 1, that lies in large pages of memory now; -1: not known. */
 double model_large_pages(const struct model *m);
