@@ -115,17 +115,17 @@ char *mem_strdup(const char *s, size_t n) {
     return p;
 }
 
-void *mem_aligned(size_t bytes) {
-    const size_t to = bytes < OS_LARGE ? 64 : OS_LARGE;
-    size_t rounded;
-    if (!size_add(bytes ? bytes : 1, to - 1, &rounded) || !mem_take()) {
+void *mem_aligned(size_t n, size_t size) {
+    size_t bytes;
+    void *p = NULL;
+    if (!size_mul(n, size, &bytes) || !mem_take()) {
         return NULL;
     }
-    void *p = mem_counted(aligned_alloc(to, rounded & ~(to - 1)));
-    if (p) {
-        os_pages_large(p, bytes);
+    if (posix_memalign(&p, bytes < OS_LARGE ? 64 : OS_LARGE, bytes ? bytes : 1)) {
+        p = NULL;
     }
-    return p;
+    os_pages_large(p, p ? bytes : 0);
+    return mem_counted(p);
 }
 
 size_t mem_live(void) {

@@ -24,7 +24,7 @@ void mem_free(void *p);
 char *mem_strdup(const char *s, size_t n);
 /* 64-byte aligned, or in large pages of the system (os_pages_large) where it is as large as one;
  * free with mem_free. */
-void *mem_aligned(size_t bytes);
+void *mem_aligned(size_t n, size_t size);
 
 /* Blocks and allocations so far: for leak tests and for "no allocation in the token loop". */
 size_t mem_live(void);

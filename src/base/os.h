@@ -141,8 +141,8 @@ enum err_code os_read_fd(int fd, void *p, size_t n, size_t *got, int timeout_ms,
 
 /* ---- memory -------------------------------------------------------------------------- */
 
-/* Zeroed memory straight from the system, n rounded up to pages, from the beginning of a page, or
- * of a large one if it is as large; NULL on failure. */
+/* Zeroed memory straight from the system, n rounded up to pages, from the beginning of a page; what
+ * is as large as a large page from the beginning of one. NULL on failure. */
 void *os_pages(size_t n);
 void os_pages_free(void *p, size_t n);
 /* Asks for the pages of p[0..n) in large ones (2 MB, say) where the system has them: fewer

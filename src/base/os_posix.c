@@ -187,7 +187,7 @@ static ssize_t os_read_all(int fd, char *p, size_t n) {
 }
 
 static enum err_code os_map_copy(struct os_map *m, int fd, const char *path, struct err *e) {
-    char *p = mem_aligned(m->size);
+    char *p = mem_aligned(m->size, 1);
     if (!p) {
         err_set(e, ERR_NOMEM, "out of memory reading %zu bytes", m->size);
         err_where(e, "%s", path);

@@ -271,7 +271,7 @@ enum err_code pool_create(struct pool **out, int n_thread, struct err *e) {
         return err_set(e, ERR_RANGE, "%d threads is not in 1..1024", n_thread);
     }
     enum err_code code = ERR_OK;
-    struct pool *p = mem_aligned(sizeof *p);
+    struct pool *p = mem_aligned(1, sizeof *p);
     if (!p) {
         return err_set(e, ERR_NOMEM, "out of memory for %d threads", n_thread);
     }
@@ -280,7 +280,7 @@ enum err_code pool_create(struct pool **out, int n_thread, struct err *e) {
     p->wake = os_cond_create();
     p->finish = os_cond_create();
     p->workers = mem_zalloc((size_t)n_thread, sizeof *p->workers);
-    p->busy = mem_aligned((size_t)n_thread * sizeof *p->busy);
+    p->busy = mem_aligned((size_t)n_thread, sizeof *p->busy);
     if (!p->lock || !p->wake || !p->finish || !p->workers || !p->busy) {
         code = err_set(e, ERR_NOMEM, "out of memory for %d threads", n_thread);
         goto fail;

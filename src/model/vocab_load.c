@@ -35,7 +35,7 @@ static enum err_code load_strings(const struct gguf *g, const char *key, struct 
     if (kv->n >= UINT32_MAX) {
         return err_set(e, ERR_FORMAT, "%s has too many elements", key);
     }
-    *out = mem_aligned(kv->n * sizeof **out);
+    *out = mem_aligned(kv->n, sizeof **out);
     if (!*out) {
         return no_memory(key, e);
     }

@@ -102,8 +102,8 @@ static bool index_pairs(struct bpe *b) {
     b->pair_mask = n - 1;
     for (uint32_t rank = 0; rank < v->n_merge; rank++) {
         const struct vocab_merge *m = &v->merge[rank];
-        if (rank + PIECES_AHEAD < v->n_merge) {
-            const struct vocab_merge *next = m + PIECES_AHEAD;
+        if (v->n_merge - rank > SOUGHT_AHEAD) {
+            const struct vocab_merge *next = m + SOUGHT_AHEAD;
             __builtin_prefetch(&b->pair[hash_pair(next->left, next->right, v->key) & b->pair_mask],
                                1);
         }

@@ -6,8 +6,8 @@
 
 #include "base/os.h"
 
-static uint64_t half_of(const struct sought *s) {
-    return s->hash >> 32 << 32;
+static uint64_t upper(uint64_t v) {
+    return v >> 32 << 32;
 }
 
 /* The place of a piece, taken or free. */
@@ -17,7 +17,7 @@ static uint64_t *slot_of(const struct piece_index *x, const struct sought *s) {
         if (!slot) {
             return &x->slot[i];
         }
-        if ((slot >> 32 << 32) == half_of(s)) {
+        if (upper(slot) == upper(s->hash)) {
             uint32_t id = (uint32_t)slot - 1;
             if (x->at[id + 1] - x->at[id] == s->piece.n &&
                 same_bytes(x->text + x->at[id], s->piece.p, s->piece.n)) {
@@ -37,19 +37,19 @@ bool piece_index_init(struct piece_index *x, const char *text, const uint32_t *a
     }
     os_pages_large(x->slot, slots * sizeof *x->slot);
     for (uint32_t id = 0; id < n;) {
-        struct sought s[PIECES_AHEAD];
-        uint32_t own[PIECES_AHEAD];
+        struct sought s[SOUGHT_AHEAD];
+        uint32_t ids[SOUGHT_AHEAD];
         int k = 0;
-        for (; id < n && k < PIECES_AHEAD; id++) {
+        for (; id < n && k < SOUGHT_AHEAD; id++) {
             if (at[id + 1] > at[id] && (!kind || kind[id] == only)) {
-                own[k] = id;
+                ids[k] = id;
                 s[k++] = piece_seek(x, str_of(text + at[id], at[id + 1] - at[id]));
             }
         }
         for (int i = 0; i < k; i++) {
             uint64_t *slot = slot_of(x, &s[i]);
             x->twins = x->twins || *slot;
-            *slot = *slot ? *slot : half_of(&s[i]) | (own[i] + 1);
+            *slot = *slot ? *slot : upper(s[i].hash) | (ids[i] + 1);
         }
     }
     return true;

@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "text/text_hash.h"
 
-#define PIECES_AHEAD 16 /* pieces that are sought before the first of them is found */
+#define SOUGHT_AHEAD 16 /* what is sought before the first of it is found */
 
 struct piece_index {
     const char *text;   /* the pieces, borrowed */

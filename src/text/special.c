@@ -103,7 +103,7 @@ enum err_code special_create(struct special **out, const struct vocab *v,
     struct trie_word *w = spell(v, z, pass, &n, &text);
     struct special *s = mem_zalloc(1, sizeof *s);
     bool made = w && s && !text.failed && trie_build(&s->tree, w, n, true) &&
-                (s->link = mem_aligned(s->tree.n * sizeof *s->link));
+                (s->link = mem_aligned(s->tree.n, sizeof *s->link));
     if (made) {
         s->v = v;
         s->link[ROOT] = (struct link){0};

@@ -100,8 +100,8 @@ bool trie_build(struct trie *t, struct trie_word *w, size_t n, bool backwards) {
     }
     qsort(w, n, sizeof *w, backwards ? order_backwards : order_forwards);
     const size_t nodes = count_nodes(w, n, backwards);
-    struct span *span = mem_aligned(nodes * sizeof *span);
-    t->node = mem_aligned(nodes * sizeof *t->node);
+    struct span *span = mem_aligned(nodes, sizeof *span);
+    t->node = mem_aligned(nodes, sizeof *t->node);
     if (!span || !t->node) {
         mem_free(span);
         trie_fini(t);

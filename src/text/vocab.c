@@ -236,13 +236,13 @@ static enum err_code copy_steps(struct vocab *v, const struct vocab_spec *s, str
 }
 
 /* The halves of merges from..from+n, "left right", sought. */
-static enum err_code split_merges(const struct vocab *v, const struct vocab_spec *s, uint32_t from,
+static enum err_code split_merges(const struct vocab *v, const struct vocab_spec *s, size_t from,
                                   uint32_t n, struct sought half[][2], struct err *e) {
     for (uint32_t i = 0; i < n; i++) {
         struct str m = s->merge[from + i];
         const char *space = m.n > 2 ? memchr(m.p + 1, ' ', m.n - 2) : NULL;
         if (!space) {
-            return err_set(e, ERR_FORMAT, "merge %u is not two pieces with a space between",
+            return err_set(e, ERR_FORMAT, "merge %zu is not two pieces with a space between",
                            from + i);
         }
         struct str l = str_of(m.p, (size_t)(space - m.p));
@@ -295,9 +295,9 @@ static enum err_code resolve_merges(struct vocab *v, const struct vocab_spec *s,
         c = err_set(e, ERR_NOMEM, "no memory for %u merges", s->n_merge);
     }
     uint32_t last = 0;
-    for (uint32_t i = 0; !c && i < s->n_merge; i += PIECES_AHEAD) {
-        struct sought half[PIECES_AHEAD][2];
-        uint32_t n = s->n_merge - i < PIECES_AHEAD ? s->n_merge - i : PIECES_AHEAD;
+    for (size_t i = 0; !c && i < s->n_merge; i += SOUGHT_AHEAD) {
+        struct sought half[SOUGHT_AHEAD][2];
+        uint32_t n = s->n_merge - i < SOUGHT_AHEAD ? (uint32_t)(s->n_merge - i) : SOUGHT_AHEAD;
         c = split_merges(v, s, i, n, half, e);
         for (uint32_t k = 0; !c && k < n; k++) {
             piece_seek_bytes(&v->index, &half[k][0]);

@@ -14,7 +14,7 @@
 static void test_counts(void **state) {
     (void)state;
     size_t count = mem_count();
-    void *a = mem_alloc(3, 5), *z = mem_zalloc(0, 8), *al = mem_aligned(100);
+    void *a = mem_alloc(3, 5), *z = mem_zalloc(0, 8), *al = mem_aligned(100, 1);
     char *s = mem_strdup("abc", 2);
     assert_int_equal(mem_live(), 4);
     assert_int_equal((uintptr_t)al % 64, 0);
@@ -35,12 +35,34 @@ static void test_counts(void **state) {
     assert_int_equal(mem_live(), 0);
 }
 
+/* What is as large as a large page begins at one, and no more is kept than that. */
+static void test_large(void **state) {
+    (void)state;
+    const size_t n[] = {OS_LARGE - 1, OS_LARGE, OS_LARGE + 1, 5 * OS_LARGE - 4096};
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
+        const size_t to = n[i] < OS_LARGE ? 64 : OS_LARGE;
+        char *p = mem_aligned(n[i], 1), *q = os_pages(n[i]);
+        assert_true(p && q);
+        assert_int_equal((uintptr_t)p % to, 0);
+        assert_int_equal((uintptr_t)q % (to == 64 ? os_page_size() : to), 0);
+        memset(p, 1, n[i]);
+        for (size_t k = 0; k < n[i]; k += 4095) {
+            assert_int_equal(q[k], 0);
+        }
+        memset(q, 1, n[i]);
+        mem_free(p);
+        os_pages_free(q, n[i]);
+    }
+    assert_int_equal(mem_live(), 0);
+}
+
 static void test_overflow(void **state) {
     (void)state;
     struct arena a;
     assert_null(mem_alloc(SIZE_MAX, 2));
     assert_null(mem_zalloc(SIZE_MAX / 2, 3));
-    assert_null(mem_aligned(SIZE_MAX));
+    assert_null(mem_aligned(SIZE_MAX, 1));
+    assert_null(mem_aligned(SIZE_MAX / 2, 3));
     assert_null(mem_strdup("", SIZE_MAX));
     assert_null(os_pages(SIZE_MAX));
     void *p = mem_alloc(1, 1);
@@ -168,9 +190,9 @@ static void test_torture(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts),  cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_arena),   cmocka_unit_test(test_buf),
-        cmocka_unit_test(test_torture),
+        cmocka_unit_test(test_counts),   cmocka_unit_test(test_large),
+        cmocka_unit_test(test_overflow), cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_buf),      cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests_name("mem", tests, NULL, NULL);
 }

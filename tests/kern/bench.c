@@ -111,14 +111,14 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     float in[COLS];
     c.tiles_min = c.f->gemm_tiles != NULL ? m->tiles_min : 0;
     c.n_row = (int)((slow ? PART / 64 : PART) / c.row_bytes);
-    c.x = mem_aligned(micro_act_bytes(c.f->act, COLS));
-    c.panel = mem_aligned(micro_groups(COLS) * c.f->panel_bytes);
-    c.tile = mem_aligned(micro_groups(COLS) * c.f->tile_bytes);
+    c.x = mem_aligned(micro_act_bytes(c.f->act, COLS), 1);
+    c.panel = mem_aligned((size_t)micro_groups(COLS), c.f->panel_bytes);
+    c.tile = mem_aligned((size_t)micro_groups(COLS), c.f->tile_bytes);
     const struct micro_order vector = c.f->vector, small = c.f->small;
     c.small_bytes =
         small.arrange != NULL ? micro_groups(COLS) * small.group : micro_act_bytes(c.f->act, COLS);
-    c.small = mem_aligned(MICRO_SMALL * c.small_bytes);
-    c.y = mem_aligned(((size_t)c.n_row + MICRO_SMALL * BATCH_ROWS) * sizeof *c.y);
+    c.small = mem_aligned(MICRO_SMALL, c.small_bytes);
+    c.y = mem_aligned((size_t)c.n_row + MICRO_SMALL * BATCH_ROWS, sizeof *c.y);
     rng_seed(&g, 1);
     for (int i = 0; i < COLS; i++) {
         in[i] = blocks_uniform(&g, -1, 1);
@@ -138,7 +138,7 @@ static void bench_format(const struct micro *m, enum dtype type, uint8_t *big,
     }
     c.vector = c.x;
     if (vector.arrange != NULL) {
-        c.vector = mem_aligned(micro_groups(COLS) * vector.group);
+        c.vector = mem_aligned((size_t)micro_groups(COLS), vector.group);
         vector.arrange((struct act_group *)c.x, COLS, c.vector);
     }
     for (int t = 0; t < MICRO_TOKS; t++) {
@@ -329,7 +329,7 @@ static void bench_attention(const char *level, const struct ceilings *top, const
 }
 
 void bench_all(const char *function) {
-    uint8_t *big = mem_aligned(BIG);
+    uint8_t *big = mem_aligned(BIG, 1);
     if (big == NULL) {
         printf("not enough memory to measure\n");
         return;

@@ -50,7 +50,7 @@ static void count(const char *kernel, const char *format, void (*fn)(void)) {
 }
 
 static void *room(size_t n) {
-    void *p = mem_aligned(n);
+    void *p = mem_aligned(n, 1);
     if (!p) {
         exit(1);
     }

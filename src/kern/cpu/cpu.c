@@ -60,7 +60,7 @@ uint64_t cpu_parts_bytes(const struct cpu_part *part, int n) {
 
 enum err_code cpu_parts_take(const struct cpu_part *part, int n, const char *what, struct err *e) {
     for (int i = 0; i < n; i++) {
-        *part[i].to = mem_aligned(part[i].bytes);
+        *part[i].to = mem_aligned(part[i].bytes, 1);
         if (*part[i].to == NULL) {
             return err_set(e, ERR_NOMEM, "out of memory for %llu bytes of scratch for %s",
                            (unsigned long long)cpu_parts_bytes(part, n), what);
