@@ -176,18 +176,23 @@ static void rewrite(const struct split_step *step, struct str s, bool first, str
     }
 }
 
-static enum err_code rewrite_words(const struct split_step *step, const char *front,
+/* *front: what begins before it begins the text; in the words as they were, then as they are. */
+static enum err_code rewrite_words(const struct split_step *step, const char **front,
                                    struct words *w, struct buf *to) {
+    size_t early = 0; /* words that do: the first ones */
     buf_reset(to);
     for (size_t i = 0; i < w->n; i++) {
         size_t begin = to->len;
-        rewrite(step, w->word[i], step->prefix == PREFIX_FIRST && w->word[i].p < front, to);
+        bool first = w->word[i].p < *front;
+        early += first;
+        rewrite(step, w->word[i], step->prefix == PREFIX_FIRST && first, to);
         w->word[i] = str_of(NULL, to->len - begin);
     }
     const char *at = to->p;
     for (size_t i = 0; i < w->n && !to->failed; at += w->word[i++].n) {
         w->word[i].p = at;
     }
+    *front = early && !to->failed ? w->word[early - 1].p + 1 : to->p;
     return buf_check(to, NULL);
 }
 
@@ -203,10 +208,11 @@ enum err_code splitter_run(const struct split_step *step, size_t n_step, const c
     w->n = l.n;
     w->cap = l.cap;
     enum err_code rc = l.failed ? ERR_NOMEM : ERR_OK;
+    const char *early = p + front;
     for (size_t i = 0; i < n_step && !rc; i++) {
         bool writes = step[i].kind == SPLIT_METASPACE || step[i].kind == SPLIT_PREFIX;
         if (writes) {
-            rc = rewrite_words(&step[i], p + front, w, &w->text[turn++ % 2]);
+            rc = rewrite_words(&step[i], &early, w, &w->text[turn++ % 2]);
         }
         if (!rc && (!writes || step[i].before)) {
             rc = cut_words(&step[i], w);

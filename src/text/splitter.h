@@ -47,8 +47,7 @@ struct words {
 void words_init(struct words *w);
 void words_fini(struct words *w);
 /* The words of p[0..n), which must outlive them; `front`: how many of its first bytes come from the
- * first character of all text. A step with PREFIX_FIRST comes before all others that write.
- * ERR_LIMIT, ERR_NOMEM. */
+ * first character of all text. ERR_LIMIT, ERR_NOMEM. */
 enum err_code splitter_run(const struct split_step *step, size_t n_step, const char *p, size_t n,
                            size_t front, struct words *w);
 
