@@ -211,7 +211,8 @@ static enum err_code read_split(const struct reader *r, const struct json *j,
     return ERR_OK;
 }
 
-/* Whether a step before has written: where its words begin in the text is not known then. */
+/* Whether a step before has written: of its words only the text's first one is known to begin it.
+ */
 static bool has_written(const struct hf_steps *s) {
     bool any = false;
     for (size_t i = 0; i + 1 < s->n_split; i++) { /* the last is the one that is being read */

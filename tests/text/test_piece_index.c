@@ -8,12 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "text/vocab_table.h"
 
 enum { PIECES = 3000, MERGES = 4000, LETTERS = 1 << 17 };
@@ -23,17 +23,22 @@ static uint32_t at[PIECES + 1];
 static uint8_t kind[PIECES];
 static struct str piece[PIECES], merge[MERGES];
 static char merge_text[MERGES][64];
+static struct rng rng;
+
+static uint32_t below(size_t n) {
+    return (uint32_t)(rng_next(&rng) % n);
+}
 
 /* Of at most `longest` letters. */
 static void make_pieces(unsigned seed, uint32_t longest) {
-    srand(seed);
+    rng_seed(&rng, seed);
     uint32_t end = 0;
     for (uint32_t i = 0; i < PIECES; i++) {
         at[i] = end;
-        for (uint32_t n = (uint32_t)rand() % (longest + 1); n > 0; n--) {
-            letters[end++] = "ab"[rand() % 2];
+        for (uint32_t n = below(longest + 1); n > 0; n--) {
+            letters[end++] = "ab"[below(2)];
         }
-        kind[i] = (uint8_t)(1 + rand() % 3);
+        kind[i] = (uint8_t)(1 + below(3));
         piece[i] = str_of(letters + at[i], end - at[i]);
     }
     at[PIECES] = end;
@@ -65,9 +70,9 @@ static void finds_the_first(void **state) {
         assert_int_equal(x.twins, twins);
         for (int i = 0; i < 2000; i++) { /* some of them are nowhere */
             char s[24];
-            size_t n = (size_t)rand() % sizeof s;
+            size_t n = below(sizeof s);
             for (size_t k = 0; k < n; k++) {
-                s[k] = "ab"[rand() % 2];
+                s[k] = "ab"[below(2)];
             }
             assert_int_equal(piece_find(&x, str_of(s, n)), look(str_of(s, n), only));
         }
@@ -79,9 +84,9 @@ static void finds_the_first(void **state) {
 /* In the order of what they give, as files mostly have them, and in none. */
 static void make_merges(void) {
     for (uint32_t i = 0; i < MERGES; i++) {
-        uint32_t whole = i % 3 ? i % PIECES : (uint32_t)rand() % PIECES;
+        uint32_t whole = i % 3 ? i % PIECES : below(PIECES);
         struct str p = piece[whole];
-        size_t cut = p.n > 1 ? 1 + (size_t)rand() % (p.n - 1) : 0;
+        size_t cut = p.n > 1 ? 1 + below(p.n - 1) : 0;
         int n = p.n > 1 ? snprintf(merge_text[i], sizeof merge_text[i], "%.*s %.*s", (int)cut, p.p,
                                    (int)(p.n - cut), p.p + cut)
                         : snprintf(merge_text[i], sizeof merge_text[i], "a b");
