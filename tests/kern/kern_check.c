@@ -608,9 +608,10 @@ static double number_at(const struct att_case *c, const struct micro_rows *r, in
 static struct micro_runs runs_room(const struct att_case *c, const struct micro_rows *r, size_t by,
                                    size_t scale_by) {
     static struct micro_ahead ahead;
-    struct micro_runs runs = {.each = 16 << any(0, 2), .ahead = any(0, 1) ? &ahead : NULL};
+    struct micro_runs runs = {.each = 16 << any(0, 2), .ahead = &ahead};
     size_t size = c->type == MICRO_KV_F32 ? 4 : c->type == MICRO_KV_F16 ? 2 : 1;
-    ahead = (struct micro_ahead){.stream = {r->v, r->v, r->v, r->v}, .end = 8, .log_n = 2};
+    ahead = (struct micro_ahead){
+        .stream = {r->v, r->v, r->v, r->v}, .end = any(0, 1) ? 8 : 0, .log_n = 2};
     for (int p = 0, i = 0; p < c->n_pos; p += runs.each, i++) {
         runs.run[i] = *r;
         runs.run[i].v = runs.near[i] = (const char *)r->v + (size_t)p * by * size;

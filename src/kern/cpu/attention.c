@@ -513,8 +513,9 @@ static void tile_few(const struct attend_job *j, const struct att_item *it, int 
                      int n_q, const struct att_scratch *s) {
     const struct micro *m = &j->d->micro;
     const int groups = host_kv_groups(j->a->d_head), n_pos = cpu_up16(n);
-    struct micro_runs k = {.ahead = s->k.ahead}, v = {.ahead = s->v.ahead};
+    struct micro_runs k, v;
     runs_of(j, it, p0, n, &k, &v);
+    k.ahead = v.ahead = s->k.ahead;
     m->att.scores_few[j->type[0]](&k, s->q + i * it->dim, s->q_scale + i * groups, n_q, it->dim,
                                   n_pos, s->s);
     for (int c = 0; j->cap > 0 && c < n_q; c++) {

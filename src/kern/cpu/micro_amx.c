@@ -105,7 +105,7 @@ INLINE void unpack_rows(int type, const uint8_t *const *row, int64_t n_block, ui
     const int bytes = fmt_group_bytes(type);
     for (int64_t b = 0; b < n_block; b += 8) {
         int n = n_block - b < 8 ? (int)(n_block - b) : 8;
-        uint8_t part[SIDE][8 * sizeof(struct block_q8_0)], *at[8];
+        uint8_t part[SIDE][PART_BYTES], *at[8];
         const uint8_t *g[SIDE];
         for (int j = 0; j < n; j++) {
             at[j] = to + place(b + j, n_block) * panel_block(type);

@@ -91,7 +91,7 @@ static inline void micro_ahead_lines(struct micro_ahead *a) {
 struct micro_runs {
     struct micro_rows run[MICRO_ATT_TILE / 16];
     const char *near[MICRO_ATT_TILE / 16];
-    struct micro_ahead *ahead; /* as in struct micro_tile */
+    struct micro_ahead *ahead; /* as in struct micro_tile, never NULL */
     int each;
 };
 

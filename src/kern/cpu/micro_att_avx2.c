@@ -718,8 +718,6 @@ INLINE void scores_run(int type, int n_q, const struct micro_runs *runs, int run
                        const int16_t *q, const float *q_scale, int dim, float *s) {
     const struct micro_rows *k = &runs->run[run];
     const int groups = (dim + GROUP - 1) / GROUP, size = type == MICRO_KV_I8 ? 1 : 2;
-    struct micro_ahead none = {.end = 0}; /* no question in the loops */
-    struct micro_ahead *ahead = runs->ahead ? runs->ahead : &none;
     const size_t row = (size_t)(k->step * size);
     const char *from = (const char *)k->v + p * size;
     const char *near = runs->near[run] + p / 32 * 32 * size + (p % 32 ? 2 * row / size : 0);
@@ -733,7 +731,7 @@ INLINE void scores_run(int type, int n_q, const struct micro_runs *runs, int run
             __m256i u[2];
             key_pairs(type, from, row, by, u);
             if (d % (16 / size) == 0) {
-                micro_ahead_lines(ahead);
+                micro_ahead_lines(runs->ahead);
             }
             if (type != MICRO_KV_I8 || d % 4 == 0) {
                 _mm_prefetch(near, _MM_HINT_T0);
@@ -854,8 +852,6 @@ INLINE void mix_runs(int type, int n_q, float *y, int dim, const float *keep, co
                      const float *step, const struct micro_runs *v, const int16_t *own, int n_pos) {
     const int groups = (dim + GROUP - 1) / GROUP, size = type == MICRO_KV_I8 ? 1 : 2;
     const int per_pos = type == MICRO_KV_I8 ? groups : 2; /* of own */
-    struct micro_ahead none = {.end = 0};                 /* no question in the loops */
-    struct micro_ahead *ahead = v->ahead ? v->ahead : &none;
     for (int c = 0; c < dim; c += 16) {
         __m256i acc[4][2];
         clear_sums(n_q, acc);
@@ -869,7 +865,7 @@ INLINE void mix_runs(int type, int n_q, float *y, int dim, const float *keep, co
                 __m256i u[2];
                 value_pairs(type, from, row, part, u);
                 if (p % (16 / size) == 0) {
-                    micro_ahead_lines(ahead);
+                    micro_ahead_lines(v->ahead);
                 }
                 if (type != MICRO_KV_I8 || p % 4 == 0) {
                     _mm_prefetch(near, _MM_HINT_T0);

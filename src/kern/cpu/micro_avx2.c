@@ -237,7 +237,7 @@ INLINE void unpack_blocks(int type, const uint8_t *const *row, int64_t first, in
     for (int64_t b = first; b < first + n_block; b += 8, to += 8 * panel_block(type)) {
         int n = first + n_block - b < 8 ? (int)(first + n_block - b) : 8;
         for (int half = 0; half < 2; half++) {
-            uint8_t part[8][8 * sizeof(struct block_q8_0)];
+            uint8_t part[8][PART_BYTES];
             const uint8_t *g[8];
             group_rows(type, row + half * 8, 8, b / 8 * step, n, part, g);
             unpack_group(type, g, n, to + half * 32);
@@ -453,6 +453,17 @@ INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, _
     }
 }
 
+/* Not by memset, which is an instruction of many steps here: rows are often short. */
+INLINE void lanes_clear(lane_rows lane[8]) {
+    __m256 zero = _mm256_setzero_ps();
+    KEEP(zero);
+    for (int j = 0; j < 8; j++) {
+        for (int i = 0; i < 2 * TOKS_AVX2; i++) {
+            _mm256_store_ps(lane[j][i], zero);
+        }
+    }
+}
+
 INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
                    const struct micro_wanted *next, lane_rows lane[8]) {
     int left = next != NULL ? next->n : 0;
@@ -515,7 +526,7 @@ INLINE void tile_put(const lane_rows lane[8], const uint8_t *tile, int n_tok, fl
 INLINE void tile_q(tile_add_fn add, const void *panel, const void *tile, int n_tok, int64_t n_col,
                    const struct micro_wanted *next, float *y) {
     lane_rows lane[8] __attribute__((aligned(32)));
-    memset(lane, 0, sizeof lane);
+    lanes_clear(lane);
     add(panel, (const uint8_t *)tile + TILE_HEAD, n_tok, n_col / MICRO_BLOCK, next, lane);
     tile_put(lane, tile, n_tok, y);
 }
@@ -551,7 +562,9 @@ INLINE void panel_tiles(int type, unpack_fn unpack, tile_add_fn add,
     const int n_part = (n_block + PART_BLOCKS - 1) / PART_BLOCKS;
     uint8_t panel[PART_BLOCKS * (1024 + 64)] __attribute__((aligned(64)));
     lane_rows lane[TILES_SMALL][8] __attribute__((aligned(32)));
-    memset(lane, 0, sizeof lane[0] * (size_t)((n_tok + TOKS_AVX2 - 1) / TOKS_AVX2));
+    for (int t = 0; t < n_tok; t += TOKS_AVX2) {
+        lanes_clear(lane[t / TOKS_AVX2]);
+    }
     for (int c = 0; c < n_part; c++) {
         const int at = c * PART_BLOCKS, n = n_block - at < PART_BLOCKS ? n_block - at : PART_BLOCKS;
         struct micro_wanted next;

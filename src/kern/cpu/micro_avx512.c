@@ -132,7 +132,7 @@ INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t
     for (int64_t b = 0; b < n_col / MICRO_BLOCK; b += 8, to += 8 * panel_block(type)) {
         int n = n_col / MICRO_BLOCK - b < 8 ? (int)(n_col / MICRO_BLOCK - b) : 8;
         for (int half = 0; half < 2; half++) {
-            uint8_t part[16][8 * sizeof(struct block_q8_0)];
+            uint8_t part[16][PART_BYTES];
             const uint8_t *g[16];
             group_rows(type, row + half * 16, 16, b / 8 * step, n, part, g);
             unpack_scales(type, g, n, to + half * 64);

@@ -87,20 +87,40 @@ INLINE void stream_put(const float v[STREAMS], int n_row, int apart, int row, fl
 /* So many rows at a time are more streams than the processor's own prefetcher follows. */
 #define UNPACK_AHEAD 512
 
+/* Room for less than a group of any format whose rows may end so, in whole registers. */
+#define PART_BYTES (9 * 32)
+_Static_assert(PART_BYTES >= 8 * sizeof(struct block_q8_0), "room for eight blocks");
+
+/* The first n blocks of a group, n < 8, at `from`, zeros behind them. By whole registers: rows are
+ * often short, and the string instructions that memset and memcpy may become take longer to start
+ * than this takes. */
+INLINE void copy_blocks(int type, const uint8_t *from, int n, uint8_t to[PART_BYTES]) {
+    const int bytes = n * fmt_bytes(type);
+    __m256i zero = _mm256_setzero_si256();
+    __asm__("" : "+x"(zero)); /* not to be recognized as memset */
+    for (int i = 0; i < PART_BYTES; i += 32) {
+        _mm256_storeu_si256((__m256i *)(void *)(to + i), zero);
+    }
+    for (int i = 0; i < bytes; i += 16) { /* a block has 16 bytes at least; the last ones overlap */
+        int at = i < bytes - 16 ? i : bytes - 16;
+        _mm_storeu_si128((__m128i *)(void *)(to + at),
+                         _mm_loadu_si128((const __m128i *)(const void *)(from + at)));
+    }
+}
+
 /* A group of n_row rows, which begins `at` bytes behind their beginnings, to g. Where less than its
- * eight blocks are there, n, they are copies in `part`, zeros behind them: nothing is read past a
- * row's end. */
+ * eight blocks are there, n, as may be with blocks of 32, they are copies in `part`: nothing is
+ * read past a row's end. */
 INLINE void group_rows(int type, const uint8_t *const *row, int n_row, int64_t at, int n,
-                       uint8_t (*part)[8 * sizeof(struct block_q8_0)], const uint8_t **g) {
+                       uint8_t (*part)[PART_BYTES], const uint8_t **g) {
     const int bytes = fmt_group_bytes(type);
     for (int r = 0; r < n_row; r++) {
         g[r] = row[r] + at;
         for (int i = 0; i < bytes; i += 64) {
             _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
         }
-        if (n < 8) {
-            memset(part[r], 0, sizeof part[r]);
-            memcpy(part[r], g[r], (size_t)(n * fmt_bytes(type)));
+        if (fmt_small(type) && n < 8) {
+            copy_blocks(type, g[r], n, part[r]);
             g[r] = part[r];
         }
     }

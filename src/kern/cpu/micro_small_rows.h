@@ -17,16 +17,15 @@
 INLINE void small_tail(int type, const uint8_t *const g[SMALL_ROWS], bool last,
                        const void *const *x, int n_tok, int64_t n_col, struct lanes *acc) {
     const int64_t n_group = n_col / 256;
-    const int left = (int)(n_col % 256) / MICRO_BLOCK, bytes = fmt_bytes(type);
-    uint8_t part[SMALL_ROWS][8 * sizeof(struct block_q8_0)];
+    const int left = (int)(n_col % 256) / MICRO_BLOCK;
+    uint8_t part[SMALL_ROWS][PART_BYTES];
     const uint8_t *from[SMALL_ROWS];
     struct lanes sum[MICRO_SMALL];
     struct group o;
     for (int r = 0; r < SMALL_ROWS; r++) {
         from[r] = g[r];
         if (last) {
-            memset(part[r], 0, sizeof part[r]);
-            memcpy(part[r], g[r], (size_t)(left * bytes));
+            copy_blocks(type, g[r], left, part[r]);
             from[r] = part[r];
         }
     }
