@@ -1,9 +1,9 @@
 /* test_shapes.c: shapes at which the cpu back end cuts its work another way.
  *
  * Owns what test_kern.c's one small layer does not reach: matrices of different formats on one
- * input, more experts than a run takes, rows that fill many items, prompts of several spans, more
- * query heads than a tile takes, texts of several tiles. Everything is compared at every level and
- * with several threads, to the bit where the cut must leave no trace.
+ * input, more experts than a run takes and their feed forward, rows that fill many items, prompts
+ * of several spans, more query heads than a tile takes, texts of several tiles. Everything is
+ * compared at every level and with several threads, to the bit where the cut must leave no trace.
  */
 #include "kern/cpu/micro.h"
 #include "kern/host.h"
@@ -271,6 +271,74 @@ static void more_experts_than_a_run_takes(void **state) {
     mem_free(m.x);
 }
 
+/* Experts' gated feed forward, [E_TOK, E_COL], as the back end fuses it, or as kern.c composes it.
+ */
+static void moe_run(const struct experts *m, const struct experts *up, enum dtype up_type,
+                    const char *level, int n_thread, bool fused, float *out) {
+    struct rig r = rig_open("cpu", level, n_thread, E_TOK);
+    struct kern single = *r.k;
+    single.moe = NULL;
+    const void *down[E_EXP], *route[1] = {m->logit};
+    for (int e = 0; e < E_EXP; e++) {
+        down[e] = m->logit + e; /* any floats */
+    }
+    struct kern_moe a = {.n_exp = E_EXP, .n_used = E_USED, .d_model = E_COL, .d_ff = E_ROW};
+    a.w_route = rig_load(&r, DT_F32, 1, E_EXP, E_COL, route);
+    a.w_gate = rig_load(&r, DT_Q4_0, E_EXP, E_ROW, E_COL, (const void *const *)m->w);
+    a.w_up = rig_load(&r, up_type, E_EXP, E_ROW, E_COL, (const void *const *)up->w);
+    a.w_down = rig_load(&r, DT_F32, E_EXP, E_COL, E_ROW, down);
+    a.act = ACT_SILU;
+    a.x = rig_alloc(&r, E_TOK * E_COL, m->x);
+    a.y = rig_alloc(&r, E_TOK * E_COL, m->x);
+    a.logit = rig_alloc(&r, E_TOK * E_EXP, NULL);
+    a.sel = rig_alloc(&r, E_CHOICE * 2, NULL);
+    a.gate = rig_alloc(&r, E_CHOICE * E_ROW, NULL);
+    a.up = rig_alloc(&r, E_CHOICE * E_ROW, NULL);
+    a.down = rig_alloc(&r, E_CHOICE * E_COL, NULL);
+    rig_ready(&r);
+    for (int n = 1; n <= E_TOK; n += E_TOK - 1) { /* one token, then all */
+        struct step s = {.n_tok = n};
+        r.k->begin(r.d, &s);
+        kern_moe(fused ? r.k : &single, r.d, &a);
+        run_end(&r);
+    }
+    r.k->read(r.d, a.y, out, E_TOK * E_COL);
+    rig_close(&r);
+}
+
+/* Gate and up of one format, and of two. */
+static void experts_are_gated(void **state) {
+    (void)state;
+    static const enum dtype types[] = {DT_Q4_0, DT_Q8_0};
+    static float want[E_TOK * E_COL], got[E_TOK * E_COL];
+    struct experts m, up;
+    struct rng g;
+    rng_seed(&g, 38);
+    m.x = floats(&g, E_TOK * E_COL, 2);
+    for (int i = 0; i < E_TOK * E_EXP; i++) {
+        m.logit[i] = blocks_uniform(&g, -1, 1);
+    }
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        for (int e = 0; e < E_EXP; e++) {
+            m.w[e] = random_rows(&g, DT_Q4_0, E_ROW, E_COL);
+            up.w[e] = random_rows(&g, types[i], E_ROW, E_COL);
+        }
+        moe_run(&m, &up, types[i], "c", 1, false, want);
+        int l = 0;
+        for (const char *level; (level = next_level(&l)) != NULL;) {
+            for (int n_thread = 1; n_thread <= THREADS; n_thread += 2) {
+                moe_run(&m, &up, types[i], level, n_thread, true, got);
+                assert_same(want, got, E_TOK * E_COL);
+            }
+        }
+        for (int e = 0; e < E_EXP; e++) {
+            mem_free(m.w[e]);
+            mem_free(up.w[e]);
+        }
+    }
+    mem_free(m.x);
+}
+
 /* ---- attention ------------------------------------------------------------------------------- */
 
 /* Two prompts in one step. */
@@ -439,6 +507,7 @@ int main(void) {
         cmocka_unit_test(rows_fill_many_items),
         cmocka_unit_test(threads_prepare_long_rows),
         cmocka_unit_test(more_experts_than_a_run_takes),
+        cmocka_unit_test(experts_are_gated),
         cmocka_unit_test(prompts_of_several_spans),
         cmocka_unit_test(texts_of_several_tiles),
         cmocka_unit_test(wide_rows_are_summed),

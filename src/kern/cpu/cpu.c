@@ -138,5 +138,6 @@ const struct kern kern_cpu = {
     .qkv = cpu_qkv,
     .store_attend = cpu_store_attend,
     .ffn = cpu_ffn,
+    .moe = cpu_moe,
     .waited = host_waited,
 };

@@ -72,6 +72,7 @@ void cpu_qkv(struct kern_dev *d, const struct kern_qkv *a);
 void cpu_ffn(struct kern_dev *d, const struct kern_ffn *a);
 void cpu_matmul_exp(struct kern_dev *d, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
                     int n_used, bool per_choice);
+void cpu_moe(struct kern_dev *d, const struct kern_moe *a);
 
 /* attention.c */
 uint64_t cpu_attention_bytes(struct cpu_dev *d, const struct kern_kv *kv);

@@ -44,9 +44,14 @@ struct mat_run {
     struct mat mat[MAT_MAX];
     int n_mat;
     bool shared; /* all matrices have the activations of the first */
-    bool glu;    /* mat[0] = act(mat[0]) * mat[1] */
+    bool glu;    /* pairs: mat[i] = act(mat[i]) * mat[i + 1], of one kind and one input */
     enum kern_act act;
 };
+
+/* From a matrix that has items to the next one: the second of a pair goes with the first. */
+static int mat_step(const struct mat_run *r) {
+    return r->glu ? 2 : 1;
+}
 
 static size_t round64(size_t n) {
     return (n + 63) / 64 * 64;
@@ -189,7 +194,7 @@ static void prepare_item(void *arg, int item, int thread) {
     }
     while (item >= tiles_of(m)) {
         item -= tiles_of(m);
-        m++;
+        m += mat_step(r);
     }
     int first = item * m->f->toks;
     int n = m->n - first < m->f->toks ? m->n - first : m->f->toks;
@@ -233,7 +238,7 @@ static void arrange_apart(struct mat_run *r) {
 
 static void prepare(struct mat_run *r) {
     int n_item = 0, n_row = 0, n_mat = r->shared ? 1 : r->n_mat;
-    for (int i = 0; i < n_mat; i++) {
+    for (int i = 0; i < n_mat; i += mat_step(r)) {
         n_item += tiles_of(&r->mat[i]);
         n_row += r->mat[i].n;
     }
@@ -399,7 +404,7 @@ static void mat_rows(const struct mat_run *r, const struct mat *m, int64_t row, 
 /* Items of one matrix lie side by side: they are one piece of its rows. */
 static void mat_part(void *arg, int item, int n, int thread) {
     const struct mat_run *r = arg;
-    for (int i = 0; i < r->n_mat; i++) {
+    for (int i = 0; i < r->n_mat; i += mat_step(r)) {
         const struct mat *m = &r->mat[i];
         int64_t from = item > m->item0 ? item - m->item0 : 0;
         int64_t to = item + n < m->item0 + m->n_item ? item + n - m->item0 : m->n_item;
@@ -434,11 +439,11 @@ static int item_rows(const struct mat_run *r, const struct mat *m, size_t bytes)
 }
 
 /* Cuts the run into items; gives how many. */
-static int cut_items(struct mat_run *r, int n_mat, size_t n_byte) {
+static int cut_items(struct mat_run *r, size_t n_byte) {
     size_t bytes = n_byte / (size_t)(ITEM_SHARE * r->d->host.n_thread);
     bytes = bytes < ITEM_BYTES ? bytes : ITEM_BYTES;
     int n_item = 0;
-    for (int i = 0; i < n_mat; i++) {
+    for (int i = 0; i < r->n_mat; i += mat_step(r)) {
         struct mat *m = &r->mat[i];
         m->item_rows = item_rows(r, m, bytes);
         m->item0 = n_item;
@@ -450,16 +455,15 @@ static int cut_items(struct mat_run *r, int n_mat, size_t n_byte) {
 
 static void run_mats(struct mat_run *r) {
     prepare(r);
-    const int n_mat = r->glu ? 1 : r->n_mat; /* the second matrix goes with the first */
     size_t n_byte = 0;
     bool vectors = true, panels = false;
-    for (int i = 0; i < n_mat; i++) {
+    for (int i = 0; i < r->n_mat; i += mat_step(r)) {
         const struct mat *m = &r->mat[i];
         n_byte += (size_t)m->w->n_row * m->w->row_bytes;
         vectors = vectors && m->n == 1;
         panels = panels || wants_panels(r->d, m);
     }
-    int n_item = cut_items(r, n_mat, n_byte);
+    int n_item = cut_items(r, n_byte);
     if (panels) { /* an item is a whole panel: nothing is gained by several in one call */
         pool_run(r->d->host.pool, mat_item, r, n_item);
     } else {
@@ -562,40 +566,82 @@ static void group_experts(struct cpu_dev *d, const struct host_choice *sel, int 
     d->exp_start[0] = 0;
 }
 
-void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
-                    int n_used, bool per_choice) {
-    struct cpu_dev *d = (struct cpu_dev *)dev;
-    const struct host_weight *weight = host_weight(dev, w);
-    int n = dev->step->n_tok * n_used, n_exp = weight->n_mat;
-    const struct host_choice *c = (const struct host_choice *)host_at(dev, sel, (size_t)n * 2);
-    struct mat m = {
-        .w = weight,
-        .f = micro_format_of(&d->micro, weight->type, weight->n_col),
-        .x = host_at(dev, x, (size_t)(per_choice ? n : n / n_used) * (size_t)weight->n_col),
-        .y = host_at(dev, y, (size_t)n * (size_t)weight->n_row),
-        .div = per_choice ? 1 : n_used};
-    group_experts(d, c, n, n_exp);
-    struct mat_run r = {.d = d};
+/* Experts' matrices of the choices that group_experts has sorted, n of them: row i of a result is
+ * choice i. */
+static struct mat expert_mat(const struct cpu_dev *d, kern_ref y, kern_ref x, kern_weight w, int n,
+                             int n_used, bool per_choice) {
+    const struct host_weight *weight = host_weight(&d->host, w);
+    size_t n_x = (size_t)(per_choice ? n : n / n_used) * (size_t)weight->n_col;
+    return (struct mat){.w = weight,
+                        .f = micro_format_of(&d->micro, weight->type, weight->n_col),
+                        .x = host_at(&d->host, x, n_x),
+                        .y = host_at(&d->host, y, (size_t)n * (size_t)weight->n_row),
+                        .div = per_choice ? 1 : n_used};
+}
+
+/* Those of every expert that is chosen; with a second one, `up`, as pairs of a GLU. Runs as few
+ * times as MAT_MAX and the scratch allow. */
+static void run_experts(struct cpu_dev *d, struct mat m, const struct mat *up, enum kern_act act) {
+    const struct mat_run none = {.d = d, .glu = up != NULL, .act = act};
+    struct mat_run r = none;
     int rows = 0, tiles = 0, few = 0;
-    for (int e = 0; e < n_exp; e++) {
+    for (int e = 0; e < m.w->n_mat; e++) {
         m.n = d->exp_start[e + 1] - d->exp_start[e];
-        if (r.n_mat > 0 && (r.n_mat == MAT_MAX || rows + m.n > d->max_row)) {
+        if (r.n_mat > 0 && (r.n_mat + mat_step(&r) > MAT_MAX || rows + m.n > d->max_row)) {
             run_mats(&r);
-            r = (struct mat_run){.d = d};
+            r = none;
             rows = tiles = few = 0;
         }
-        if (m.n > 0) {
-            m.rows = weight->mat[e];
-            m.choice = d->exp_row + d->exp_start[e];
-            m.row0 = m.order0 = few;
-            m.tile0 = tiles;
-            r.mat[r.n_mat++] = m;
-            rows += m.n;
-            tiles += tiles_of(&m);
-            few += wants_packed(d, &m) ? 0 : m.n;
+        if (m.n == 0) {
+            continue;
         }
+        m.rows = m.w->mat[e];
+        m.choice = d->exp_row + d->exp_start[e];
+        m.row0 = m.order0 = few;
+        m.tile0 = tiles;
+        r.mat[r.n_mat++] = m;
+        if (up != NULL) {
+            r.mat[r.n_mat] = m;
+            r.mat[r.n_mat].w = up->w;
+            r.mat[r.n_mat++].rows = up->w->mat[e];
+        }
+        rows += m.n;
+        tiles += tiles_of(&m);
+        few += wants_packed(d, &m) ? 0 : m.n;
     }
     if (r.n_mat > 0) {
         run_mats(&r);
     }
+}
+
+static void sort_choices(struct cpu_dev *d, kern_ref sel, int n, int n_exp) {
+    group_experts(d, (const struct host_choice *)host_at(&d->host, sel, (size_t)n * 2), n, n_exp);
+}
+
+void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
+                    int n_used, bool per_choice) {
+    struct cpu_dev *d = (struct cpu_dev *)dev;
+    int n = dev->step->n_tok * n_used;
+    struct mat m = expert_mat(d, y, x, w, n, n_used, per_choice);
+    sort_choices(d, sel, n, m.w->n_mat);
+    run_experts(d, m, NULL, 0);
+}
+
+void cpu_moe(struct kern_dev *dev, const struct kern_moe *a) {
+    struct cpu_dev *d = (struct cpu_dev *)dev;
+    int n = dev->step->n_tok * a->n_used;
+    cpu_matmul(dev, a->logit, a->x, a->w_route, 0, ROWS_TOK, false);
+    cpu_route(dev, a->sel, a->logit, a->n_exp, a->n_used);
+    sort_choices(d, a->sel, n, a->n_exp);
+    struct mat gate = expert_mat(d, a->gate, a->x, a->w_gate, n, a->n_used, false);
+    struct mat up = expert_mat(d, a->up, a->x, a->w_up, n, a->n_used, false);
+    if (gate.f == up.f) {
+        run_experts(d, gate, &up, a->act);
+    } else {
+        run_experts(d, gate, NULL, 0);
+        run_experts(d, up, NULL, 0);
+        cpu_act_mul(dev, a->gate, a->up, a->n_used * a->d_ff, a->act);
+    }
+    run_experts(d, expert_mat(d, a->down, a->gate, a->w_down, n, a->n_used, true), NULL, 0);
+    cpu_mix_exp(dev, a->y, a->down, a->sel, a->n_used, a->d_model);
 }
