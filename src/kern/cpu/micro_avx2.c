@@ -355,14 +355,17 @@ INLINE __m256 load_lane(const uint8_t *w) {
 /* The lanes of one block [2 * token + half of the rows]. */
 typedef float lane_rows[2 * TOKS_AVX2][8];
 
-INLINE void lane_fma(lane_rows lane, int i, __m256 sum, __m256 d) {
-    _mm256_storeu_ps(lane[i], _mm256_fmadd_ps(sum, d, _mm256_loadu_ps(lane[i])));
+/* What lanes are before their first block: so they need not be cleared. */
+static const lane_rows no_lanes __attribute__((aligned(32)));
+
+INLINE void lane_fma(const lane_rows old, lane_rows lane, int i, __m256 sum, __m256 d) {
+    _mm256_storeu_ps(lane[i], _mm256_fmadd_ps(sum, d, _mm256_loadu_ps(old[i])));
 }
 
 /* Integer products of one block: of a narrow format as floats in out[token][rows 0..7, 8..15]; of a
  * split one each chain is a half, and goes to the lanes at once. */
 INLINE void block_unsigned(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 out[][2],
-                           lane_rows lane) {
+                           const lane_rows old, lane_rows lane) {
     const int each = 8 / fmt_chains(type);
 #pragma GCC unroll 2
     for (int a = 0; a < fmt_chains(type); a++) {
@@ -391,7 +394,7 @@ INLINE void block_unsigned(int type, int n_tok, const uint8_t *w, const uint8_t 
             for (int i = 0; i < 2; i++) {
                 __m256i p = _mm256_madd_epi16(acc[t][i], mul);
                 if (fmt_split(type)) {
-                    lane_fma(lane, 2 * t + i, _mm256_cvtepi32_ps(p),
+                    lane_fma(a == 0 ? old : lane, lane, 2 * t + i, _mm256_cvtepi32_ps(p),
                              load_lane(w + 512 + 64 * a + 32 * i));
                     continue;
                 }
@@ -433,14 +436,14 @@ INLINE void block_signed(int n_tok, const uint8_t *w, const uint8_t *x, __m256 t
     }
 }
 
-/* Adds one block's sums and minimums to its lanes. */
+/* Adds one block's sums and minimums to its lanes, which were `old`. */
 INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 sum[][2],
-                      lane_rows lane) {
+                      const lane_rows old, lane_rows lane) {
     const uint8_t *wd = w + panel_scales(type), *min = wd + 64 * fmt_scales(type);
 #pragma GCC unroll 6
     for (int t = 0; t < n_tok; t++) {
         for (int i = 0; i < 2; i++) {
-            __m256 acc = _mm256_loadu_ps(lane[2 * t + i]);
+            __m256 acc = _mm256_loadu_ps((fmt_split(type) ? lane : old)[2 * t + i]);
             if (!fmt_split(type)) {
                 acc = _mm256_fmadd_ps(sum[t][i], load_lane(wd + 32 * i), acc);
             }
@@ -453,34 +456,25 @@ INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, _
     }
 }
 
-/* Not by memset, which is an instruction of many steps here: rows are often short. */
-INLINE void lanes_clear(lane_rows lane[8]) {
-    __m256 zero = _mm256_setzero_ps();
-    KEEP(zero);
-    for (int j = 0; j < 8; j++) {
-        for (int i = 0; i < 2 * TOKS_AVX2; i++) {
-            _mm256_store_ps(lane[j][i], zero);
-        }
-    }
-}
-
+/* Of lanes that are not `begun` the first block's sums are all that there is. */
 INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
-                   const struct micro_wanted *next, lane_rows lane[8]) {
+                   const struct micro_wanted *next, bool begun, lane_rows lane[8]) {
     int left = next != NULL ? next->n : 0;
     const int each = (left + (int)n_block - 1) / (int)n_block;
     for (int64_t b = 0; b < n_block; b++, w += panel_block(type), x += tile_block(type)) {
         __m256 sum[TOKS_AVX2][2];
         lane_rows *own = &lane[b % 8];
+        const lane_rows *old = begun || b >= 8 ? (const lane_rows *)own : &no_lanes;
         for (int i = 0; i < each && left > 0; i++) {
             micro_fetch(next, --left);
         }
         if (fmt_signed(type)) {
             block_signed(n_tok, w, x, sum);
         } else {
-            block_unsigned(type, n_tok, w, x, sum, *own);
+            block_unsigned(type, n_tok, w, x, sum, *old, *own);
         }
         if (!fmt_split(type) || fmt_mins(type) > 0) {
-            block_end(type, n_tok, w, x, sum, *own);
+            block_end(type, n_tok, w, x, sum, *old, *own);
         }
     }
 }
@@ -488,13 +482,13 @@ INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int6
 /* Adds the products of n_block blocks to the lanes: of n_tok tokens, of a tile's if there are more.
  */
 INLINE void tile_add(int type, const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,
-                     const struct micro_wanted *next, lane_rows lane[8]) {
+                     const struct micro_wanted *next, bool begun, lane_rows lane[8]) {
     if (n_tok <= 2) {
-        tile_n(type, 2, w, x, n_block, next, lane);
+        tile_n(type, 2, w, x, n_block, next, begun, lane);
     } else if (n_tok <= 4) {
-        tile_n(type, 4, w, x, n_block, next, lane);
+        tile_n(type, 4, w, x, n_block, next, begun, lane);
     } else {
-        tile_n(type, 6, w, x, n_block, next, lane);
+        tile_n(type, 6, w, x, n_block, next, begun, lane);
     }
 }
 
@@ -507,10 +501,13 @@ INLINE void tile_add(int type, const uint8_t *w, const uint8_t *x, int n_tok, in
 #endif
 typedef void (*unpack_fn)(const uint8_t *const *row, int64_t first, int64_t n_block, uint8_t *to);
 typedef void (*tile_add_fn)(const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,
-                            const struct micro_wanted *next, lane_rows lane[8]);
+                            const struct micro_wanted *next, bool begun, lane_rows lane[8]);
 
-/* What the lanes are in the end: y [n_tok][rows]. */
-INLINE void tile_put(const lane_rows lane[8], const uint8_t *tile, int n_tok, float *y) {
+/* What the lanes of n_block blocks are in the end: y [n_tok][rows]. */
+INLINE void tile_put(lane_rows lane[8], int64_t n_block, const uint8_t *tile, int n_tok, float *y) {
+    for (int64_t j = n_block; j < 8; j++) { /* no block was theirs */
+        memcpy(lane[j], no_lanes, sizeof no_lanes);
+    }
     for (int i = 0; i < 2 * n_tok; i++) {
         __m256 l[8];
         for (int j = 0; j < 8; j++) {
@@ -526,9 +523,9 @@ INLINE void tile_put(const lane_rows lane[8], const uint8_t *tile, int n_tok, fl
 INLINE void tile_q(tile_add_fn add, const void *panel, const void *tile, int n_tok, int64_t n_col,
                    const struct micro_wanted *next, float *y) {
     lane_rows lane[8] __attribute__((aligned(32)));
-    lanes_clear(lane);
-    add(panel, (const uint8_t *)tile + TILE_HEAD, n_tok, n_col / MICRO_BLOCK, next, lane);
-    tile_put(lane, tile, n_tok, y);
+    const int64_t n_block = n_col / MICRO_BLOCK;
+    add(panel, (const uint8_t *)tile + TILE_HEAD, n_tok, n_block, next, false, lane);
+    tile_put(lane, n_block, tile, n_tok, y);
 }
 
 /* ---- small batches, quantized --------------------------------------------------------------
@@ -562,9 +559,6 @@ INLINE void panel_tiles(int type, unpack_fn unpack, tile_add_fn add,
     const int n_part = (n_block + PART_BLOCKS - 1) / PART_BLOCKS;
     uint8_t panel[PART_BLOCKS * (1024 + 64)] __attribute__((aligned(64)));
     lane_rows lane[TILES_SMALL][8] __attribute__((aligned(32)));
-    for (int t = 0; t < n_tok; t += TOKS_AVX2) {
-        lanes_clear(lane[t / TOKS_AVX2]);
-    }
     for (int c = 0; c < n_part; c++) {
         const int at = c * PART_BLOCKS, n = n_block - at < PART_BLOCKS ? n_block - at : PART_BLOCKS;
         struct micro_wanted next;
@@ -572,13 +566,13 @@ INLINE void panel_tiles(int type, unpack_fn unpack, tile_add_fn add,
         unpack(row, at, n, panel);
         for (int t = 0; t < n_tok; t += TOKS_AVX2) {
             const uint8_t *x = (const uint8_t *)tile[t / TOKS_AVX2] + TILE_HEAD;
-            add(panel, x + at * tile_block(type), n_tok - t, n, t == 0 ? &next : NULL,
+            add(panel, x + at * tile_block(type), n_tok - t, n, t == 0 ? &next : NULL, c > 0,
                 lane[t / TOKS_AVX2]);
         }
     }
     for (int t = 0; t < n_tok; t += TOKS_AVX2) {
         const int n = n_tok - t < TOKS_AVX2 ? n_tok - t : TOKS_AVX2;
-        tile_put(lane[t / TOKS_AVX2], tile[t / TOKS_AVX2], n, v + t * ROWS_AVX2);
+        tile_put(lane[t / TOKS_AVX2], n_block, tile[t / TOKS_AVX2], n, v + t * ROWS_AVX2);
     }
 }
 
@@ -627,8 +621,8 @@ SIGNED_FORMATS(GEMV_Q)
         unpack_blocks_##name(row, 0, n_col / MICRO_BLOCK, panel);                                  \
     }                                                                                              \
     SHARED void tile_add_##name(const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,    \
-                                const struct micro_wanted *next, lane_rows lane[8]) {              \
-        tile_add(type, w, x, n_tok, n_block, next, lane);                                          \
+                                const struct micro_wanted *next, bool begun, lane_rows lane[8]) {  \
+        tile_add(type, w, x, n_tok, n_block, next, begun, lane);                                   \
     }                                                                                              \
     static void tiles_##name(const uint8_t *w, size_t row_bytes, int n_row,                        \
                              const void *const *tile, int n_tok, int64_t n_col, float *y) {        \
