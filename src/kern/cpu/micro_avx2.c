@@ -25,44 +25,87 @@ INLINE uint32_t max_bits(__m256i v) {
     return (uint32_t)_mm_cvtsi128_si32(m);
 }
 
-INLINE __m256i round_half(const float *x, __m256 inv, __m256i *second) {
-    const __m256i low = _mm256_set1_epi32(-127), high = _mm256_set1_epi32(127);
-    __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inv));
-    __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inv));
-    *second = _mm256_max_epi32(_mm256_min_epi32(b, high), low);
-    return _mm256_max_epi32(_mm256_min_epi32(a, high), low);
+/* The largest of each of eight registers, pairs being joined until one is left. */
+INLINE __m256 max8x8(__m256 v[8]) {
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_max_ps(_mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]),
+                             _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+    }
+    for (int i = 0; i < 2; i++) {
+        __m256d a = _mm256_castps_pd(v[2 * i]), b = _mm256_castps_pd(v[2 * i + 1]);
+        v[i] = _mm256_max_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+                             _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    return _mm256_max_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20),
+                         _mm256_permute2f128_ps(v[0], v[1], 0x31));
 }
 
-/* The full block at x; equal to micro_c.c's quantize_block. */
-INLINE void quantize_block(const float *x, int b, float top, float d, struct act_group *g) {
-    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
-    int mul[2] = {1, 1}, sum[2] = {0, 0};
-    __m256i q = _mm256_setzero_si256();
-    if (top > 0) {
-        __m256i v[4];
-        for (int h = 0; h < 2; h++) {
-            __m256i a = _mm256_and_si256(load256(x + 16 * h), mask);
-            __m256i c = _mm256_and_si256(load256(x + 16 * h + 8), mask);
-            float most = f32_from_bits(max_bits(_mm256_max_epu32(a, c)));
-            mul[h] = (int)ceilf(most * (MICRO_MUL / top));
-            mul[h] = mul[h] < 1 ? 1 : mul[h] > MICRO_MUL ? MICRO_MUL : mul[h];
-            v[2 * h] =
-                round_half(x + 16 * h, _mm256_set1_ps(1.0f / ((float)mul[h] * d)), &v[2 * h + 1]);
-        }
-        __m256i w0 = _mm256_packs_epi32(v[0], v[1]), w1 = _mm256_packs_epi32(v[2], v[3]);
-        q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(w0, w1),
-                                        _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-        /* sums of each half: bytes in pairs, then in fours, then across the 128-bit lane */
-        __m256i s =
-            _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q), _mm256_set1_epi16(1));
-        s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0x4e));
-        s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0xb1));
-        sum[0] = _mm256_extract_epi32(s, 0);
-        sum[1] = _mm256_extract_epi32(s, 4);
+/* The larger magnitudes of x[0..7] and x[8..15]. */
+INLINE __m256 sizes16(const float *x) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    return _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x)),
+                         _mm256_andnot_ps(sign, _mm256_loadu_ps(x + 8)));
+}
+
+INLINE __m256i round16(const float *x, __m256 inv) {
+    return _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inv)),
+                              _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inv)));
+}
+
+/* Multipliers and sums of quad k of a group, four blocks, in the order of micro_half. */
+INLINE void put_quad(__m256i mul, __m256i sum, int k, struct act_group *g) {
+    __m256i prod = _mm256_mullo_epi32(mul, sum);
+    __m128i both = _mm_add_epi32(_mm256_castsi256_si128(prod), _mm256_extracti128_si256(prod, 1));
+    store256(g->pair + 8 * k, _mm256_or_si256(mul, _mm256_slli_epi32(mul, 16)));
+    store256(g->sum + 8 * k, sum);
+    store256(g->prod + 8 * k, prod);
+    _mm_storeu_ps(g->s + 4 * k, _mm_cvtepi32_ps(both));
+}
+
+/* The 128 activations at x as quad k of a group; equal to micro_c.c's, block by block, without its
+ * limits: a product is at most 127 and some roundings, which is 127. top, d: its own, top > 0. */
+INLINE void quantize_quad(const float *x, int k, float top, float d, struct act_group *g) {
+    const __m256i bytes = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7), one8 = _mm256_set1_epi8(1);
+    __m256 v[8];
+    __m256i sum[4];
+    float inv[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        v[i] = sizes16(x + MICRO_BLOCK * (i % 4) + 16 * (i / 4));
     }
-    _mm256_store_si256((__m256i *)(g->q + b * MICRO_BLOCK), q);
-    int first = micro_put_half(g, b, 0, mul[0], sum[0]);
-    g->s[b] = (float)(first + micro_put_half(g, b, 1, mul[1], sum[1]));
+    __m256 mul = _mm256_ceil_ps(_mm256_mul_ps(max8x8(v), _mm256_set1_ps(MICRO_MUL / top)));
+    mul = _mm256_max_ps(_mm256_min_ps(mul, _mm256_set1_ps(MICRO_MUL)), _mm256_set1_ps(1));
+    _mm256_storeu_ps(inv, _mm256_div_ps(_mm256_set1_ps(1), _mm256_mul_ps(mul, _mm256_set1_ps(d))));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++, x += MICRO_BLOCK) {
+        __m256i q = _mm256_packs_epi16(round16(x, _mm256_set1_ps(inv[i])),
+                                       round16(x + 16, _mm256_set1_ps(inv[4 + i])));
+        q = _mm256_permutevar8x32_epi32(q, bytes);
+        store256(g->q + MICRO_BLOCK * (4 * k + i), q);
+        sum[i] = _mm256_maddubs_epi16(one8, q);
+    }
+    sum[0] =
+        _mm256_hadd_epi16(_mm256_hadd_epi16(sum[0], sum[1]), _mm256_hadd_epi16(sum[2], sum[3]));
+    put_quad(_mm256_cvtps_epi32(mul), _mm256_madd_epi16(sum[0], _mm256_set1_epi16(1)), k, g);
+}
+
+/* The same of `left` activations, no more than 128, and zeros behind them. */
+INLINE void quantize_rest(const float *x, int left, int k, float top, float d,
+                          struct act_group *g) {
+    const __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    float part[4 * MICRO_BLOCK];
+    if (left <= 0 || top == 0) {
+        for (int i = 0; i < 4; i++) {
+            store256(g->q + MICRO_BLOCK * (4 * k + i), _mm256_setzero_si256());
+        }
+        put_quad(_mm256_set1_epi32(1), _mm256_setzero_si256(), k, g);
+        return;
+    }
+    for (int i = 0; i < 4 * MICRO_BLOCK; i += 8) {
+        __m256i there = _mm256_cmpgt_epi32(_mm256_set1_epi32(left - i), place);
+        _mm256_storeu_ps(part + i, _mm256_maskload_ps(x + i, there));
+    }
+    quantize_quad(part, k, top, d, g);
 }
 
 /* Meanwhile fetches what follows the row, which mostly is the next one. */
@@ -70,6 +113,7 @@ static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
     const __m256i mask = _mm256_set1_epi32(0x7fffffff);
     __m256i most = _mm256_setzero_si256();
     int64_t i = 0;
+#pragma GCC unroll 4
     for (; i + 8 <= n; i += 8) {
         most = _mm256_max_epu32(most, _mm256_and_si256(load256(x + i), mask));
     }
@@ -81,21 +125,17 @@ static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
     bool finite = bits < 0x7f800000u;
     float top = finite && f32_from_bits(bits) >= 1e-30f ? f32_from_bits(bits) : 0;
     float d = top / (127.0f * MICRO_MUL);
-    for (int64_t b = 0; b < micro_groups(n) * MICRO_GROUP; b++) {
-        int64_t left = n - b * MICRO_BLOCK;
-        struct act_group *g = out + b / MICRO_GROUP;
-        for (int k = 0; k < MICRO_BLOCK; k += 16) {
-            _mm_prefetch((const char *)(x + n + b * MICRO_BLOCK + k), _MM_HINT_T1);
+    for (int64_t at = 0; at < micro_groups(n) * 256; at += 4 * MICRO_BLOCK) {
+        struct act_group *g = out + at / 256;
+        int left = n - at < 4 * MICRO_BLOCK ? (int)(n - at) : 4 * MICRO_BLOCK;
+        for (int k = 0; k < left; k += 16) {
+            _mm_prefetch((const char *)(x + n + at + k), _MM_HINT_T1);
         }
         g->d = finite ? d : NAN;
-        if (left >= MICRO_BLOCK) {
-            quantize_block(x + b * MICRO_BLOCK, (int)(b % MICRO_GROUP), top, d, g);
+        if (left == 4 * MICRO_BLOCK && top > 0) {
+            quantize_quad(x + at, (int)(at / (4 * MICRO_BLOCK) % 2), top, d, g);
         } else {
-            float part[MICRO_BLOCK] = {0};
-            for (int64_t k = 0; k < left; k++) {
-                part[k] = x[b * MICRO_BLOCK + k];
-            }
-            quantize_block(part, (int)(b % MICRO_GROUP), top, d, g);
+            quantize_rest(x + at, left, (int)(at / (4 * MICRO_BLOCK) % 2), top, d, g);
         }
     }
 }
