@@ -296,7 +296,7 @@ static void moe_run(const struct experts *m, const struct experts *up, enum dtyp
     a.up = rig_alloc(&r, E_CHOICE * E_ROW, NULL);
     a.down = rig_alloc(&r, E_CHOICE * E_COL, NULL);
     rig_ready(&r);
-    for (int n = 1; n <= E_TOK; n += E_TOK - 1) { /* one token, then all */
+    for (int n = 1; n <= E_TOK; n += E_TOK - 1) { /* one token, then all: y adds up both */
         struct step s = {.n_tok = n};
         r.k->begin(r.d, &s);
         kern_moe(fused ? r.k : &single, r.d, &a);

@@ -2,9 +2,10 @@
  *
  * Owns the split into items, the choice between matrix-vector, small-batch and panel kernels, and
  * the scratch for prepared activations. A run is a set of matrices whose items go to the pool
- * together: q, k and v of one input; gate and up; the experts of a step. Each item unpacks panels
- * of rows once, in cache, and multiplies them by all tiles of activations. Invariant: the kernels
- * give the same bits either way, so every choice made here is only one of speed.
+ * together: q, k and v of one input; gate and up, of a dense layer or of a step's experts; the
+ * experts' down. Each item unpacks panels of rows once, in cache, and multiplies them by all tiles
+ * of activations. Invariant: the kernels give the same bits either way, so every choice made here
+ * is only one of speed.
  */
 #include <assert.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "kern/cpu/device.h"
 
 #define MAT_MAX 16 /* matrices in a run */
+_Static_assert(MAT_MAX % 2 == 0, "whole pairs");
 /* Weights in an item of the matrix-vector path, which threads take several of at a time, and one
  * where a run ends (docs/speed/DECODE.md: Where streams lie). */
 #define ITEM_BYTES  (200 * 1024)
@@ -44,7 +46,9 @@ struct mat_run {
     struct mat mat[MAT_MAX];
     int n_mat;
     bool shared; /* all matrices have the activations of the first */
-    bool glu;    /* pairs: mat[i] = act(mat[i]) * mat[i + 1], of one kind and one input */
+    /* mat[0] and mat[1], mat[2] and mat[3], ... are pairs: the first one's y = act(its product) *
+     * the second one's; both read the same prepared rows, by one kind of kernel. */
+    bool glu;
     enum kern_act act;
 };
 
@@ -548,8 +552,10 @@ void cpu_ffn(struct kern_dev *dev, const struct kern_ffn *a) {
     cpu_matmul(dev, a->y, a->gate, a->w_down, 0, ROWS_TOK, a->add);
 }
 
-/* Sorts the choices by expert: d->exp_row, from d->exp_start[e] on. */
-static void group_experts(struct cpu_dev *d, const struct host_choice *sel, int n, int n_exp) {
+/* Sorts n choices by expert: d->exp_row, from d->exp_start[e] on. */
+static void group_experts(struct cpu_dev *d, kern_ref ref, int n, int n_exp) {
+    const struct host_choice *sel =
+        (const struct host_choice *)host_at(&d->host, ref, (size_t)n * 2);
     memset(d->exp_start, 0, (size_t)(n_exp + 1) * sizeof *d->exp_start);
     for (int i = 0; i < n; i++) {
         d->exp_start[sel[i].exp + 1]++;
@@ -566,8 +572,8 @@ static void group_experts(struct cpu_dev *d, const struct host_choice *sel, int 
     d->exp_start[0] = 0;
 }
 
-/* Experts' matrices of the choices that group_experts has sorted, n of them: row i of a result is
- * choice i. */
+/* What the matrices of all experts have in common, rows and n yet to be set, for n choices: x is
+ * [n / n_used, n_col], or [n, n_col] where per_choice; y [n, n_row]. */
 static struct mat expert_mat(const struct cpu_dev *d, kern_ref y, kern_ref x, kern_weight w, int n,
                              int n_used, bool per_choice) {
     const struct host_weight *weight = host_weight(&d->host, w);
@@ -579,17 +585,17 @@ static struct mat expert_mat(const struct cpu_dev *d, kern_ref y, kern_ref x, ke
                         .div = per_choice ? 1 : n_used};
 }
 
-/* Those of every expert that is chosen; with a second one, `up`, as pairs of a GLU. Runs as few
- * times as MAT_MAX and the scratch allow. */
+/* Products of every chosen expert, choices sorted by group_experts; with `up`, y = act(m x) * (up
+ * x), both of one format. A run holds as many as MAT_MAX and the scratch allow. */
 static void run_experts(struct cpu_dev *d, struct mat m, const struct mat *up, enum kern_act act) {
-    const struct mat_run none = {.d = d, .glu = up != NULL, .act = act};
-    struct mat_run r = none;
+    const struct mat_run empty = {.d = d, .glu = up != NULL, .act = act};
+    struct mat_run r = empty;
     int rows = 0, tiles = 0, few = 0;
     for (int e = 0; e < m.w->n_mat; e++) {
         m.n = d->exp_start[e + 1] - d->exp_start[e];
-        if (r.n_mat > 0 && (r.n_mat + mat_step(&r) > MAT_MAX || rows + m.n > d->max_row)) {
+        if (r.n_mat > 0 && (r.n_mat == MAT_MAX || rows + m.n > d->max_row)) {
             run_mats(&r);
-            r = none;
+            r = empty;
             rows = tiles = few = 0;
         }
         if (m.n == 0) {
@@ -614,16 +620,12 @@ static void run_experts(struct cpu_dev *d, struct mat m, const struct mat *up, e
     }
 }
 
-static void sort_choices(struct cpu_dev *d, kern_ref sel, int n, int n_exp) {
-    group_experts(d, (const struct host_choice *)host_at(&d->host, sel, (size_t)n * 2), n, n_exp);
-}
-
 void cpu_matmul_exp(struct kern_dev *dev, kern_ref y, kern_ref x, kern_weight w, kern_ref sel,
                     int n_used, bool per_choice) {
     struct cpu_dev *d = (struct cpu_dev *)dev;
     int n = dev->step->n_tok * n_used;
     struct mat m = expert_mat(d, y, x, w, n, n_used, per_choice);
-    sort_choices(d, sel, n, m.w->n_mat);
+    group_experts(d, sel, n, m.w->n_mat);
     run_experts(d, m, NULL, 0);
 }
 
@@ -632,9 +634,11 @@ void cpu_moe(struct kern_dev *dev, const struct kern_moe *a) {
     int n = dev->step->n_tok * a->n_used;
     cpu_matmul(dev, a->logit, a->x, a->w_route, 0, ROWS_TOK, false);
     cpu_route(dev, a->sel, a->logit, a->n_exp, a->n_used);
-    sort_choices(d, a->sel, n, a->n_exp);
+    group_experts(d, a->sel, n, a->n_exp);
     struct mat gate = expert_mat(d, a->gate, a->x, a->w_gate, n, a->n_used, false);
     struct mat up = expert_mat(d, a->up, a->x, a->w_up, n, a->n_used, false);
+    /* One format: experts get different counts of rows, and for each of them both must go by the
+     * same kernels. */
     if (gate.f == up.f) {
         run_experts(d, gate, &up, a->act);
     } else {

@@ -12,11 +12,9 @@
 
 #include "kern/cpu/micro_panel_avx2.h"
 
-/* Keeps a sum where it is written: compilers turn long chains of integer additions into trees,
- * which need more registers than there are. */
-#define KEEP(v) __asm__("" : "+x"(v))
-
 /* ---- activations -------------------------------------------------------------------------- */
+
+#define QUAD_COLS (4 * MICRO_BLOCK)
 
 INLINE uint32_t max_bits(__m256i v) {
     __m128i m = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -25,7 +23,7 @@ INLINE uint32_t max_bits(__m256i v) {
     return (uint32_t)_mm_cvtsi128_si32(m);
 }
 
-/* The largest of each of eight registers, pairs being joined until one is left. */
+/* Lane i: the largest of v[i], pairs being joined until one is left; v is spent. */
 INLINE __m256 max8x8(__m256 v[8]) {
     for (int i = 0; i < 4; i++) {
         v[i] = _mm256_max_ps(_mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]),
@@ -40,19 +38,20 @@ INLINE __m256 max8x8(__m256 v[8]) {
                          _mm256_permute2f128_ps(v[0], v[1], 0x31));
 }
 
-/* The larger magnitudes of x[0..7] and x[8..15]. */
-INLINE __m256 sizes16(const float *x) {
+/* Lane i: max(|x[i]|, |x[i + 8]|). */
+INLINE __m256 absmax16(const float *x) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     return _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x)),
                          _mm256_andnot_ps(sign, _mm256_loadu_ps(x + 8)));
 }
 
+/* 16 activations as int16, as VPACKSSDW leaves them: x[0..3], x[8..11] | x[4..7], x[12..15]. */
 INLINE __m256i round16(const float *x, __m256 inv) {
     return _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inv)),
                               _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inv)));
 }
 
-/* Multipliers and sums of quad k of a group, four blocks, in the order of micro_half. */
+/* Stores mul and sum, [half][block], of quad k of a group, and what follows from them. */
 INLINE void put_quad(__m256i mul, __m256i sum, int k, struct act_group *g) {
     __m256i prod = _mm256_mullo_epi32(mul, sum);
     __m128i both = _mm_add_epi32(_mm256_castsi256_si128(prod), _mm256_extracti128_si256(prod, 1));
@@ -62,8 +61,9 @@ INLINE void put_quad(__m256i mul, __m256i sum, int k, struct act_group *g) {
     _mm_storeu_ps(g->s + 4 * k, _mm_cvtepi32_ps(both));
 }
 
-/* The 128 activations at x as quad k of a group; equal to micro_c.c's, block by block, without its
- * limits: a product is at most 127 and some roundings, which is 127. top, d: its own, top > 0. */
+/* The 128 activations at x as quad k of a group, as micro_c.c's quantize_block has each block;
+ * top > 0 and d are the row's. No clamp to +-127, which is the definition's alone: |x| is mul * 127
+ * * d at most but for six roundings, so a product is below 127.0001 and rounds to 127. */
 INLINE void quantize_quad(const float *x, int k, float top, float d, struct act_group *g) {
     const __m256i bytes = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7), one8 = _mm256_set1_epi8(1);
     __m256 v[8];
@@ -71,7 +71,7 @@ INLINE void quantize_quad(const float *x, int k, float top, float d, struct act_
     float inv[8];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
-        v[i] = sizes16(x + MICRO_BLOCK * (i % 4) + 16 * (i / 4));
+        v[i] = absmax16(x + MICRO_BLOCK * (i % 4) + 16 * (i / 4));
     }
     __m256 mul = _mm256_ceil_ps(_mm256_mul_ps(max8x8(v), _mm256_set1_ps(MICRO_MUL / top)));
     mul = _mm256_max_ps(_mm256_min_ps(mul, _mm256_set1_ps(MICRO_MUL)), _mm256_set1_ps(1));
@@ -89,11 +89,11 @@ INLINE void quantize_quad(const float *x, int k, float top, float d, struct act_
     put_quad(_mm256_cvtps_epi32(mul), _mm256_madd_epi16(sum[0], _mm256_set1_epi16(1)), k, g);
 }
 
-/* The same of `left` activations, no more than 128, and zeros behind them. */
+/* The same of the first `left` of 128, zeros behind them; left may be negative, top 0. */
 INLINE void quantize_rest(const float *x, int left, int k, float top, float d,
                           struct act_group *g) {
     const __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    float part[4 * MICRO_BLOCK];
+    float part[QUAD_COLS];
     if (left <= 0 || top == 0) {
         for (int i = 0; i < 4; i++) {
             store256(g->q + MICRO_BLOCK * (4 * k + i), _mm256_setzero_si256());
@@ -101,7 +101,7 @@ INLINE void quantize_rest(const float *x, int left, int k, float top, float d,
         put_quad(_mm256_set1_epi32(1), _mm256_setzero_si256(), k, g);
         return;
     }
-    for (int i = 0; i < 4 * MICRO_BLOCK; i += 8) {
+    for (int i = 0; i < QUAD_COLS; i += 8) {
         __m256i there = _mm256_cmpgt_epi32(_mm256_set1_epi32(left - i), place);
         _mm256_storeu_ps(part + i, _mm256_maskload_ps(x + i, there));
     }
@@ -113,7 +113,7 @@ static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
     const __m256i mask = _mm256_set1_epi32(0x7fffffff);
     __m256i most = _mm256_setzero_si256();
     int64_t i = 0;
-#pragma GCC unroll 4
+#pragma GCC unroll 4 /* a loop's own instructions were half of it */
     for (; i + 8 <= n; i += 8) {
         most = _mm256_max_epu32(most, _mm256_and_si256(load256(x + i), mask));
     }
@@ -125,17 +125,18 @@ static void quantize_avx2(const float *x, int64_t n, struct act_group *out) {
     bool finite = bits < 0x7f800000u;
     float top = finite && f32_from_bits(bits) >= 1e-30f ? f32_from_bits(bits) : 0;
     float d = top / (127.0f * MICRO_MUL);
-    for (int64_t at = 0; at < micro_groups(n) * 256; at += 4 * MICRO_BLOCK) {
+    for (int64_t at = 0; at < micro_groups(n) * 256; at += QUAD_COLS) {
+        const int k = (int)(at / QUAD_COLS % 2);
         struct act_group *g = out + at / 256;
-        int left = n - at < 4 * MICRO_BLOCK ? (int)(n - at) : 4 * MICRO_BLOCK;
-        for (int k = 0; k < left; k += 16) {
-            _mm_prefetch((const char *)(x + n + at + k), _MM_HINT_T1);
+        int left = n - at < QUAD_COLS ? (int)(n - at) : QUAD_COLS;
+        for (int j = 0; j < left; j += 16) {
+            _mm_prefetch((const char *)(x + n + at + j), _MM_HINT_T1);
         }
         g->d = finite ? d : NAN;
-        if (left == 4 * MICRO_BLOCK && top > 0) {
-            quantize_quad(x + at, (int)(at / (4 * MICRO_BLOCK) % 2), top, d, g);
+        if (left == QUAD_COLS && top > 0) {
+            quantize_quad(x + at, k, top, d, g);
         } else {
-            quantize_rest(x + at, left, (int)(at / (4 * MICRO_BLOCK) % 2), top, d, g);
+            quantize_rest(x + at, left, k, top, d, g);
         }
     }
 }
@@ -392,10 +393,11 @@ INLINE __m256 load_lane(const uint8_t *w) {
     return _mm256_loadu_ps((const float *)(const void *)w);
 }
 
-/* The lanes of one block [2 * token + half of the rows]. */
+/* Lane j of micro.h, the sums of blocks j, j + 8, ..., for a tile: [2 * token + half of the 16
+ * rows][row]. */
 typedef float lane_rows[2 * TOKS_AVX2][8];
 
-/* What lanes are before their first block: so they need not be cleared. */
+/* Zeros, read in place of a lane before its first block, so that lanes are not cleared. */
 static const lane_rows no_lanes __attribute__((aligned(32)));
 
 INLINE void lane_fma(const lane_rows old, lane_rows lane, int i, __m256 sum, __m256 d) {
@@ -403,7 +405,7 @@ INLINE void lane_fma(const lane_rows old, lane_rows lane, int i, __m256 sum, __m
 }
 
 /* Integer products of one block: of a narrow format as floats in out[token][rows 0..7, 8..15]; of a
- * split one each chain is a half, and goes to the lanes at once. */
+ * split one each chain is a half, and goes to the lanes at once, old -> lane. */
 INLINE void block_unsigned(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 out[][2],
                            const lane_rows old, lane_rows lane) {
     const int each = 8 / fmt_chains(type);
@@ -476,7 +478,8 @@ INLINE void block_signed(int n_tok, const uint8_t *w, const uint8_t *x, __m256 t
     }
 }
 
-/* Adds one block's sums and minimums to its lanes, which were `old`. */
+/* Ends one block: old -> lane, plus sums and minimums. In a split format block_unsigned has stored
+ * the sums in lane, and old is not read. */
 INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, __m256 sum[][2],
                       const lane_rows old, lane_rows lane) {
     const uint8_t *wd = w + panel_scales(type), *min = wd + 64 * fmt_scales(type);
@@ -496,7 +499,8 @@ INLINE void block_end(int type, int n_tok, const uint8_t *w, const uint8_t *x, _
     }
 }
 
-/* Of lanes that are not `begun` the first block's sums are all that there is. */
+/* Adds n_block blocks to the lanes. Where they are not `begun` they hold nothing yet, and the first
+ * block of each lane adds to zeros; where they are, all eight have had a block. */
 INLINE void tile_n(int type, int n_tok, const uint8_t *w, const uint8_t *x, int64_t n_block,
                    const struct micro_wanted *next, bool begun, lane_rows lane[8]) {
     int left = next != NULL ? next->n : 0;
@@ -543,15 +547,17 @@ typedef void (*unpack_fn)(const uint8_t *const *row, int64_t first, int64_t n_bl
 typedef void (*tile_add_fn)(const uint8_t *w, const uint8_t *x, int n_tok, int64_t n_block,
                             const struct micro_wanted *next, bool begun, lane_rows lane[8]);
 
-/* What the lanes of n_block blocks are in the end: y [n_tok][rows]. */
-INLINE void tile_put(lane_rows lane[8], int64_t n_block, const uint8_t *tile, int n_tok, float *y) {
-    for (int64_t j = n_block; j < 8; j++) { /* no block was theirs */
-        memcpy(lane[j], no_lanes, sizeof no_lanes);
+/* y [n_tok][rows] of the lanes of n_block blocks; lanes that got no block count as zeros. */
+INLINE void tile_put(const lane_rows lane[8], int64_t n_block, const uint8_t *tile, int n_tok,
+                     float *y) {
+    const lane_rows *from[8];
+    for (int j = 0; j < 8; j++) {
+        from[j] = j < n_block ? &lane[j] : &no_lanes;
     }
     for (int i = 0; i < 2 * n_tok; i++) {
         __m256 l[8];
         for (int j = 0; j < 8; j++) {
-            l[j] = _mm256_load_ps(lane[j][i]);
+            l[j] = _mm256_load_ps((*from[j])[i]);
         }
         __m256 even = _mm256_add_ps(_mm256_add_ps(l[0], l[4]), _mm256_add_ps(l[2], l[6]));
         __m256 odd = _mm256_add_ps(_mm256_add_ps(l[1], l[5]), _mm256_add_ps(l[3], l[7]));
@@ -577,6 +583,7 @@ INLINE void tile_q(tile_add_fn add, const void *panel, const void *tile, int n_t
 
 #define PART_GROUPS 2
 #define PART_BLOCKS (MICRO_GROUP * PART_GROUPS)
+_Static_assert(PART_BLOCKS >= 8, "a first part begins every lane");
 #define TILES_SMALL ((MICRO_SMALL + TOKS_AVX2 - 1) / TOKS_AVX2)
 
 /* Part c of n of the `each` rows behind each stream's. */

@@ -15,6 +15,10 @@
 
 #include "kern/cpu/micro_fmt.h"
 
+/* Hides from the compiler what v is: sums stay in the order written, which trees of them would need
+ * more registers than there are for, and zeros are no memset. */
+#define KEEP(v) __asm__("" : "+x"(v))
+
 /* The order of micro_sum8. */
 INLINE float sum8(__m256 v) {
     __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -87,30 +91,30 @@ INLINE void stream_put(const float v[STREAMS], int n_row, int apart, int row, fl
 /* So many rows at a time are more streams than the processor's own prefetcher follows. */
 #define UNPACK_AHEAD 512
 
-/* Room for less than a group of any format whose rows may end so, in whole registers. */
-#define PART_BYTES (9 * 32)
-_Static_assert(PART_BYTES >= 8 * sizeof(struct block_q8_0), "room for eight blocks");
+/* Room for a group of the widest blocks of 32, in whole registers: decoders read all of it. */
+#define PART_BYTES ((8 * (int)sizeof(struct block_q8_0) + 31) / 32 * 32)
 
-/* The first n blocks of a group, n < 8, at `from`, zeros behind them. By whole registers: rows are
- * often short, and the string instructions that memset and memcpy may become take longer to start
- * than this takes. */
+/* The first n blocks of a group, 1 <= n < 8, at `from`, zeros behind them. By whole registers: rows
+ * are often short, and the string instructions that memset and memcpy may become take longer to
+ * start than this takes. */
 INLINE void copy_blocks(int type, const uint8_t *from, int n, uint8_t to[PART_BYTES]) {
     const int bytes = n * fmt_bytes(type);
     __m256i zero = _mm256_setzero_si256();
-    __asm__("" : "+x"(zero)); /* not to be recognized as memset */
+    KEEP(zero);
     for (int i = 0; i < PART_BYTES; i += 32) {
         _mm256_storeu_si256((__m256i *)(void *)(to + i), zero);
     }
-    for (int i = 0; i < bytes; i += 16) { /* a block has 16 bytes at least; the last ones overlap */
+    for (int i = 0; i < bytes; i += 16) { /* the last 16 overlap those before */
         int at = i < bytes - 16 ? i : bytes - 16;
         _mm_storeu_si128((__m128i *)(void *)(to + at),
                          _mm_loadu_si128((const __m128i *)(const void *)(from + at)));
     }
 }
 
-/* A group of n_row rows, which begins `at` bytes behind their beginnings, to g. Where less than its
- * eight blocks are there, n, as may be with blocks of 32, they are copies in `part`: nothing is
- * read past a row's end. */
+/* A group of n_row rows, which begins `at` bytes behind their beginnings, to g. Of the last group
+ * of a row of blocks of 32, which may have n < 8, `part` gets a copy: nothing is read past a row's
+ * end.
+ */
 INLINE void group_rows(int type, const uint8_t *const *row, int n_row, int64_t at, int n,
                        uint8_t (*part)[PART_BYTES], const uint8_t **g) {
     const int bytes = fmt_group_bytes(type);

@@ -19,9 +19,6 @@
 
 #define ROWS STREAMS
 
-/* Loads once what two instructions need: they would load it twice. */
-#define KEEP(v) __asm__("" : "+x"(v))
-
 /* A pair of activations: as few bytes as there can be, since all of a row pass for each four rows
  * of weights. VMOVDDUP doubles a qword of each lane as it loads. */
 struct pair_act {
@@ -129,7 +126,7 @@ INLINE __m256i or8(__m256i a, __m256i b) {
     return _mm256_or_si256(a, b);
 }
 
-/* Octets of two rows. */
+/* Octets of two rows, each loaded once: without KEEP each of two instructions would load it. */
 INLINE void octets(__m256i a, __m256i b, __m256i o[2]) {
     KEEP(a);
     KEEP(b);

@@ -13,9 +13,6 @@
  */
 #include "kern/cpu/micro_small_x86.h"
 
-/* Keeps a sum where it is written: compilers turn chains of additions into trees. */
-#define KEEP(v) __asm__("" : "+x"(v))
-
 #define SMALL_ROWS 2
 
 /* 256 weights of a row. Bits of super-blocks are taken apart half by half; of others what is not
