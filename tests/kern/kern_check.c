@@ -114,20 +114,27 @@ enum act_kind {
     ACT_ZERO,
     ACT_OUTLIER,
     ACT_TINY,
+    ACT_TIES, /* at half steps of their halves, whose largest are near multiples of the row's */
     ACT_BROKEN,
     ACT_KINDS
 };
 
 static void activations(float *x, int64_t n, enum act_kind kind) {
     static const float broken[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f};
+    float most = 3;
     for (int64_t i = 0; i < n; i++) {
         float v = blocks_uniform(&run.rng, -3, 3);
+        if (i > 0 && i % 16 == 0) {
+            most = 3.0f * (float)any(1, MICRO_MUL) / MICRO_MUL;
+            most = f32_from_bits(f32_bits(most) + (uint32_t)any(0, 4) - 2);
+        }
         x[i] = kind == ACT_TOP       ? 1.75f
                : kind == ACT_BOTTOM  ? -1.75f
                : kind == ACT_STRIPES ? (i % 2 ? 1.5f : -1.5f)
                : kind == ACT_ZERO    ? 0.0f
                : kind == ACT_OUTLIER ? (any(0, 40) == 0 ? v * 5000 : v)
                : kind == ACT_TINY    ? v * 1e-31f
+               : kind == ACT_TIES    ? most * (i % 16 ? (float)any(-254, 254) / 254 : 1)
                                      : v;
     }
     if (kind == ACT_BROKEN) {
@@ -159,7 +166,8 @@ static bool groups_are_close(const float *x, const struct act_group *g, int64_t 
         const struct act_group *o = g + i / 256;
         int b = (int)(i % 256 / 32), h = (int)(i % 32 / 16);
         double step = (double)o->d * micro_mul(o, b, h);
-        if (!(fabs(act_value(g, i) - (double)x[i]) <= 0.50001 * step + 1e-30)) {
+        if (!(fabs(act_value(g, i) - (double)x[i]) <=
+              0.5001 * step + 1e-30)) { /* ties: six roundings */
             return false;
         }
     }

@@ -274,7 +274,7 @@ static void more_experts_than_a_run_takes(void **state) {
 /* Experts' gated feed forward, [E_TOK, E_COL], as the back end fuses it, or as kern.c composes it.
  */
 static void moe_run(const struct experts *m, const struct experts *up, enum dtype up_type,
-                    const char *level, int n_thread, bool fused, float *out) {
+                    enum kern_act act, const char *level, int n_thread, bool fused, float *out) {
     struct rig r = rig_open("cpu", level, n_thread, E_TOK);
     struct kern single = *r.k;
     single.moe = NULL;
@@ -287,7 +287,7 @@ static void moe_run(const struct experts *m, const struct experts *up, enum dtyp
     a.w_gate = rig_load(&r, DT_Q4_0, E_EXP, E_ROW, E_COL, (const void *const *)m->w);
     a.w_up = rig_load(&r, up_type, E_EXP, E_ROW, E_COL, (const void *const *)up->w);
     a.w_down = rig_load(&r, DT_F32, E_EXP, E_COL, E_ROW, down);
-    a.act = ACT_SILU;
+    a.act = act;
     a.x = rig_alloc(&r, E_TOK * E_COL, m->x);
     a.y = rig_alloc(&r, E_TOK * E_COL, m->x);
     a.logit = rig_alloc(&r, E_TOK * E_EXP, NULL);
@@ -323,11 +323,12 @@ static void experts_are_gated(void **state) {
             m.w[e] = random_rows(&g, DT_Q4_0, E_ROW, E_COL);
             up.w[e] = random_rows(&g, types[i], E_ROW, E_COL);
         }
-        moe_run(&m, &up, types[i], "c", 1, false, want);
+        const enum kern_act act = i == 0 ? ACT_GELU : ACT_SILU;
+        moe_run(&m, &up, types[i], act, "c", 1, false, want);
         int l = 0;
         for (const char *level; (level = next_level(&l)) != NULL;) {
             for (int n_thread = 1; n_thread <= THREADS; n_thread += 2) {
-                moe_run(&m, &up, types[i], level, n_thread, true, got);
+                moe_run(&m, &up, types[i], act, level, n_thread, true, got);
                 assert_same(want, got, E_TOK * E_COL);
             }
         }

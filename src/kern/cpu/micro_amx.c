@@ -110,7 +110,8 @@ INLINE void unpack_rows(int type, const uint8_t *const *row, int64_t n_block, ui
         for (int j = 0; j < n; j++) {
             at[j] = to + place(b + j, n_block) * panel_block(type);
         }
-        group_rows(type, row, SIDE, b / 8 * bytes, n, part, g);
+        group_rows(type, row, SIDE, b / 8 * bytes, g);
+        group_copies(type, SIDE, n, part, g);
         unpack_scales(type, g, n, at);
         for (int r = 0; r < SIDE; r += 2) {
             unpack_pair(type, g, r, n, at);

@@ -278,9 +278,8 @@ INLINE void unpack_blocks(int type, const uint8_t *const *row, int64_t first, in
     for (int64_t b = first; b < first + n_block; b += 8, to += 8 * panel_block(type)) {
         int n = first + n_block - b < 8 ? (int)(first + n_block - b) : 8;
         for (int half = 0; half < 2; half++) {
-            uint8_t part[8][PART_BYTES];
             const uint8_t *g[8];
-            group_rows(type, row + half * 8, 8, b / 8 * step, n, part, g);
+            group_rows(type, row + half * 8, 8, b / 8 * step, g);
             unpack_group(type, g, n, to + half * 32);
         }
     }

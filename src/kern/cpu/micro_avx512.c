@@ -134,7 +134,8 @@ INLINE void unpack_q(int type, const uint8_t *const *row, int64_t n_col, uint8_t
         for (int half = 0; half < 2; half++) {
             uint8_t part[16][PART_BYTES];
             const uint8_t *g[16];
-            group_rows(type, row + half * 16, 16, b / 8 * step, n, part, g);
+            group_rows(type, row + half * 16, 16, b / 8 * step, g);
+            group_copies(type, 16, n, part, g);
             unpack_scales(type, g, n, to + half * 64);
 #pragma GCC unroll 8
             for (int j = 0; j < 8; j++) {

@@ -111,22 +111,25 @@ INLINE void copy_blocks(int type, const uint8_t *from, int n, uint8_t to[PART_BY
     }
 }
 
-/* A group of n_row rows, which begins `at` bytes behind their beginnings, to g. Of the last group
- * of a row of blocks of 32, which may have n < 8, `part` gets a copy: nothing is read past a row's
- * end.
- */
-INLINE void group_rows(int type, const uint8_t *const *row, int n_row, int64_t at, int n,
-                       uint8_t (*part)[PART_BYTES], const uint8_t **g) {
+/* A group of n_row rows, which begins `at` bytes behind their beginnings, to g. */
+INLINE void group_rows(int type, const uint8_t *const *row, int n_row, int64_t at,
+                       const uint8_t **g) {
     const int bytes = fmt_group_bytes(type);
     for (int r = 0; r < n_row; r++) {
         g[r] = row[r] + at;
         for (int i = 0; i < bytes; i += 64) {
             _mm_prefetch((const char *)g[r] + UNPACK_AHEAD + i, _MM_HINT_T0);
         }
-        if (fmt_small(type) && n < 8) {
-            copy_blocks(type, g[r], n, part[r]);
-            g[r] = part[r];
-        }
+    }
+}
+
+/* For decoders that read all eight blocks of a group: the last one of a row of blocks of 32, which
+ * may have n < 8 of them, as copies in `part`, so that nothing is read past a row's end. */
+INLINE void group_copies(int type, int n_row, int n, uint8_t (*part)[PART_BYTES],
+                         const uint8_t **g) {
+    for (int r = 0; fmt_small(type) && n < 8 && r < n_row; r++) {
+        copy_blocks(type, g[r], n, part[r]);
+        g[r] = part[r];
     }
 }
 

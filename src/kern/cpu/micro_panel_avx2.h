@@ -341,7 +341,7 @@ INLINE void unpack_super(int type, const uint8_t *const g[8], uint8_t *to) {
     }
 }
 
-/* A group of eight rows, of which n blocks of 32 are there. */
+/* A group of eight rows, of which n blocks of 32 are there: nothing behind them is read. */
 INLINE void unpack_group(int type, const uint8_t *const g[8], int n, uint8_t *to) {
     unpack_scales(type, g, n, to);
     if (!fmt_signed(type) && !fmt_small(type)) {
