@@ -166,8 +166,8 @@ static bool groups_are_close(const float *x, const struct act_group *g, int64_t 
         const struct act_group *o = g + i / 256;
         int b = (int)(i % 256 / 32), h = (int)(i % 32 / 16);
         double step = (double)o->d * micro_mul(o, b, h);
-        if (!(fabs(act_value(g, i) - (double)x[i]) <=
-              0.5001 * step + 1e-30)) { /* ties: six roundings */
+        double off = fabs(act_value(g, i) - (double)x[i]);
+        if (!(off <= 0.5001 * step + 1e-30)) { /* a tie, and six roundings */
             return false;
         }
     }

@@ -7,7 +7,7 @@
 
 #include "kern/cpu/micro_bits_avx2.h"
 
-#define ROWS_F 16 /* in a panel: as micro_c.c has it, whose tiles of activations these take */
+#define ROWS_F 16 /* in a panel: as micro_c.c has it, whose tiles these take */
 
 /* ---- float weights
  * ------------------------------------------------------------------------------- */
@@ -128,13 +128,17 @@ INLINE void gemm_small_f(int type, const uint8_t *w, size_t row_bytes, int n_row
     }
 }
 
-/* A panel keeps the file's numbers, rows padded to eight columns with zeros: all of it passes again
- * for every three tokens, and what L2 gives bounds the tile. */
-INLINE void unpack_f(int type, const uint8_t *const *row, int64_t n_col, uint8_t *panel) {
-    const int64_t bytes = n_col * float_bytes(type), step = micro_pad8(n_col) * float_bytes(type);
-    for (int r = 0; r < ROWS_F; r++, panel += step) {
-        memcpy(panel, row[r], (size_t)bytes);
-        memset(panel + bytes, 0, (size_t)(step - bytes));
+INLINE void unpack_f(int type, const uint8_t *const *row, int64_t n_col, float *panel) {
+    for (int r = 0; r < ROWS_F; r++) {
+        int64_t i = 0;
+        for (; i + 8 <= n_col; i += 8, panel += 8) {
+            _mm256_storeu_ps(panel, load_float(type, row[r] + i * float_bytes(type)));
+        }
+        if (i < n_col) {
+            _mm256_storeu_ps(panel,
+                             load_tail(type, row[r] + i * float_bytes(type), (int)(n_col - i)));
+            panel += 8;
+        }
     }
 }
 
@@ -149,47 +153,47 @@ INLINE __m128 sum8x4(const __m256 v[4]) {
     return _mm_add_ps(_mm_shuffle_ps(a, b, 0x88), _mm_shuffle_ps(a, b, 0xdd));
 }
 
-/* Products of n_tok <= 3 rows of activations and 4 rows of a panel, `step` columns each, a multiple
- * of 8: out[t] has the four. */
-INLINE void dots_x4(int type, int n_tok, const float *x, const uint8_t *w, int64_t step,
-                    __m128 *out) {
+/* Products of n_a <= 3 rows and 4 rows of `dim` floats (a multiple of 8): out[i] has the four. */
+INLINE void dots_x4(int n_a, const float *a, int64_t a_step, const float *b, int64_t b_step,
+                    int64_t dim, __m128 *out) {
     __m256 acc[3][4];
-    for (int t = 0; t < n_tok; t++) {
+    for (int i = 0; i < n_a; i++) {
         for (int k = 0; k < 4; k++) {
-            acc[t][k] = _mm256_setzero_ps();
+            acc[i][k] = _mm256_setzero_ps();
         }
     }
-    for (int64_t c = 0; c < step; c += 8) {
+    for (int64_t c = 0; c < dim; c += 8) {
         __m256 v[3];
-        for (int t = 0; t < n_tok; t++) {
-            v[t] = _mm256_loadu_ps(x + t * step + c);
+        for (int i = 0; i < n_a; i++) {
+            v[i] = _mm256_loadu_ps(a + i * a_step + c);
         }
         for (int k = 0; k < 4; k++) {
-            __m256 u = load_float(type, w + (k * step + c) * float_bytes(type));
-            for (int t = 0; t < n_tok; t++) {
-                acc[t][k] = _mm256_fmadd_ps(u, v[t], acc[t][k]);
+            __m256 u = _mm256_loadu_ps(b + k * b_step + c);
+            for (int i = 0; i < n_a; i++) {
+                acc[i][k] = _mm256_fmadd_ps(u, v[i], acc[i][k]);
             }
         }
     }
-    for (int t = 0; t < n_tok; t++) {
-        out[t] = sum8x4(acc[t]);
+    for (int i = 0; i < n_a; i++) {
+        out[i] = sum8x4(acc[i]);
     }
 }
 
-INLINE void tile_f(int type, const uint8_t *panel, const float *tile, int n_tok, int64_t n_col,
+static void tile_f(const void *panel, const void *tile, int n_tok, int64_t n_col,
                    const struct micro_wanted *next, float *y) {
     const int64_t step = micro_pad8(n_col);
+    const float *w = panel, *x = tile;
     micro_fetch_more(next, 0);
     for (int t = 0; t < n_tok; t += 3) {
         int n = n_tok - t < 3 ? n_tok - t : 3;
         for (int r = 0; r < ROWS_F; r += 4) {
-            const float *x = tile + t * step;
-            const uint8_t *w = panel + r * step * float_bytes(type);
             __m128 out[3];
-            switch (n) { /* numbers known to the compiler */
-            case 1: dots_x4(type, 1, x, w, step, out); break;
-            case 2: dots_x4(type, 2, x, w, step, out); break;
-            default: dots_x4(type, 3, x, w, step, out);
+            if (n == 3) {
+                dots_x4(3, x + t * step, step, w + r * step, step, step, out);
+            } else if (n == 2) {
+                dots_x4(2, x + t * step, step, w + r * step, step, step, out);
+            } else {
+                dots_x4(1, x + t * step, step, w + r * step, step, step, out);
             }
             for (int i = 0; i < n; i++) {
                 _mm_storeu_ps(y + (t + i) * ROWS_F + r, out[i]);
@@ -209,10 +213,6 @@ INLINE void tile_f(int type, const uint8_t *panel, const float *tile, int n_tok,
     }                                                                                              \
     static void unpack_##name(const uint8_t *const *row, int64_t n_col, void *panel) {             \
         unpack_f(type, row, n_col, panel);                                                         \
-    }                                                                                              \
-    static void tile_##name(const void *panel, const void *tile, int n_tok, int64_t n_col,         \
-                            const struct micro_wanted *next, float *y) {                           \
-        tile_f(type, panel, tile, n_tok, n_col, next, y);                                          \
     }
 
 FORMAT_F(f32, DT_F32)
@@ -497,15 +497,15 @@ void micro_rows_init_avx2(struct micro *m) {
     m->fmt[DT_F32].gemv = gemv_f32;
     m->fmt[DT_F32].gemm_small = gemm_small_f32;
     m->fmt[DT_F32].unpack = unpack_f32;
-    m->fmt[DT_F32].tile = tile_f32;
+    m->fmt[DT_F32].tile = tile_f;
     m->fmt[DT_F16].gemv = gemv_f16;
     m->fmt[DT_F16].gemm_small = gemm_small_f16;
     m->fmt[DT_F16].unpack = unpack_f16;
-    m->fmt[DT_F16].tile = tile_f16;
+    m->fmt[DT_F16].tile = tile_f;
     m->fmt[DT_BF16].gemv = gemv_bf16;
     m->fmt[DT_BF16].gemm_small = gemm_small_bf16;
     m->fmt[DT_BF16].unpack = unpack_bf16;
-    m->fmt[DT_BF16].tile = tile_bf16;
+    m->fmt[DT_BF16].tile = tile_f;
     m->rmsnorm = rmsnorm_avx2;
     m->layernorm = layernorm_avx2;
     m->activate = activate_avx2;
