@@ -15,8 +15,8 @@
 
 #include "kern/cpu/micro_fmt.h"
 
-/* Hides from the compiler what v is: sums stay in the order written, which trees of them would need
- * more registers than there are for, and zeros are no memset. */
+/* Hides from the compiler what v is: sums stay in the order written, since as trees they would need
+ * more registers than there are; what is loaded once stays so; zeros are not stored by memset. */
 #define KEEP(v) __asm__("" : "+x"(v))
 
 /* The order of micro_sum8. */
